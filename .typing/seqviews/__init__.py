@@ -1,0 +1,1 @@
+../../src/seqviews/__init__.py

@@ -1,0 +1,43 @@
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+.PHONY: install demo test test-all lint wheel-check clean
+
+install: $(INSTALLED)
+
+$(INSTALLED): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q -c constraints.txt torch
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[all,dev]'
+	touch $@
+
+# Moving digits, from nothing to a report: prepare, train, evaluate.
+demo: install
+	rm -rf demo
+	$(BIN)/seqviews prepare_smmnist --digits sklearn --out demo/data --clips 4000 500 1000 \
+		--digits-per-clip 1 --frames 8 --size 32
+	$(BIN)/seqviews train --config demo --data demo/data --out demo/run
+	$(BIN)/seqviews evaluate --run demo/run --data demo/data --out demo/evaluation
+	@echo "open demo/evaluation/report.html"
+
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+test: lint
+	$(BIN)/pytest -m "not slow"
+
+test-all: lint
+	$(BIN)/pytest
+
+# The wheel in a venv of its own: every module must import from another folder.
+wheel-check: install
+	rm -rf build dist
+	$(BIN)/python -m build -q --wheel
+	sh tests/check_wheel.sh "$(PYTHON)" dist/*.whl
+
+clean:
+	rm -rf $(VENV) build dist demo *.egg-info

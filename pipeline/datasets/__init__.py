@@ -1,0 +1,1 @@
+"""Raw data sets: what their records are."""

@@ -1,0 +1,148 @@
+"""The order of an epoch: a pure function of the shards' record counts, a seed, the epoch, lanes and window."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from itertools import accumulate
+from typing import Literal, NamedTuple, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Last: TypeAlias = Literal["keep", "drop", "pad"]
+
+
+class Place(NamedTuple):
+    """Where a record is: its lane, the window of the lane, its shard, and its place in the shard."""
+
+    lane: int
+    window: int
+    shard: int
+    record: int
+
+
+class EpochOrder:
+    """The global sequence G of an epoch: `order[p]` is the record at position p.
+
+    The shards are permuted and dealt to the lanes. Within a lane the records of each window of shards are permuted.
+    The lanes are interleaved round-robin; one that runs out is left out from then on. Nothing is materialised: a
+    look-up costs the permutation of one window, which is kept until the lane moves on.
+
+    Args:
+        counts: Records of each shard, in the manifest's order.
+        seed, epoch: Name the permutations; both at least 0.
+        lanes: How many shards are read side by side, from 1 to the number of shards.
+        window: How many shards of a lane are mixed, at least 1.
+
+    Example:
+        >>> order = EpochOrder([3, 2, 4], seed=0, epoch=0, lanes=2, window=1)
+        >>> sorted((place.shard, place.record) for place in order)
+        [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (2, 0), (2, 1), (2, 2), (2, 3)]
+    """
+
+    def __init__(self, counts: Sequence[int], *, seed: int, epoch: int, lanes: int, window: int) -> None:
+        self._seed, self._epoch = seed, epoch
+        shards = _permutation(len(counts), seed, epoch)
+        self._windows: list[list[_Window]] = []
+        for lane in range(lanes):
+            dealt = [int(shard) for shard in shards[lane::lanes]]
+            groups = [dealt[i : i + window] for i in range(0, len(dealt), window)]
+            starts = accumulate((sum(counts[s] for s in group) for group in groups), initial=0)
+            self._windows.append([_Window(start, group, counts) for start, group in zip(starts, groups, strict=False)])
+        lengths = [windows[-1].stop for windows in self._windows]
+        self._length = sum(lengths)
+        self._phases = _phases(lengths)
+        self._phase_starts = [phase.position for phase in self._phases]
+        self._shuffled: dict[int, tuple[int, NDArray[np.int64]]] = {}
+
+    def __len__(self) -> int:
+        """The number of records."""
+        return self._length
+
+    def __getitem__(self, position: int) -> Place:
+        """The record at a position of G.
+
+        Raises:
+            IndexError: If the position is not in `[0, len)`.
+        """
+        if not 0 <= position < self._length:
+            raise IndexError(f"position {position} is not in an epoch of {self._length} records")
+        phase = self._phases[bisect_right(self._phase_starts, position) - 1]
+        turn, place = divmod(position - phase.position, len(phase.lanes))
+        lane = phase.lanes[place]
+        offset = phase.offset + turn
+        windows = self._windows[lane]
+        number = bisect_right(windows, offset, key=lambda w: w.start) - 1
+        window = windows[number]
+        mixed = int(self._permutation_of(lane, number, window.stop - window.start)[offset - window.start])
+        i = bisect_right(window.shard_starts, mixed) - 1
+        return Place(lane, number, window.shards[i], mixed - window.shard_starts[i])
+
+    def shards_of(self, lane: int, window: int) -> list[int]:
+        """The shards that a window of a lane mixes."""
+        return self._windows[lane][window].shards
+
+    def _permutation_of(self, lane: int, window: int, size: int) -> NDArray[np.int64]:
+        known = self._shuffled.get(lane)
+        if known is None or known[0] != window:
+            known = (window, _permutation(size, self._seed, self._epoch, lane, window))
+            self._shuffled[lane] = known
+        return known[1]
+
+
+class _Window:
+    """A stretch `[start, stop)` of a lane whose shards are mixed."""
+
+    def __init__(self, start: int, shards: list[int], counts: Sequence[int]) -> None:
+        self.start, self.shards = start, shards
+        *self.shard_starts, size = accumulate((counts[s] for s in shards), initial=0)
+        self.stop = start + size
+
+
+class _Phase(NamedTuple):
+    """A stretch of G, from `position` on, over which the same lanes take turns, each from its `offset` on."""
+
+    position: int
+    offset: int
+    lanes: list[int]
+
+
+def _phases(lengths: Sequence[int]) -> list[_Phase]:
+    phases, position, offset = [], 0, 0
+    for end in sorted(set(lengths)):
+        active = [lane for lane, length in enumerate(lengths) if length > offset]
+        phases.append(_Phase(position, offset, active))
+        position += len(active) * (end - offset)
+        offset = end
+    return phases
+
+
+def _permutation(size: int, *seed: int) -> NDArray[np.int64]:
+    # numpy keeps the raw stream of a bit generator for ever, the stream of Generator.permutation it does not
+    return np.random.PCG64(np.random.SeedSequence(seed)).random_raw(size).argsort(kind="stable")
+
+
+def batch_count(records: int, batch_size: int, last: Last) -> int:
+    """Global batches of an epoch."""
+    return records // batch_size if last == "drop" else -(-records // batch_size)
+
+
+def batch_positions(
+    batch: int, *, records: int, batch_size: int, last: Last, rank: int = 0, ranks: int = 1
+) -> list[int]:
+    """The positions in G of one rank's part of a global batch: every `ranks`-th from the `rank`-th.
+
+    With `last="pad"` the last batch is filled up with records from the start of G, and only then does a record come
+    twice in an epoch.
+
+    Example:
+        >>> batch_positions(1, records=6, batch_size=4, last="keep")
+        [4, 5]
+        >>> batch_positions(1, records=6, batch_size=4, last="pad", rank=1, ranks=2)
+        [5, 1]
+    """
+    stop = (batch + 1) * batch_size
+    if last == "keep":
+        stop = min(stop, records)
+    return [position % records for position in range(batch * batch_size + rank, stop, ranks)]

@@ -1,0 +1,80 @@
+"""Clip and Batch: what a preprocessor yields and what a trainer receives."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:  # writing shards does not need torch
+    import torch
+
+Factor: TypeAlias = int | list[Any]
+"""A label of a record: a class index, or a trajectory as nested lists of numbers."""
+
+KEY_PATTERN = re.compile(r"[a-z0-9_-]{1,80}")
+
+
+class ShardError(ValueError):
+    """Stored data is not what its manifest says: the message names the shard, the member and the reason."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Clip:
+    """A video sequence with its key, factors and provenance.
+
+    Attributes:
+        key: Its name, unique over the split, `[a-z0-9_-]{1,80}`.
+        frames: uint8 `[T, H, W, C]`, C is 1 (grey) or 3 (RGB).
+        factors: Labels by name, for evaluation only.
+        source: What the clip was cut from, for example the character or the video file.
+        rate: Frames per second, or None if the data set does not say.
+
+    Raises:
+        ValueError: If the key or the frames are not as above.
+    """
+
+    key: str
+    frames: NDArray[np.uint8]
+    factors: Mapping[str, Factor] = field(default_factory=dict)
+    source: str = ""
+    rate: float | None = None
+
+    def __post_init__(self) -> None:
+        if not KEY_PATTERN.fullmatch(self.key):
+            raise ValueError(f"record key {self.key!r} is not made of 1 to 80 of the characters a-z 0-9 _ -")
+        if self.frames.dtype != np.uint8 or self.frames.ndim != 4 or self.frames.shape[3] not in (1, 3):
+            found = f"{self.frames.dtype} {list(self.frames.shape)}"
+            raise ValueError(f"clip {self.key}: frames are {found}, not uint8 [T, H, W, 1 or 3]")
+
+
+@dataclass(slots=True, eq=False)
+class Batch:
+    """What a trainer receives from a stream.
+
+    Attributes:
+        x: uint8 `[B, T, C, H, W]` clips, stored channels last; scaled to [0, 1] on the device.
+        keys: The records' keys.
+        indices: int64 `[B]`, each record's place in its split.
+        epoch: The epoch the batch is of; with a seed and the index it names a record's views.
+        factors: The factors that were asked for: int64 `[B]` classes or float32 `[B, T, ...]` trajectories.
+    """
+
+    x: torch.Tensor
+    keys: list[str]
+    indices: torch.Tensor
+    epoch: int
+    factors: dict[str, torch.Tensor]
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> Batch:
+        """The batch on another device; keys stay where they are."""
+        return replace(
+            self,
+            x=self.x.to(device, non_blocking=non_blocking),
+            indices=self.indices.to(device, non_blocking=non_blocking),
+            factors={name: f.to(device, non_blocking=non_blocking) for name, f in self.factors.items()},
+        )

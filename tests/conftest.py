@@ -1,0 +1,45 @@
+"""Fixtures that several folders of tests share."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+from seqviews.pipeline.datasets.sprites import Sprites
+from seqviews.pipeline.prepare import prepare
+
+SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+def pytest_configure() -> None:
+    torch.set_num_threads(1)
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """With the real data present, CI must not be green with a test skipped, but for those that need a GPU."""
+    if os.environ.get("CI") and SHARED_DATA.is_dir():
+        reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+        assert reporter is not None
+        skipped = [r.nodeid for r in reporter.stats.get("skipped", []) if "gpu" not in r.keywords]
+        if skipped and exitstatus == pytest.ExitCode.OK:
+            print(f"\nskipped although ../shared/data is here: {', '.join(skipped)}")
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real data beside the checkout."""
+    if not SHARED_DATA.is_dir():
+        pytest.skip(f"no {SHARED_DATA}")
+    return SHARED_DATA
+
+
+@pytest.fixture(scope="session")
+def sprites(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The whole Sprites data set, prepared from the real sheets."""
+    out = tmp_path_factory.mktemp("sprites") / "sprites"
+    prepare(Sprites(shared_data / "lpc-sprites"), out, workers=2)
+    return out

@@ -1,0 +1,23 @@
+"""Shard the Sprites data set from its Liberated Pixel Cup sheets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from seqviews.pipeline.datasets.sprites import Sprites
+from seqviews.tools.preparing import add_options, prepare_with
+from seqviews.tools.run import run_tool, tool_parser
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Parse the arguments and write the three splits."""
+    parser = tool_parser(__doc__ or "")
+    parser.add_argument(
+        "--sheets", type=Path, required=True, help="folder with body/ bottomwear/ topwear/ hair/ shoes/"
+    )
+    add_options(parser, shard_sources=50)
+    run_tool(lambda a: prepare_with(Sprites(a.sheets, a.codec), a), parser, argv)
+
+
+if __name__ == "__main__":
+    main()

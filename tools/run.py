@@ -1,0 +1,70 @@
+"""What every tool does the same: options, progress, errors, exit codes."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, NoReturn, TypeAlias
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+Main: TypeAlias = Callable[[argparse.Namespace], Mapping[str, Any]]
+
+
+def tool_parser(description: str) -> argparse.ArgumentParser:
+    """A parser whose `--help` shows the defaults, with the options that every tool has."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser.add_argument("--json", action="store_true", help="make the last line of stdout one JSON object")
+    parser.add_argument("--debug", action="store_true", help="show the traceback of a failure")
+    return parser
+
+
+def run_tool(main: Main, parser: argparse.ArgumentParser, argv: list[str] | None = None) -> NoReturn:
+    """Parse the arguments, call `main` and exit: 0 if all was done, 1 for a failure, 2 for wrong arguments."""
+    arguments = parser.parse_args(argv)
+    try:
+        result = main(arguments)
+    except KeyboardInterrupt:
+        print(f"{parser.prog}: stopped", file=sys.stderr)
+        sys.exit(130)
+    except Exception as error:
+        if arguments.debug:
+            traceback.print_exc()
+        print(f"{parser.prog}: error: {_sentence(error)}", file=sys.stderr)
+        sys.exit(1)
+    if arguments.json:
+        print(json.dumps(result))
+    else:
+        for key, value in result.items():
+            print(f"{key}: {value}")
+    sys.exit(0)
+
+
+def _sentence(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    expected = isinstance(error, ValueError | OSError)
+    return text if text and expected else f"{type(error).__name__}: {text}"
+
+
+@contextmanager
+def progress_bar() -> Iterator[Callable[[str, int, int], None]]:
+    """Give a function `(what, done, total)` that shows a bar on a terminal, and a plain line elsewhere."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield lambda what, done, total: print(f"{what}: {done} of {total}", file=sys.stderr, flush=True)
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console) as progress:
+        tasks: dict[str, Any] = {}
+
+        def update(what: str, done: int, total: int) -> None:
+            if what not in tasks:
+                tasks[what] = progress.add_task(what, total=total)
+            progress.update(tasks[what], completed=done)
+
+        yield update
