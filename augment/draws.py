@@ -1,0 +1,89 @@
+"""Random numbers as a pure function of a record's seed, so that a record's views do not depend on its batch."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+import torch
+from torch import Generator, Tensor
+
+GOLDEN_GAMMA = 0x9E3779B97F4A7C15
+
+
+class Stream(IntEnum):
+    """Names of the independent streams of one seed: draws for one purpose say nothing about another's."""
+
+    MOTION = 0
+    CONTENT = 1
+
+
+def record_seeds(seed: int, epoch: int, indices: Tensor) -> Tensor:
+    """One seed a record, from the run's seed, the epoch and the record's place in its split.
+
+    Within an epoch no two records share a seed.
+
+    Args:
+        seed: The run's seed, any integer; taken modulo 2^64.
+        epoch: The epoch, counted from 0.
+        indices: int64 `[B]`, as in `Batch.indices`.
+
+    Returns:
+        int64 `[B]`, on the device of `indices`.
+
+    >>> record_seeds(seed=0, epoch=1, indices=torch.tensor([7, 8]))
+    tensor([-579786934348230207, 9203586708059574728])
+    """
+    run = mix(torch.tensor(_signed(seed), device=indices.device))
+    return mix(mix(run + epoch) + indices)
+
+
+def fresh_seeds(n: int, generator: Generator | None = None) -> Tensor:
+    """Seeds int64 `[n]` on the CPU from a generator, torch's own if None: for use without records."""
+    return torch.empty(n, dtype=torch.int64).random_(generator=generator)
+
+
+def random_bits(seeds: Tensor, n: int, stream: int) -> Tensor:
+    """The first n draws of a stream, 64 random bits each.
+
+    Args:
+        seeds: int64 `[B]`.
+        n: Draws a record.
+        stream: A small number that names the purpose; see `Stream`.
+
+    Returns:
+        int64 `[B, n]`, uniform over all of int64, on the device of `seeds`.
+    """
+    keys = mix(seeds + _signed(GOLDEN_GAMMA * (stream + 1)))
+    counters = torch.arange(1, n + 1, device=seeds.device) * _signed(GOLDEN_GAMMA)
+    return mix(keys[:, None] + counters)
+
+
+def uniform(seeds: Tensor, n: int, stream: int) -> Tensor:
+    """The first n draws of a stream as float32 `[B, n]` in [0, 1), multiples of 2^-24.
+
+    >>> uniform(torch.tensor([5]), n=2, stream=Stream.MOTION).shape
+    torch.Size([1, 2])
+    """
+    return (random_bits(seeds, n, stream) >> 40 & 0xFFFFFF).to(torch.float32) * 2.0**-24
+
+
+def permutation(seeds: Tensor, n: int, stream: int) -> Tensor:
+    """A random order of n things a record: int64 `[B, n]`, every order equally likely."""
+    return random_bits(seeds, n, stream).argsort(dim=1)
+
+
+def mix(x: Tensor) -> Tensor:
+    """The finaliser of SplitMix64 (Steele, Lea, Flood 2014): a bijection of int64 that scatters neighbours."""
+    x = (x ^ _shift(x, 30)) * _signed(0xBF58476D1CE4E5B9)
+    x = (x ^ _shift(x, 27)) * _signed(0x94D049BB133111EB)
+    return x ^ _shift(x, 31)
+
+
+def _shift(x: Tensor, bits: int) -> Tensor:
+    # torch's >> repeats the sign; the mixer wants zeros from the left.
+    return x >> bits & (1 << 64 - bits) - 1
+
+
+def _signed(value: int) -> int:
+    """The int64 with the same low 64 bits."""
+    return (value + (1 << 63)) % (1 << 64) - (1 << 63)

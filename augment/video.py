@@ -1,0 +1,270 @@
+"""Motion views of clips: another crop, another colour, another sharpness, the same motion."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from kornia.augmentation import AugmentationBase3D
+from kornia.filters import get_gaussian_kernel1d
+from torch import Tensor
+
+from seqviews.augment.draws import Stream, fresh_seeds, uniform
+
+Range = tuple[float, float]
+Params = dict[str, Tensor]
+
+# Luma as in Kornia's rgb_to_grayscale; U and V are scaled differences of blue and red from it.
+_LUMA = (0.299, 0.587, 0.114)
+_U, _V = 0.492, 0.877
+_POINT = 1e-3  # the sigma, in pixels, of a blur that is exactly the identity
+_NEUTRAL: dict[str, float | tuple[float, ...]] = {
+    "crop": (0.0, 0.0, 1.0, 1.0),
+    "brightness_factor": 1.0,
+    "contrast_factor": 1.0,
+    "saturation_factor": 1.0,
+    "hue_factor": 0.0,
+    "sigma": _POINT,
+}
+
+
+class VideoMotion(AugmentationBase3D):
+    """Random crop and resize, colour and Gaussian blur of whole clips, fused; one draw a clip, shared by its frames.
+
+    It does what Kornia's `VideoSequential(RandomResizedCrop, ColorJiggle, RandomGaussianBlur)` does, under Kornia's
+    parameter names, several times faster. Crop, resize and blur are linear and separable: one matrix a clip for the
+    rows and one for the columns. Colour is one affine map of the pixel a clip. There is no flip, as it would change
+    the direction of the motion [P 2.3].
+
+    - Crop: bilinear, corner pixels aligned, at sub-pixel positions: Kornia's `crop_and_resize` of the same box.
+    - Brightness adds `factor - 1`, contrast multiplies (black stays black), as in `ColorJiggle`; saturation blends
+      with the luma, as in `ColorJitter`; always in this order, then the hue. Grey clips have the first two only.
+    - Hue turns the colour plane of YUV by `factor` turns. Unlike Kornia's HSV hue this is linear and keeps the luma.
+    - Blur: `gaussian_blur2d` with reflected borders, after the crop.
+    - Values are clamped to [0, 1] once, at the end; Kornia clamps after each colour step.
+
+    Args:
+        size: Height and width of the view; None keeps those of the clip.
+        scale: Range of the crop's area, as a fraction of the frame's, in (0, 1].
+        ratio: Range of the crop's width over height, as a multiple of the frame's; narrowed where it would not fit.
+        brightness: Range of the factor around 1, or half its width; within [0, 2].
+        contrast: The same, at least 0.
+        saturation: The same, at least 0.
+        hue: Range of the hue shift around 0, or half its width, in turns; within [-0.5, 0.5], which is any hue.
+        kernel_size: Width of the blur's kernel in pixels, odd.
+        sigma: Range of the blur's standard deviation in pixels.
+        p: Probability that a clip is changed at all; otherwise it is only resized.
+
+    Raises:
+        ValueError: If a range is empty or out of bounds.
+
+    >>> motion = VideoMotion(scale=(0.5, 1.0))
+    >>> params = motion.draw(torch.tensor([1, 2]))  # on the CPU, to look at and to replay
+    >>> sorted(params)[:3]
+    ['batch_prob', 'brightness_factor', 'contrast_factor']
+    >>> motion(torch.rand(2, 8, 3, 64, 64), params).shape
+    torch.Size([2, 8, 3, 64, 64])
+    """
+
+    def __init__(
+        self,
+        size: tuple[int, int] | None = None,
+        scale: Range = (0.8, 1.0),
+        ratio: Range = (0.9, 1.1),
+        brightness: float | Range = 0.4,
+        contrast: float | Range = 0.4,
+        saturation: float | Range = 0.4,
+        hue: float | Range = 0.5,
+        kernel_size: int = 7,
+        sigma: Range = (0.1, 1.0),
+        p: float = 1.0,
+    ) -> None:
+        super().__init__(p=p)
+        if kernel_size < 1 or kernel_size % 2 == 0:
+            raise ValueError(f"VideoMotion: kernel_size must be odd and positive, not {kernel_size}")
+        self.flags = {
+            "size": size,
+            "scale": _checked_range("scale", scale, 1e-4, 1.0),
+            "ratio": _checked_range("ratio", ratio, 1e-4, math.inf),
+            "brightness": _checked_range("brightness", _around(1.0, brightness), 0.0, 2.0),
+            "contrast": _checked_range("contrast", _around(1.0, contrast), 0.0, math.inf),
+            "saturation": _checked_range("saturation", _around(1.0, saturation), 0.0, math.inf),
+            "hue": _checked_range("hue", _around(0.0, hue), -0.5, 0.5),
+            "kernel_size": kernel_size,
+            "sigma": _checked_range("sigma", sigma, _POINT, math.inf),
+        }
+
+    def draw(self, seeds: Tensor) -> Params:
+        """One set of parameters a seed, on the device of the seeds.
+
+        Args:
+            seeds: int64 `[B]`.
+
+        Returns:
+            float32 tensors under Kornia's names: `brightness_factor`, `contrast_factor`, `saturation_factor`,
+            `hue_factor`, `sigma` and `batch_prob` (1 if the clip is changed), each `[B]`; and `crop` `[B, 4]`: left,
+            top, width, height as fractions of the way from the first pixel's centre to the last one's.
+        """
+        # A draw added later takes the next column, so that the ones before it keep their values.
+        u = uniform(seeds, 10, Stream.MOTION).unbind(1)
+        factors = {
+            f"{name}_factor": _between(u[i], *self.flags[name])
+            for i, name in enumerate(("brightness", "contrast", "saturation", "hue"), start=5)
+        }
+        return {
+            "batch_prob": (u[0] < self.p).to(torch.float32),
+            "crop": _random_box(u[1:5], self.flags["scale"], self.flags["ratio"]),
+            **factors,
+            "sigma": _between(u[9], *self.flags["sigma"]),
+        }
+
+    def forward_parameters(self, batch_shape: tuple[int, ...]) -> Params:
+        """Kornia's hook: what `forward(x)` alone draws, from torch's generator."""
+        return self.draw(fresh_seeds(batch_shape[0]))
+
+    def transform_tensor(self, input: Tensor, *, shape: Tensor | None = None, match_channel: bool = True) -> Tensor:
+        """Kornia's hook: check the input, which is a batch of clips and never a lone frame or clip.
+
+        Raises:
+            ValueError: If `input` is not float `[B, T, C, H, W]` with 1 or 3 channels.
+        """
+        if input.ndim != 5 or not input.is_floating_point() or input.shape[2] not in (1, 3):
+            raise ValueError(
+                f"VideoMotion takes float clips [B, T, 1 or 3, H, W], not {input.dtype} {list(input.shape)}"
+            )
+        return input
+
+    def transform_inputs(
+        self, input: Tensor, params: Params, flags: dict[str, Any], transform: Tensor | None = None, **kwargs: Any
+    ) -> Tensor:
+        """Kornia's hook: skipped clips get neutral parameters, so there are no two results to blend."""
+        return self.apply_transform(input, params, flags)
+
+    def apply_transform(
+        self, input: Tensor, params: Params, flags: dict[str, Any], transform: Tensor | None = None
+    ) -> Tensor:
+        """The view `[B, T, C, H', W']`, stored channels last, of clips `[B, T, C, H, W]` under drawn parameters.
+
+        Raises:
+            ValueError: If the blur's kernel does not fit into the view.
+        """
+        size = flags["size"] or (input.shape[3], input.shape[4])
+        if flags["kernel_size"] // 2 >= min(size):
+            raise ValueError(f"VideoMotion: a blur of {flags['kernel_size']} pixels does not fit a view of {size}")
+        with torch.autocast(input.device.type, enabled=False):  # a view is pixels: not to be rounded to 8 bits
+            # The matrices are small: made where the parameters are, then moved, so that a GPU waits for nothing.
+            matrices = self._matrices(params, flags, input.shape, size)
+            rows, columns, colour, offset = (m.to(input, non_blocking=True) for m in matrices)
+            return _recolour(_resample(input, rows, columns), colour, offset).clamp_(0, 1)
+
+    @staticmethod
+    def _matrices(params: Params, flags: dict[str, Any], shape: torch.Size, size: tuple[int, int]) -> list[Tensor]:
+        params = _gated(params)
+        left, top, width, height = params["crop"].unbind(1)
+        kernel = get_gaussian_kernel1d(flags["kernel_size"], params["sigma"][:, None])
+        rows = _blur_matrix(kernel, size[0]) @ _crop_matrix(top, height, shape[3], size[0])
+        columns = _blur_matrix(kernel, size[1]) @ _crop_matrix(left, width, shape[4], size[1])
+        return [rows, columns, *_colour(params, shape[2])]
+
+
+def _resample(x: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    """`rows @ frame @ columns.T` of every frame and channel: `[B, T, C, H, W]` to `[B, T, C, H', W']`."""
+    batch, frames, channels, height, width = x.shape
+    x = x.permute(0, 1, 3, 4, 2).reshape(batch, frames, height, width * channels)
+    # Each product leaves its result transposed, which is how the next one wants it: no copies between.
+    x = x.mT @ rows[:, None].mT
+    x = x.view(batch, frames, width, -1).mT @ columns[:, None].mT
+    return x.view(batch, frames, channels, rows.shape[1], -1)
+
+
+def _recolour(x: Tensor, matrix: Tensor, offset: Tensor) -> Tensor:
+    """`matrix @ pixel + offset` at every pixel of `[B, T, C, H, W]`, stored channels last.
+
+    Args:
+        x: The clips.
+        matrix: `[B, C, C]`.
+        offset: `[B]`.
+    """
+    batch, frames, channels, height, width = x.shape
+    # A product with 3 columns is slow. Four pixels at a time, with a block-diagonal matrix, take a third of the time.
+    group = math.gcd(4, frames * height * width)
+    blocks = torch.einsum("gh,bij->bgjhi", torch.eye(group, dtype=x.dtype, device=x.device), matrix)
+    pixels = x.permute(0, 1, 3, 4, 2).reshape(batch, -1, group * channels)
+    pixels = torch.baddbmm(offset[:, None, None], pixels, blocks.reshape(batch, group * channels, group * channels))
+    return pixels.view(batch, frames, height, width, channels).permute(0, 1, 4, 2, 3)
+
+
+def _colour(params: Params, channels: int) -> tuple[Tensor, Tensor]:
+    """The affine map of a pixel: a matrix `[B, C, C]`, and `[B]` what is added to each channel."""
+    contrast = params["contrast_factor"]
+    offset = contrast * (params["brightness_factor"] - 1)  # grey, which saturation and hue leave as it is
+    if channels == 1:
+        return contrast[:, None, None], offset
+    angle = 2 * math.pi * params["hue_factor"]
+    cos, sin = params["saturation_factor"] * angle.cos(), params["saturation_factor"] * angle.sin()
+    one, zero = torch.ones_like(cos), torch.zeros_like(cos)
+    turn = torch.stack([one, zero, zero, zero, cos, -sin, zero, sin, cos], dim=1).view(-1, 3, 3)
+    red, green, blue = _LUMA
+    to_yuv = torch.tensor(
+        [[red, green, blue], [-_U * red, -_U * green, _U * (1 - blue)], [_V * (1 - red), -_V * green, -_V * blue]],
+        dtype=torch.float64,
+    )
+    back = to_yuv.inverse()
+    return contrast[:, None, None] * (back.to(turn) @ turn @ to_yuv.to(turn)), offset
+
+
+def _crop_matrix(start: Tensor, extent: Tensor, size: int, new_size: int) -> Tensor:
+    """Bilinear crop and resize along one axis: `[B, new_size, size]`; start and extent `[B]` are fractions."""
+    step = extent * ((size - 1) / max(new_size - 1, 1))
+    at = start[:, None] * (size - 1) + torch.arange(new_size, device=start.device) * step[:, None]
+    distance = at.clamp(0, size - 1)[:, :, None] - torch.arange(size, device=start.device)
+    return (1 - distance.abs()).clamp_min(0)
+
+
+def _blur_matrix(kernel: Tensor, size: int) -> Tensor:
+    """Convolution along one axis with reflected borders: `[B, size, size]` from kernels `[B, K]`."""
+    radius = kernel.shape[1] // 2
+    pixels = torch.arange(size, device=kernel.device)
+    taps = (pixels[:, None] + torch.arange(-radius, radius + 1, device=kernel.device)).abs()
+    taps = size - 1 - (size - 1 - taps).abs()
+    return torch.einsum("bk,ikj->bij", kernel, F.one_hot(taps, size).to(kernel.dtype))
+
+
+def _random_box(u: Sequence[Tensor], scale_range: Range, ratio_range: Range) -> Tensor:
+    """Boxes `[B, 4]` (left, top, width, height) in the unit square from four uniform draws `[B]` each."""
+    area = _between(u[0], *scale_range)
+    # Of the wanted shapes only those that fit: 1 / area is the widest box of this area, area the tallest.
+    lowest = area.clamp_min(ratio_range[0]).minimum(1 / area).log()
+    highest = (1 / area).clamp_max(ratio_range[1]).maximum(area).log()
+    ratio = (lowest + u[1] * (highest - lowest)).exp()
+    width, height = (area * ratio).sqrt().clamp_max(1), (area / ratio).sqrt().clamp_max(1)
+    return torch.stack([u[2] * (1 - width), u[3] * (1 - height), width, height], dim=1)
+
+
+def _gated(params: Params) -> Params:
+    """The parameters with neutral ones for the clips whose `batch_prob` is 0."""
+    keep = params["batch_prob"] > 0.5
+    return {
+        name: torch.where(keep.view(-1, *[1] * (params[name].ndim - 1)), params[name], params[name].new_tensor(neutral))
+        for name, neutral in _NEUTRAL.items()
+    }
+
+
+def _between(u: Tensor, low: float, high: float) -> Tensor:
+    return low + u * (high - low)
+
+
+def _around(centre: float, value: float | Range) -> Range:
+    """A range as it is, or one of half-width `value`, as Kornia reads a number; a factor does not go below 0."""
+    if isinstance(value, tuple | list):
+        return value
+    return (max(0.0, centre - value) if centre else -value), centre + value
+
+
+def _checked_range(name: str, value: Range, low: float, high: float) -> Range:
+    if len(value) != 2 or not low <= value[0] <= value[1] <= high:
+        raise ValueError(f"VideoMotion: {name} {value} is not a range (low, high) within [{low:g}, {high:g}]")
+    return float(value[0]), float(value[1])

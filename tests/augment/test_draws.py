@@ -1,0 +1,121 @@
+"""Draws are random enough, and a pure function of the record's seed."""
+
+from collections import Counter
+
+import pytest
+import torch
+from scipy import stats  # type: ignore[import-untyped]
+
+from seqviews.augment.draws import Stream, fresh_seeds, mix, permutation, random_bits, record_seeds, uniform
+
+MASK = (1 << 64) - 1
+SEEDS = record_seeds(seed=3, epoch=0, indices=torch.arange(4096))
+
+
+def splitmix64(state: int) -> tuple[int, int]:
+    """The generator as published, on Python's integers: the next state and its output."""
+    state = (state + 0x9E3779B97F4A7C15) & MASK
+    z = state
+    z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & MASK
+    z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & MASK
+    return state, z ^ (z >> 31)
+
+
+def unsigned(x: torch.Tensor) -> list[int]:
+    return [int(v) & MASK for v in x.flatten().tolist()]
+
+
+def test_published_first_outputs() -> None:
+    # The reference outputs for seed 1234567.
+    state, outputs = 1234567, []
+    for _ in range(3):
+        state, z = splitmix64(state)
+        outputs.append(z)
+    assert outputs == [6457827717110365317, 3203168211198807973, 9817491932198370423]
+
+
+@pytest.mark.parametrize("seed", [0, 1, -1, 2**63 - 1, -(2**63), 1234567])
+def test_bits_are_splitmix64_of_a_key(seed: int) -> None:
+    for stream in (0, 1, 5):
+        state = seed & MASK
+        for _ in range(stream + 1):
+            state, key = splitmix64(state)
+        expected = []
+        for _ in range(6):
+            key, z = splitmix64(key)
+            expected.append(z)
+        assert unsigned(random_bits(torch.tensor([seed]), 6, stream)) == expected
+
+
+@pytest.mark.parametrize("seed", [0, 7, -3, 2**64 - 1, 2**70 + 5])
+def test_record_seeds_on_plain_integers(seed: int) -> None:
+    def finalise(x: int) -> int:
+        return splitmix64((x - 0x9E3779B97F4A7C15) & MASK)[1]
+
+    indices = [0, 1, 2**40]
+    expected = [finalise(finalise(finalise(seed & MASK) + 2) + i) for i in indices]
+    assert unsigned(record_seeds(seed, 2, torch.tensor(indices))) == expected
+
+
+def test_mix_keeps_neighbours_apart() -> None:
+    bits = unsigned(mix(torch.arange(2000)) ^ mix(torch.arange(2000) + 1))
+    assert 31 < sum(b.bit_count() for b in bits) / len(bits) < 33
+
+
+def test_seeds_differ_by_record_epoch_and_seed() -> None:
+    indices = torch.arange(1000)
+    seeds = [record_seeds(s, e, indices) for s in (0, 1, 2) for e in (0, 1, 2)]
+    assert len(set(torch.cat(seeds).tolist())) == 9000
+
+
+def test_a_record_draws_the_same_in_any_batch() -> None:
+    indices = torch.tensor([5, 900, 17, 3])
+    together = record_seeds(1, 2, indices)
+    for i, index in enumerate(indices):
+        alone = record_seeds(1, 2, index[None])
+        assert torch.equal(alone, together[i : i + 1])
+        assert torch.equal(uniform(alone, 7, 0), uniform(together, 7, 0)[i : i + 1])
+        assert torch.equal(permutation(alone, 9, 1), permutation(together, 9, 1)[i : i + 1])
+
+
+def test_more_draws_begin_with_the_same_ones() -> None:
+    assert torch.equal(uniform(SEEDS, 12, 0)[:, :5], uniform(SEEDS, 5, 0))
+
+
+def test_uniform_is_uniform() -> None:
+    for stream in Stream:
+        u = uniform(SEEDS, 8, stream)
+        assert u.dtype == torch.float32
+        assert 0 <= u.min() < 1e-3 < 1 - 1e-3 < u.max() < 1
+        for column in u.unbind(1):
+            assert stats.kstest(column.numpy(), "uniform").pvalue > 1e-3
+
+
+def test_streams_columns_and_neighbours_are_independent() -> None:
+    motion, content = uniform(SEEDS, 2, Stream.MOTION), uniform(SEEDS, 2, Stream.CONTENT)
+    raw = uniform(torch.arange(4097), 1, Stream.MOTION)[:, 0]
+    pairs = [
+        (motion[:, 0], content[:, 0]),
+        (motion[:, 0], motion[:, 1]),
+        (motion[:-1, 0], motion[1:, 0]),
+        (raw[:-1], raw[1:]),
+        (motion[:, 0], uniform(record_seeds(3, 1, torch.arange(4096)), 1, Stream.MOTION)[:, 0]),
+    ]
+    for a, b in pairs:
+        table = torch.histogramdd(torch.stack([a, b], 1), bins=[8, 8], range=[0, 1, 0, 1]).hist
+        assert stats.chi2_contingency(table.numpy()).pvalue > 1e-3
+        assert stats.spearmanr(a.numpy(), b.numpy()).pvalue > 1e-3
+
+
+def test_every_permutation_is_as_likely() -> None:
+    orders = permutation(SEEDS, 4, Stream.CONTENT)
+    assert torch.equal(orders.sort(dim=1).values, torch.arange(4).expand(4096, 4))
+    counts = Counter(map(tuple, orders.tolist()))
+    assert len(counts) == 24
+    assert stats.chisquare(list(counts.values())).pvalue > 1e-3
+
+
+def test_fresh_seeds_follow_their_generator() -> None:
+    first, second = (fresh_seeds(5, torch.Generator().manual_seed(1)) for _ in range(2))
+    assert torch.equal(first, second)
+    assert not torch.equal(first, fresh_seeds(5))

@@ -1,0 +1,229 @@
+"""VideoMotion against Kornia's own operators on the same parameters."""
+
+import cmath
+import math
+
+import numpy as np
+import pytest
+import torch
+from kornia.augmentation import AugmentationSequential, RandomResizedCrop
+from kornia.color import rgb_to_yuv, yuv_to_rgb
+from kornia.enhance import adjust_brightness, adjust_contrast, adjust_saturation_with_gray_subtraction
+from kornia.filters import gaussian_blur2d
+from kornia.geometry.transform import crop_and_resize
+from torch import Tensor
+
+from seqviews.augment import VideoMotion
+
+Params = dict[str, Tensor]
+SEEDS = torch.arange(70, 76)
+STILL = {"scale": (1.0, 1.0), "ratio": (1.0, 1.0)}
+PLAIN = {"brightness": 0.0, "contrast": 0.0, "saturation": 0.0, "hue": 0.0}
+SHARP = {"kernel_size": 1}
+
+
+def motion(**kwargs: object) -> VideoMotion:
+    return VideoMotion(**kwargs)  # type: ignore[arg-type]
+
+
+def clips(channels: int = 3, low: float = 0.0, high: float = 1.0, size: tuple[int, int] = (20, 27)) -> Tensor:
+    generator = torch.Generator().manual_seed(1)
+    return low + (high - low) * torch.rand(6, 4, channels, *size, generator=generator)
+
+
+def kornia_crop(clip: Tensor, box: Tensor, size: tuple[int, int]) -> Tensor:
+    left, top, width, height = (box * torch.tensor([clip.shape[3] - 1, clip.shape[2] - 1] * 2)).tolist()
+    right, bottom = left + width, top + height
+    corners = torch.tensor([[[left, top], [right, top], [right, bottom], [left, bottom]]]).expand(len(clip), -1, -1)
+    return crop_and_resize(clip, corners, size, mode="bilinear", align_corners=True)
+
+
+def kornia_blur(clip: Tensor, sigma: Tensor, kernel_size: int) -> Tensor:
+    return gaussian_blur2d(clip, (kernel_size, kernel_size), sigma.expand(1, 2), border_type="reflect")
+
+
+@pytest.mark.parametrize("size", [None, (16, 33), (41, 9)])
+def test_crop_is_kornias(size: tuple[int, int] | None) -> None:
+    x, aug = clips(), motion(size=size, scale=(0.2, 1.0), ratio=(0.5, 2.0), **PLAIN, **SHARP)
+    params = aug.draw(SEEDS)
+    y = aug(x, params)
+    for b in range(6):
+        expected = kornia_crop(x[b], params["crop"][b], size or (20, 27))
+        torch.testing.assert_close(y[b], expected, rtol=0, atol=1e-4)
+
+
+def test_crop_replays_random_resized_crop() -> None:
+    """The whole-pixel boxes of Kornia's augmentation, in its default mode, give its picture."""
+    torch.manual_seed(0)
+    kornia_aug = RandomResizedCrop((16, 18), scale=(0.2, 1.0))
+    x = clips()
+    expected = kornia_aug(x[:, 0])
+    corners = kornia_aug._params["src"]
+    box = torch.cat([corners[:, 0], corners[:, 2] - corners[:, 0]], dim=1) / torch.tensor([26, 19, 26, 19])
+    aug = motion(size=(16, 18), **PLAIN, **SHARP)
+    y = aug(x, {**aug.draw(SEEDS), "crop": box})
+    torch.testing.assert_close(y[:, 0], expected, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("kernel_size", [3, 7, 39])
+def test_blur_is_kornias(kernel_size: int) -> None:
+    x, aug = clips(), motion(**STILL, **PLAIN, kernel_size=kernel_size, sigma=(0.1, 3.0))
+    params = aug.draw(SEEDS)
+    y = aug(x, params)
+    for b in range(6):
+        expected = kornia_blur(x[b], params["sigma"][b], kernel_size)
+        torch.testing.assert_close(y[b], expected, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_crop_colour_and_blur_are_kornias_in_sequence(channels: int) -> None:
+    # Between 0.3 and 0.6 no step leaves [0, 1], so that Kornia's clamps between the steps do nothing.
+    x = clips(channels, 0.3, 0.6)
+    aug = motion(scale=(0.3, 1.0), brightness=0.2, contrast=0.3, saturation=0.5, hue=0.0, sigma=(0.3, 2.0))
+    params = aug.draw(SEEDS)
+    y = aug(x, params)
+    for b in range(6):
+        clip = kornia_crop(x[b], params["crop"][b], (20, 27))
+        clip = adjust_brightness(clip, params["brightness_factor"][b] - 1)
+        clip = adjust_contrast(clip, params["contrast_factor"][b])
+        clip = adjust_saturation_with_gray_subtraction(clip, params["saturation_factor"][b])
+        assert 0 < clip.min() < clip.max() < 1
+        clip = kornia_blur(clip, params["sigma"][b], 7)
+        torch.testing.assert_close(y[b], clip, rtol=0, atol=1e-4)
+
+
+def naive_colour(pixel: list[float], b: float, c: float, s: float, h: float) -> list[float]:
+    """One pixel in float64, step by step: brightness, contrast, saturation, hue, clamp."""
+    red, green, blue = (c * (v + b - 1) for v in pixel)
+    luma = 0.299 * red + 0.587 * green + 0.114 * blue
+    red, green, blue = (luma + s * (v - luma) for v in (red, green, blue))
+    u, v = 0.492 * (blue - luma), 0.877 * (red - luma)
+    turned = complex(u, v) * cmath.exp(2j * math.pi * h)
+    red, blue = luma + turned.imag / 0.877, luma + turned.real / 0.492
+    green = (luma - 0.299 * red - 0.114 * blue) / 0.587
+    return [min(max(value, 0.0), 1.0) for value in (red, green, blue)]
+
+
+def test_colour_is_a_naive_loop() -> None:
+    x, aug = clips(size=(4, 5)), motion(**STILL, **SHARP, brightness=0.9, contrast=0.9, saturation=0.9, hue=0.5)
+    params = aug.draw(SEEDS)
+    y = aug(x, params)
+    assert (y == 0).any()
+    assert (y == 1).any()
+    names = ("brightness_factor", "contrast_factor", "saturation_factor", "hue_factor")
+    for b, t, i, j in np.ndindex(6, 4, 4, 5):
+        expected = naive_colour(x[b, t, :, i, j].tolist(), *(params[n][b].item() for n in names))
+        np.testing.assert_allclose(y[b, t, :, i, j], expected, atol=1e-5)
+
+
+def test_hue_turns_kornias_yuv_and_goes_the_way_of_hsv() -> None:
+    x, aug = clips(low=0.4, high=0.6), motion(**STILL, **SHARP, **{**PLAIN, "hue": 0.5})
+    params = aug.draw(SEEDS)
+    y = aug(x, params)
+    for b in range(6):
+        luma, u, v = rgb_to_yuv(x[b]).unbind(1)
+        angle = 2 * math.pi * params["hue_factor"][b]
+        u, v = u * angle.cos() - v * angle.sin(), u * angle.sin() + v * angle.cos()
+        # Kornia rounds its coefficients to three places.
+        torch.testing.assert_close(y[b], yuv_to_rgb(torch.stack([luma, u, v], 1)), rtol=0, atol=5e-3)
+    red = torch.tensor([0.6, 0.4, 0.4]).view(1, 1, 3, 1, 1).expand(6, 1, 3, 4, 4)
+    third = aug(red, {**params, "hue_factor": torch.full((6,), 1 / 3)})[0, 0, :, 0, 0]
+    assert third.argmax() == 1  # a third of a turn takes red to green
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_neutral_parameters_give_the_clip_back(channels: int) -> None:
+    x = clips(channels)
+    torch.testing.assert_close(motion(**STILL, **PLAIN, **SHARP)(x), x, rtol=0, atol=1e-5)
+    torch.testing.assert_close(motion(p=0.0)(x), x, rtol=0, atol=1e-5)
+
+
+def test_skipped_clips_come_back_and_the_others_do_not_change() -> None:
+    x, seeds = clips(), torch.arange(6)
+    half, always = motion(p=0.5), motion(p=1.0)
+    params = half.draw(seeds)
+    keep = params["batch_prob"] > 0.5
+    assert 0 < keep.sum() < 6
+    y = half(x, params)
+    torch.testing.assert_close(y[~keep], x[~keep], rtol=0, atol=1e-5)
+    torch.testing.assert_close(y[keep], always(x, always.draw(seeds))[keep], rtol=0, atol=1e-6)
+    assert abs(motion(p=0.3).draw(torch.arange(4000))["batch_prob"].mean() - 0.3) < 0.03
+
+
+def test_one_draw_a_clip_shared_by_its_frames() -> None:
+    frame = clips()[:1, :1]
+    y = motion()(frame.expand(6, 4, -1, -1, -1), motion().draw(SEEDS))
+    for t in range(1, 4):
+        torch.testing.assert_close(y[:, t], y[:, 0], rtol=0, atol=1e-6)
+    gaps = (y[:, None, 0] - y[None, :, 0]).abs().amax((2, 3, 4))
+    assert gaps[~torch.eye(6, dtype=torch.bool)].min() > 0.01
+
+
+def test_draws_fill_their_ranges() -> None:
+    aug = motion(scale=(0.3, 0.9), ratio=(0.5, 2.0), brightness=(0.8, 1.1), contrast=0.3, hue=0.2, sigma=(0.5, 1.5))
+    params = aug.draw(torch.arange(5000))
+    ranges = {
+        "brightness_factor": (0.8, 1.1),
+        "contrast_factor": (0.7, 1.3),
+        "saturation_factor": (0.6, 1.4),
+        "hue_factor": (-0.2, 0.2),
+        "sigma": (0.5, 1.5),
+    }
+    left, top, width, height = params["crop"].double().unbind(1)
+    measured = {n: (params[n], r) for n, r in ranges.items()}
+    measured |= {"area": (width * height, (0.3, 0.9)), "ratio": (width / height, (0.5, 2.0))}
+    for name, (value, (low, high)) in measured.items():
+        slack = 0.01 * (high - low)
+        assert low - 1e-5 <= value.min() < low + slack, name
+        assert high - slack < value.max() <= high + 1e-5, name
+    assert min(left.min(), top.min()) >= 0
+    assert max((left + width).max(), (top + height).max()) <= 1 + 1e-6
+    assert (width < 1).double().mean() > 0.95  # no pile of boxes that touch both sides
+
+
+def test_forward_alone_draws_from_torchs_generator_and_keeps_the_draw() -> None:
+    x, aug = clips(), motion()
+    torch.manual_seed(5)
+    first = aug(x)
+    assert torch.equal(aug(x, aug._params), first)
+    assert not torch.allclose(aug(x), first)
+    torch.manual_seed(5)
+    assert torch.equal(aug(x), first)
+    torch.manual_seed(5)
+    assert torch.equal(AugmentationSequential(aug, data_keys=["input"])(x), first)
+
+
+def test_memory_layout_does_not_matter_and_comes_back_channels_last() -> None:
+    x, aug = clips(), motion()
+    stored = x.permute(0, 1, 3, 4, 2).contiguous().permute(0, 1, 4, 2, 3)
+    params = aug.draw(SEEDS)
+    y = aug(stored, params)
+    assert torch.equal(aug(x, params), y)
+    assert y.permute(0, 1, 3, 4, 2).is_contiguous()
+    assert torch.equal(stored, x)  # the clips themselves are left alone
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "message"),
+    [
+        ({"scale": (0.8, 1.2)}, "scale"),
+        ({"ratio": (1.2, 0.8)}, "ratio"),
+        ({"brightness": 1.5}, "brightness"),
+        ({"contrast": (-0.1, 1.0)}, "contrast"),
+        ({"hue": 0.6}, "hue"),
+        ({"sigma": (0.0, 1.0)}, "sigma"),
+        ({"kernel_size": 4}, "kernel_size"),
+    ],
+)
+def test_bad_ranges_are_refused(kwargs: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        motion(**kwargs)
+
+
+def test_wrong_clips_are_refused() -> None:
+    with pytest.raises(ValueError, match="takes float clips"):
+        motion()(clips()[0])
+    with pytest.raises(ValueError, match="takes float clips"):
+        motion()((clips() * 255).to(torch.uint8))
+    with pytest.raises(ValueError, match="does not fit"):
+        motion()(clips(size=(3, 20)))
