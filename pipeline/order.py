@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import accumulate
 from typing import Literal, NamedTuple, TypeAlias
 
@@ -59,6 +59,10 @@ class EpochOrder:
     def __len__(self) -> int:
         """The number of records."""
         return self._length
+
+    def __iter__(self) -> Iterator[Place]:
+        """The records in order."""
+        return map(self.__getitem__, range(self._length))
 
     def __getitem__(self, position: int) -> Place:
         """The record at a position of G.
@@ -119,8 +123,9 @@ def _phases(lengths: Sequence[int]) -> list[_Phase]:
 
 
 def _permutation(size: int, *seed: int) -> NDArray[np.int64]:
-    # numpy keeps the raw stream of a bit generator for ever, the stream of Generator.permutation it does not
-    return np.random.PCG64(np.random.SeedSequence(seed)).random_raw(size).argsort(kind="stable")
+    # SeedSequence takes (a, b) and (a, b, 0, 0) for the same: the length in front tells them apart.
+    # numpy keeps the raw stream of a bit generator for ever, the stream of Generator.permutation it does not.
+    return np.random.PCG64(np.random.SeedSequence((len(seed), *seed))).random_raw(size).argsort(kind="stable")
 
 
 def batch_count(records: int, batch_size: int, last: Last) -> int:

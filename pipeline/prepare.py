@@ -103,11 +103,12 @@ def prepare(
 
 def _plan(folder: Path, split: Split, sources: Sequence[str], seed: int, shard_sources: int) -> list[_ShardPlan]:
     number = SPLITS.index(split)
-    order = np.random.default_rng([seed, number]).permutation(len(sources)).tolist()
+    # numpy takes the seeds (a, b) and (a, b, 0) for the same: the order has 0, source i has i + 1
+    order = np.random.default_rng([seed, number, 0]).permutation(len(sources)).tolist()
     return [
         _ShardPlan(
             folder / f"{split}-{start // shard_sources:06d}.tar",
-            tuple((sources[i], (seed, number, i)) for i in order[start : start + shard_sources]),
+            tuple((sources[i], (seed, number, i + 1)) for i in order[start : start + shard_sources]),
         )
         for start in range(0, len(order), shard_sources)
     ]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from toy_clips import ToyClips
 
 from seqviews.pipeline.datasets.sprites import Sprites
 from seqviews.pipeline.prepare import prepare
@@ -42,4 +43,12 @@ def sprites(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     """The whole Sprites data set, prepared from the real sheets."""
     out = tmp_path_factory.mktemp("sprites") / "sprites"
     prepare(Sprites(shared_data / "lpc-sprites"), out, workers=2)
+    return out
+
+
+@pytest.fixture(scope="session")
+def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A prepared data set of 36, 9 and 9 small clips in shards of two sources."""
+    out = tmp_path_factory.mktemp("toy") / "toy"
+    prepare(ToyClips(), out, shard_sources=2)
     return out

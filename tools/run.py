@@ -19,9 +19,14 @@ Main: TypeAlias = Callable[[argparse.Namespace], Mapping[str, Any]]
 def tool_parser(description: str) -> argparse.ArgumentParser:
     """A parser whose `--help` shows the defaults, with the options that every tool has."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    add_common_options(parser)
+    return parser
+
+
+def add_common_options(parser: argparse.ArgumentParser) -> None:
+    """Add --json and --debug."""
     parser.add_argument("--json", action="store_true", help="make the last line of stdout one JSON object")
     parser.add_argument("--debug", action="store_true", help="show the traceback of a failure")
-    return parser
 
 
 def run_tool(main: Main, parser: argparse.ArgumentParser, argv: list[str] | None = None) -> NoReturn:
@@ -47,7 +52,7 @@ def run_tool(main: Main, parser: argparse.ArgumentParser, argv: list[str] | None
 
 def _sentence(error: Exception) -> str:
     text = " ".join(str(error).split())
-    expected = isinstance(error, ValueError | OSError)
+    expected = isinstance(error, ValueError | OSError | ArithmeticError)
     return text if text and expected else f"{type(error).__name__}: {text}"
 
 

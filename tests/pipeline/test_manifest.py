@@ -1,0 +1,62 @@
+"""The manifest: what is written is read back, and what is not one is refused with its place."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+
+from seqviews.pipeline.manifest import Manifest, load_manifest
+from seqviews.pipeline.records import ShardError
+
+
+def test_round_trip(toy: Path) -> None:
+    manifest = load_manifest(toy / "train")
+    assert Manifest.from_json(manifest.to_json()) == manifest
+    assert (toy / "train" / "manifest.json").read_text() == manifest.to_json()
+    assert len(manifest) == 36
+    assert manifest.factors == {"shade": ["dark", "light"], "path": None}
+    assert manifest.digest != load_manifest(toy / "val").digest
+
+
+def test_the_published_schema_is_the_one_in_force(toy: Path) -> None:
+    published = Path(__file__).parents[2] / "docs" / "manifest.schema.json"
+    schema = json.loads(published.read_text())
+    jsonschema.Draft202012Validator.check_schema(schema)
+    jsonschema.validate(json.loads((toy / "train" / "manifest.json").read_text()), schema)
+
+
+CHANGES: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
+    "newer": (lambda m: m.update(schema_version=2), "schema version 2, this seqviews reads 1: upgrade"),
+    "missing": (lambda m: m.pop("shards"), "'shards' is a required property"),
+    "unknown": (lambda m: m.update(extra=1), "extra"),
+    "path": (lambda m: m["shards"][0].update(name="../x.tar"), r"shards\[0\]\.name"),
+    "huge": (lambda m: m["dataset"]["features"].update(shape=[8, 1 << 20, 64, 3]), r"features\.shape"),
+    "negative": (lambda m: m["shards"][0].update(records=-1), r"shards\[0\]\.records"),
+    "twice": (lambda m: m["shards"].append(m["shards"][0]), "two shards have the same name"),
+    "dtype": (lambda m: m["dataset"]["features"].update(dtype="object"), r"features\.dtype"),
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_mistakes_are_told_with_their_place(toy: Path, tmp_path: Path, name: str) -> None:
+    change, message = CHANGES[name]
+    raw = json.loads((toy / "val" / "manifest.json").read_text())
+    change(raw)
+    (tmp_path / "manifest.json").write_text(json.dumps(raw))
+    with pytest.raises(ShardError, match=message):
+        load_manifest(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", "[" * 100_000, '"\\ud800"'])
+def test_what_is_no_manifest(tmp_path: Path, text: str) -> None:
+    (tmp_path / "manifest.json").write_text(text)
+    with pytest.raises(ShardError, match=r"manifest\.json"):
+        load_manifest(tmp_path)
+    (tmp_path / "manifest.json").write_bytes(b"\xff\xfe")
+    with pytest.raises(ShardError, match=r"manifest\.json"):
+        load_manifest(tmp_path)

@@ -1,0 +1,92 @@
+"""Imports point one way, and nobody pays for what they do not use."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+MAY_IMPORT = {
+    "pipeline": {"pipeline"},
+    "augment": {"augment"},
+    "model": {"model"},
+    "tools": {"tools", "model", "augment", "pipeline"},
+}
+# what evaluates or trains reads data; networks and losses do not
+READS_DATA = {"training.py", "judge.py", "evaluation.py"}
+PRINTS = {"tools"}
+
+
+def own_imports(path: Path) -> set[str]:
+    """Modules of the package that a file imports, as `folder` or `folder.module`; TYPE_CHECKING blocks left out."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
+            node.body = []
+    names: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            assert node.level == 0, f"{path}: relative import"
+            names.add(node.module)
+        elif isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+    assert not {n.partition(".")[0] for n in names} & set(MAY_IMPORT), f"{path}: imports a folder by its bare name"
+    return {n.removeprefix("seqviews.") for n in names if n.startswith("seqviews.")}
+
+
+def files(folder: str) -> list[Path]:
+    return sorted(p for p in (ROOT / folder).rglob("*.py"))
+
+
+@pytest.mark.parametrize("path", [p for folder in MAY_IMPORT for p in files(folder)], ids=lambda p: p.name)
+def test_imports_point_one_way(path: Path) -> None:
+    folder = path.relative_to(ROOT).parts[0]
+    allowed = set(MAY_IMPORT[folder])
+    if folder == "model" and path.name in READS_DATA:
+        allowed |= {"augment", "pipeline"}
+    foreign = {name for name in own_imports(path) if name.partition(".")[0] not in allowed}
+    if folder == "augment":
+        foreign -= {"pipeline.records"}
+    if folder == "model":
+        foreign -= {"pipeline.manifest", "pipeline.records"}
+    assert not foreign
+
+
+@pytest.mark.parametrize("path", [p for folder in ("pipeline", "augment", "model") for p in files(folder)])
+def test_only_tools_print_to_stdout(path: Path) -> None:
+    calls = [n for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.Call)]
+    prints = [c for c in calls if isinstance(c.func, ast.Name) and c.func.id == "print"]
+    assert all(any(k.arg == "file" for k in c.keywords) for c in prints)
+
+
+def loaded_by(statement: str) -> set[str]:
+    code = f"import sys; {statement}; print(' '.join(sorted({{m.partition('.')[0] for m in sys.modules}})))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd="/")
+    return set(done.stdout.split())
+
+
+HEAVY = {"torch", "kornia", "lightning", "sklearn", "matplotlib", "librosa", "imagecodecs", "jsonargparse", "datasets"}
+
+
+@pytest.mark.parametrize(
+    ("statement", "expected"),
+    [
+        ("import seqviews", set()),
+        ("import seqviews.augment", {"torch", "kornia"}),
+        ("import seqviews.pipeline.prepare, seqviews.pipeline.datasets.sprites", {"imagecodecs"}),
+        ("import seqviews.pipeline.stream", {"torch", "imagecodecs"}),
+        ("import seqviews.model.cdsvae", {"torch"}),
+    ],
+)
+def test_nobody_pays_for_what_they_do_not_use(statement: str, expected: set[str]) -> None:
+    assert loaded_by(statement) & HEAVY == expected
+
+
+def test_a_folder_is_not_imported_under_its_bare_name() -> None:
+    done = subprocess.run([sys.executable, "-c", "import pipeline"], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 1
+    assert "import seqviews.pipeline, not pipeline" in done.stderr

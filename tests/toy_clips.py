@@ -1,0 +1,55 @@
+"""A data set of small random clips, in a module that the processes of a preparation can import."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from seqviews.pipeline.manifest import SPLITS, Codec, DatasetInfo, Features, Split
+from seqviews.pipeline.records import Clip, Factor
+
+
+@dataclass(frozen=True)
+class ToyClips:
+    """Small random clips: `counts` gives the number of sources in train, val and test; three clips a source."""
+
+    counts: tuple[int, int, int] = (12, 3, 3)
+    shape: tuple[int, int, int, int] = (4, 16, 16, 3)
+    codec: Codec = "webp"
+
+    @property
+    def info(self) -> DatasetInfo:
+        return DatasetInfo(
+            name="toy",
+            licence="CC0-1.0",
+            attribution="nobody",
+            features=Features(self.shape, rate=10.0, codec=self.codec),
+            static={"shade": ["dark", "light"]},
+            dynamic={"path": None},
+        )
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        return {"counts": list(self.counts)}
+
+    def sources(self, split: Split) -> list[str]:
+        return [f"{split}-{i}" for i in range(self.counts[SPLITS.index(split)])]
+
+    def records(self, source: str, rng: np.random.Generator) -> Iterator[Clip]:
+        for i in range(3):
+            frames = rng.integers(0, 256, self.shape, dtype=np.uint8)
+            factors: dict[str, Factor] = {"shade": i % 2, "path": [[float(i), t] for t in range(self.shape[0])]}
+            yield Clip(f"{source}-{i}", frames, factors, source, 10.0)
+
+
+@dataclass(frozen=True)
+class FailingClips(ToyClips):
+    """The same, with a source that cannot be read."""
+
+    def records(self, source: str, rng: np.random.Generator) -> Iterator[Clip]:
+        if source == "train-7":
+            raise ValueError("train-7 cannot be read")
+        yield from super().records(source, rng)

@@ -1,0 +1,27 @@
+"""`seqviews TOOL ...`: every tool of this folder under one command."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+TOOLS = {
+    "prepare_sprites": "shard the Sprites data set from its sheets",
+    "prepare_smmnist": "shard Stochastic Moving MNIST",
+    "train": "train a model on a prepared data set",
+    "evaluate": "judge a trained model",
+}
+
+
+def main() -> None:
+    """Run the tool that the first argument names; exits 2 if there is none."""
+    name = sys.argv[1].replace("-", "_") if len(sys.argv) > 1 else "--help"
+    if name not in TOOLS:
+        width = max(map(len, TOOLS))
+        listed = "\n".join(f"  {tool:{width}}  {what}" for tool, what in TOOLS.items())
+        text = f"usage: seqviews TOOL [options]\n\n{listed}\n\nseqviews TOOL --help tells a tool's options."
+        asked = name in {"__help", "_h"}
+        print(text, file=sys.stdout if asked else sys.stderr)
+        sys.exit(0 if asked else 2)
+    sys.argv = [f"seqviews {name}", *sys.argv[2:]]
+    importlib.import_module(f"seqviews.tools.{name}").main()
