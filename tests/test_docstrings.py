@@ -8,9 +8,8 @@ import pkgutil
 
 import pytest
 
-import seqviews
-
-MODULES = [m.name for m in pkgutil.walk_packages(seqviews.__path__, "seqviews.")]
+FOLDERS = [importlib.import_module(f"seqviews.{name}") for name in ("pipeline", "augment", "model", "tools")]
+MODULES = [m.name for folder in FOLDERS for m in pkgutil.walk_packages(folder.__path__, folder.__name__ + ".")]
 
 
 @pytest.mark.parametrize("name", MODULES)
