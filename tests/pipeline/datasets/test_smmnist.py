@@ -1,0 +1,253 @@
+from __future__ import annotations
+
+import collections
+import io
+import itertools
+import json
+import pickle
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from seqviews.pipeline.datasets.digits import Digits, sklearn_digits
+from seqviews.pipeline.datasets.smmnist import MovingDigits, bounce, resize
+from seqviews.pipeline.manifest import SPLITS, load_manifest
+from seqviews.pipeline.prepare import prepare
+from seqviews.pipeline.records import Clip
+
+
+def solid_digits(a_class: int = 3, side: int = 28) -> Digits:
+    """Digits that fill their box with one grey, their number and 100, so that a pixel tells which one it is."""
+    labels = np.repeat(np.arange(10, dtype=np.uint8), a_class)
+    images = np.broadcast_to((100 + np.arange(len(labels)))[:, None, None], (len(labels), side, side)).astype(np.uint8)
+    return Digits("solid", images, labels, "none", "nobody")
+
+
+def clip_of(dataset: MovingDigits, source: str = "train-000000", seed: int = 0) -> Clip:
+    (clip,) = dataset.records(source, np.random.default_rng(seed))
+    return clip
+
+
+@pytest.mark.parametrize(("old", "new"), [(8, 28), (8, 14), (28, 56), (28, 14), (28, 21), (9, 14)])
+def test_resize_is_pillows_bicubic(old: int, new: int) -> None:
+    image = np.random.default_rng(old * new).integers(0, 256, (old, old), dtype=np.uint8)
+    pillow = Image.fromarray(image.astype(np.float32)).resize((new, new), Image.Resampling.BICUBIC)
+    difference = resize(image, new) - np.asarray(pillow).clip(0, 255).astype(np.float64)
+    assert np.abs(difference).max() <= 0.5 + 1e-3
+
+
+def test_resize_to_the_same_size_changes_nothing() -> None:
+    image = np.random.default_rng(0).integers(0, 256, (12, 12), dtype=np.uint8)
+    np.testing.assert_array_equal(resize(image, 12), image)
+
+
+@pytest.mark.parametrize(("limit", "speed"), [(36, 4), (18, 2), (2, 1), (1, 4)])
+def test_a_path_stays_in_the_frame_and_turns_at_walls_only(limit: int, speed: int) -> None:
+    turns = 0
+    after_turns: set[tuple[int, int]] = set()
+    for seed in range(30):
+        path = bounce(np.random.default_rng(seed), 60, limit, speed)
+        assert path.min() >= 0
+        assert path.max() <= limit
+        steps = np.diff(path, axis=0)
+        assert np.abs(steps).max() <= speed
+        at_wall = ((path == 0) | (path == limit)).any(axis=1)
+        for t in range(1, len(steps)):
+            if (steps[t] != steps[t - 1]).any():
+                assert at_wall[t] or at_wall[t + 1], "the velocity changed in the open"
+                turns += 1
+                after_turns.add((int(steps[t][0]), int(steps[t][1])))
+    assert turns > 50
+    assert len(after_turns) > 2 * speed  # not a mirror: any velocity away from the wall can follow
+
+
+def test_a_step_over_the_wall_ends_at_it_and_the_next_one_leads_away() -> None:
+    seen, turned_along = 0, 0
+    for seed in range(200):
+        path = bounce(np.random.default_rng(seed), 40, 36, 4).tolist()
+        for before, a, b, c in zip(path, path[1:], path[2:], path[3:], strict=False):
+            step, cut = a[0] - before[0], b[0] - a[0]
+            cut_short = 0 < a[1] < 36 and b[0] in (0, 36) and abs(cut) < abs(step) and cut * step > 0
+            if cut_short:
+                assert 1 <= (c[0] - b[0]) * (1 if b[0] == 0 else -1) <= 4
+                seen += 1
+                turned_along += c[1] - b[1] != b[1] - a[1]
+    assert seen > 50
+    assert turned_along > seen / 2  # the velocity along the wall is drawn again too
+
+
+@pytest.mark.parametrize("size", [16, 32, 48, 64, 100])
+def test_the_solid_digit_is_where_the_trajectory_says(size: int) -> None:
+    dataset = MovingDigits(solid_digits(), (1, 0, 0), frames=25, size=size)
+    clip = clip_of(dataset)
+    assert clip.frames.shape == (25, size, size, 1)
+    assert clip.frames.dtype == np.uint8
+    trajectory = clip.factors["trajectory"]
+    for frame, centres in zip(clip.frames[..., 0], trajectory, strict=True):  # type: ignore[arg-type]
+        rows, columns = np.nonzero(frame)
+        assert [[columns.mean(), rows.mean()]] == centres
+        assert len(rows) == dataset.box**2
+        assert np.ptp(rows) == np.ptp(columns) == dataset.box - 1
+    json.dumps(trajectory)  # plain numbers
+
+
+def test_the_box_and_the_speed_scale_with_the_frame() -> None:
+    sizes = {size: MovingDigits(solid_digits(), (1, 0, 0), size=size) for size in (16, 32, 64, 128)}
+    assert {size: dataset.box for size, dataset in sizes.items()} == {16: 14, 32: 14, 64: 28, 128: 56}
+    assert {size: dataset.speed for size, dataset in sizes.items()} == {16: 1, 32: 2, 64: 4, 128: 8}
+
+
+def test_two_digits_add_and_clip_in_the_order_of_their_classes() -> None:
+    digits = solid_digits(5)
+    dataset = MovingDigits(digits, (1, 0, 0), digits_per_clip=2, frames=10)
+    names = dataset.info.static["digits"]
+    assert names is not None
+    assert names == [f"{a}+{b}" for a in range(10) for b in range(10) if a <= b]
+    sums, clipped, equal_classes = 0, 0, 0
+    for seed in range(120):
+        clip = clip_of(dataset, seed=seed)
+        images = [int(name.removeprefix("solid-")) for name in clip.source.split("+")]
+        classes = [int(digits.labels[image]) for image in images]
+        assert images[0] != images[1]
+        assert names[clip.factors["digits"]] == f"{classes[0]}+{classes[1]}"  # type: ignore[index]
+        trajectory = np.array(clip.factors["trajectory"])
+        assert trajectory.shape == (10, 2, 2)
+        if classes[0] == classes[1]:
+            equal_classes += 1
+            assert trajectory[0, 0, 0] <= trajectory[0, 1, 0]
+        for frame, centres in zip(clip.frames[..., 0], trajectory, strict=True):
+            expected = np.zeros((64, 64), np.int64)
+            for image, (x, y) in zip(images, centres, strict=True):
+                expected[int(y - 13.5) : int(y + 14.5), int(x - 13.5) : int(x + 14.5)] += 100 + image
+            np.testing.assert_array_equal(frame, np.minimum(expected, 255))
+            sums += int(150 <= expected.max() <= 255)
+            clipped += int(expected.max() > 255)
+    assert sums > 100
+    assert clipped > 20
+    assert equal_classes > 2
+
+
+def test_mnist_is_not_resampled_at_64_pixels() -> None:
+    rng = np.random.default_rng(0)
+    images = rng.integers(1, 256, (30, 28, 28), dtype=np.uint8)
+    clip = clip_of(
+        MovingDigits(Digits("mnist", images, np.repeat(np.arange(10, dtype=np.uint8), 3), "", ""), (1, 0, 0))
+    )
+    (x, y), *_ = clip.factors["trajectory"][0]  # type: ignore[index]
+    cut = clip.frames[0, int(y - 13.5) : int(y + 14.5), int(x - 13.5) : int(x + 14.5), 0]
+    np.testing.assert_array_equal(cut, images[int(clip.source.removeprefix("mnist-"))])
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("smmnist") / "two-digits"
+    dataset = MovingDigits(sklearn_digits(), (300, 100, 100), digits_per_clip=2, frames=3, size=32)
+    prepare(dataset, out, shard_sources=60, workers=2)
+    return out
+
+
+def read_tars(folder: Path) -> dict[str, tuple[bytes, dict[str, Any]]]:
+    """Frames and JSON by key, with nothing of ours."""
+    members: dict[str, dict[str, bytes]] = collections.defaultdict(dict)
+    for path in sorted(folder.glob("*.tar")):
+        with tarfile.open(path) as tar:
+            for member in tar:
+                key, _, extension = member.name.partition(".")
+                file = tar.extractfile(member)
+                assert file is not None
+                members[key][extension] = file.read()
+    return {key: (parts["frames.webp"], json.loads(parts["json"])) for key, parts in members.items()}
+
+
+def test_splits_share_no_digit_image(prepared: Path) -> None:
+    used = {
+        split: {image for _, about in read_tars(prepared / split).values() for image in about["source"].split("+")}
+        for split in SPLITS
+    }
+    for a, b in itertools.combinations(SPLITS, 2):
+        assert not used[a] & used[b]
+    assert len(used["train"]) > 300
+    labels = sklearn_digits().labels
+    for images in used.values():
+        assert {int(labels[int(image.removeprefix("sklearn-"))]) for image in images} == set(range(10))
+
+
+def test_stored_clips_are_what_the_manifest_says(prepared: Path) -> None:
+    for split, count in zip(SPLITS, (300, 100, 100), strict=True):
+        manifest = load_manifest(prepared / split)
+        records = read_tars(prepared / split)
+        assert set(records) == {f"{split}-{i:06d}" for i in range(count)}
+        assert len(manifest) == count
+        assert manifest.dataset.features.shape == (3, 32, 32, 1)
+        assert manifest.factors["trajectory"] is None
+        assert manifest.dataset.licence == "CC-BY-4.0"
+        for frames, about in records.values():
+            picture = np.asarray(Image.open(io.BytesIO(frames)))
+            assert picture.shape == (96, 32, 3)
+            assert (picture[..., :1] == picture).all()
+            assert np.array(about["factors"]["trajectory"]).shape == (3, 2, 2)
+    assert max(collections.Counter(a["factors"]["digits"] for _, a in records.values()).values()) < 15
+
+
+def test_bytes_depend_on_the_seed_and_not_on_the_workers(tmp_path: Path) -> None:
+    dataset = MovingDigits(solid_digits(), (12, 4, 0), frames=4, size=16)
+    runs = {(1, 0): "a", (2, 0): "b", (2, 1): "c"}
+    for (workers, seed), name in runs.items():
+        prepare(dataset, tmp_path / name, seed=seed, shard_sources=4, workers=workers)
+    files = {
+        name: {str(p.relative_to(tmp_path / name)): p.read_bytes() for p in (tmp_path / name).rglob("*.*")}
+        for name in runs.values()
+    }
+    shards = [f"train/train-{k:06d}.tar" for k in range(3)] + ["val/val-000000.tar"]
+    assert sorted(files["a"]) == sorted([*shards, "train/manifest.json", "val/manifest.json"])
+    assert files["a"] == files["b"]
+    clips = {name: read_tars(tmp_path / name / "train") for name in "ac"}
+    assert set(clips["a"]) == set(clips["c"])
+    assert clips["a"] != clips["c"]
+
+
+def test_another_seed_moves_no_image_into_another_split() -> None:
+    dataset = MovingDigits(solid_digits(10), (1, 1, 1), frames=1)
+    used = {split: {clip_of(dataset, f"{split}-000000", seed).source for seed in range(1000)} for split in SPLITS}
+    assert {split: len(images) for split, images in used.items()} == {"train": 80, "val": 10, "test": 10}
+    assert len(set().union(*used.values())) == 100
+
+
+def test_it_travels_to_another_process() -> None:
+    dataset = MovingDigits(solid_digits(), (1, 0, 0))
+    there = pickle.loads(pickle.dumps(dataset))
+    np.testing.assert_array_equal(clip_of(there).frames, clip_of(dataset).frames)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"clips": (-1, 5, 5)}, "give three counts"),
+        ({"clips": (0, 0, 0)}, "give three counts"),
+        ({"digits_per_clip": 3}, "only 1 or 2"),
+        ({"frames": 0}, "0 frames"),
+        ({"frames": 256}, "256 frames of 64 rows are more than WebP's 16383 rows: use --codec npy"),
+        ({"frames": 20_001, "codec": "npy"}, "1 to 20000"),
+        ({"size": 15}, "15 pixels"),
+        ({"size": 5000}, "16 to 4096"),
+        ({"digits": solid_digits(2)}, "digit 0 has 2 images, too few for three splits"),
+    ],
+)
+def test_bad_arguments_are_told_in_a_sentence(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError) as caught:  # noqa: PT011 (the message is checked as plain text)
+        MovingDigits(**{"digits": solid_digits(), "clips": (1, 1, 1), **change})
+    assert message in str(caught.value)
+
+
+def test_the_longest_clip_fits_webp_and_npy_goes_beyond() -> None:
+    MovingDigits(solid_digits(), (1, 0, 0), frames=255)
+    assert len(clip_of(MovingDigits(solid_digits(), (1, 0, 0), frames=256, codec="npy")).frames) == 256
+
+
+def test_the_json_of_the_longest_trajectory_is_within_the_limit_of_a_record() -> None:
+    widest = [[[4081.5, 4081.5]] * 2] * 20_000
+    assert len(json.dumps(widest, separators=(",", ":"))) < 1_000_000

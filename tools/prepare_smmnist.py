@@ -1,0 +1,39 @@
+"""Shard Stochastic Moving MNIST: handwritten digits that bounce at random."""
+
+from __future__ import annotations
+
+from seqviews.pipeline.datasets.digits import read_digits
+from seqviews.pipeline.datasets.smmnist import MovingDigits
+from seqviews.tools.preparing import add_options, prepare_with
+from seqviews.tools.run import run_tool, tool_parser
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Parse the arguments and write the three splits."""
+    parser = tool_parser(__doc__ or "")
+    parser.add_argument(
+        "--digits", required=True, metavar="DIR|sklearn", help="folder of MNIST's IDX files, or sklearn"
+    )
+    parser.add_argument(
+        "--clips",
+        type=int,
+        nargs=3,
+        required=True,
+        metavar=("TRAIN", "VAL", "TEST"),
+        help="clips a split; 0 leaves it out",
+    )
+    parser.add_argument("--digits-per-clip", type=int, choices=[1, 2], default=1, help="digits that move in a clip")
+    parser.add_argument("--frames", type=int, default=15, help="frames in a clip")
+    parser.add_argument("--size", type=int, default=64, help="height and width of a frame, in pixels")
+    add_options(parser, shard_sources=500)
+    run_tool(
+        lambda a: prepare_with(
+            MovingDigits(read_digits(a.digits), tuple(a.clips), a.digits_per_clip, a.frames, a.size, a.codec), a
+        ),
+        parser,
+        argv,
+    )
+
+
+if __name__ == "__main__":
+    main()
