@@ -7,12 +7,14 @@ import logging
 import math
 import re
 import warnings
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import lightning
 from jsonargparse import ActionConfigFile, ArgumentParser  # type: ignore[attr-defined]  # it builds its __all__
+from lightning import Callback
 from torch import nn
 
 import seqviews.model
@@ -34,8 +36,16 @@ class PresetAction(ActionConfigFile):
         preset = PRESETS / f"{value}.yaml"
         known = ", ".join(sorted(path.stem for path in PRESETS.glob("*.yaml")))
         if not preset.is_file() and not Path(value).is_file():
-            raise argparse.ArgumentTypeError(f"no preset {value} and no such file; the presets are {known}")
+            raise argparse.ArgumentError(None, f"no preset {value} and no such file; the presets are {known}")
         ActionConfigFile.apply_config(parser, cfg, dest, str(preset if preset.is_file() else value))
+
+
+class OneLineParser(ArgumentParser):
+    """jsonargparse's parser, with errors on one line."""
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        """Exit with code 2."""
+        super().error(" ".join(message.split()), ex)
 
 
 def duration(text: str) -> timedelta:
@@ -49,16 +59,16 @@ def duration(text: str) -> timedelta:
 
 def make_parser() -> ArgumentParser:
     """The options of a training; a preset gives those that it names."""
-    parser = ArgumentParser(prog="train", description=__doc__)
+    parser = OneLineParser(prog="train", description=__doc__)
     parser.add_argument("--config", action=PresetAction, help="a preset's name, or a YAML file")
     parser.add_argument("--data", type=str, required=True, help="folder of a prepared data set")
     parser.add_argument("--out", type=str, required=True, help="folder of the run, new or empty")
     parser.add_argument("--max-clips", type=int, default=100_000, help="stop after so many clips")
     parser.add_argument("--max-time", type=str, default=None, help="stop after a time such as 90s, 60m or 2h")
     parser.add_argument("--seed", type=int, default=0, help="of weights, order and views")
-    parser.add_argument("--batch_size", type=int, default=64, help="clips in a batch")
-    parser.add_argument("--learning_rate", type=float, default=1e-3, help="Adam's, at its highest")
-    parser.add_argument("--min_frames", type=int, default=2, help="refuse data whose clips are shorter")
+    parser.add_argument("--batch-size", type=int, default=64, help="clips in a batch")
+    parser.add_argument("--learning-rate", type=float, default=1e-3, help="Adam's, at its highest")
+    parser.add_argument("--min-frames", type=int, default=2, help="refuse data whose clips are shorter")
     parser.add_argument("--last", type=Last, default="keep", help="what to do with a last batch that is not full")
     parser.add_argument("--precision", type=str, default="auto", help="as Lightning's; auto is bf16 where it pays")
     parser.add_class_arguments(LossWeights, "weights")
@@ -69,8 +79,10 @@ def make_parser() -> ArgumentParser:
     return parser
 
 
-def train(arguments: argparse.Namespace, parser: ArgumentParser) -> dict[str, Any]:
-    """Train, and return the run's folder, steps, clips and last loss."""
+def start_training(
+    arguments: argparse.Namespace, parser: ArgumentParser, callbacks: Sequence[Callback] = ()
+) -> dict[str, Any]:
+    """Train, and return the run's folder, its steps and its last loss."""
     out, data = Path(arguments.out), Path(arguments.data)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise FileExistsError(f"{out} already holds something: remove it or choose another --out")
@@ -95,7 +107,7 @@ def train(arguments: argparse.Namespace, parser: ArgumentParser) -> dict[str, An
     )
     out.mkdir(parents=True, exist_ok=True)
     parser.save(arguments, out / CONFIG, multifile=False)
-    trainer = make_trainer(out, steps=steps, max_time=max_time, precision=arguments.precision)
+    trainer = make_trainer(out, steps=steps, max_time=max_time, precision=arguments.precision, callbacks=callbacks)
     trainer.fit(module, stream)
     trainer.save_checkpoint(out / CHECKPOINT)
     loss = float(trainer.callback_metrics["loss"])
@@ -107,7 +119,7 @@ def main(argv: list[str] | None = None) -> None:
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", "`isinstance.treespec, LeafSpec.` is deprecated")  # Lightning's own call
     parser = make_parser()
-    run_tool(lambda arguments: train(arguments, parser), parser, argv)
+    run_tool(lambda arguments: start_training(arguments, parser), parser, argv)
 
 
 if __name__ == "__main__":

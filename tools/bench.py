@@ -1,0 +1,186 @@
+"""Measure the stream, the motion views and the training step, each against a peer in the same run.
+
+Both sides take turns, each with its best settings; the figures are medians. Peers that are not installed (webdataset,
+pillow) come with the [dev] extra.
+"""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from datetime import date
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from seqviews.augment.draws import record_seeds
+from seqviews.augment.video import VideoMotion
+from seqviews.pipeline.stream import SequenceStream
+from seqviews.tools.run import run_tool, tool_parser
+
+BATCH, FRAMES, SIZE = 64, 8, 64
+
+
+def in_turn(sides: dict[str, Callable[[], float]], rounds: int) -> dict[str, float]:
+    """The median rate of each side, measured in turn."""
+    rates: dict[str, list[float]] = {name: [] for name in sides}
+    for _ in range(rounds):
+        for name, side in sides.items():
+            rates[name].append(side())
+    return {name: round(statistics.median(values), 1) for name, values in rates.items()}
+
+
+def bench_stream(data: Path, rounds: int) -> dict[str, Any]:
+    """Clips/s of the second epoch of the training split, against webdataset with Pillow and DataLoader workers."""
+    split = data / "train"
+    stream = SequenceStream(split, BATCH)
+    shards = [str(split / shard.name) for shard in stream.manifest.shards]
+    if len(shards) < 8:
+        raise ValueError(
+            f"{split} has {len(shards)} shards: prepare at least 8, so that both sides can use their workers"
+        )
+    loaders = {workers: _webdataset_loader(shards, stream, workers) for workers in (0, 2)}
+    for loader in [stream, *loaders.values()]:  # epoch 1: files into the page cache, workers started
+        _clips_per_second(loader, len)
+    sides: dict[str, Callable[[], float]] = {"ours": lambda: _clips_per_second(stream, lambda b: len(b.keys))}
+    for workers, loader in loaders.items():
+        sides[f"webdataset_{workers}_workers"] = partial(_clips_per_second, loader, lambda b: len(b[0]))
+    rates = in_turn(sides, rounds)
+    best = max(rates[f"webdataset_{workers}_workers"] for workers in loaders)
+    return {"clips_per_second": rates, "ratio_to_best_webdataset": round(rates["ours"] / best, 2)}
+
+
+def _webdataset_loader(shards: list[str], stream: SequenceStream, workers: int) -> Any:
+    import numpy as np
+    import webdataset
+
+    shape = stream.manifest.dataset.features.shape
+
+    def to_clip(picture: Any) -> torch.Tensor:
+        return torch.from_numpy(np.array(picture, copy=True).reshape(shape))
+
+    dataset = (
+        webdataset.WebDataset(shards, shardshuffle=len(shards), seed=0)
+        .shuffle(1000)
+        .decode("pil")
+        .to_tuple("frames.webp", "__key__")
+        .map_tuple(to_clip)
+        .batched(BATCH)
+    )
+    return webdataset.WebLoader(dataset, batch_size=None, num_workers=workers, persistent_workers=workers > 0)
+
+
+def _clips_per_second(loader: Any, count: Callable[[Any], int]) -> float:
+    started, clips = time.perf_counter(), 0
+    for batch in loader:
+        clips += count(batch)
+    return clips / (time.perf_counter() - started)
+
+
+def bench_views(rounds: int) -> dict[str, Any]:
+    """Clips/s of crop, colour and blur on 64 clips of 8 x 3 x 64 x 64, draws included, against Kornia's operators."""
+    import kornia.augmentation as K
+
+    motion = VideoMotion()
+    peer = K.VideoSequential(
+        K.RandomResizedCrop((SIZE, SIZE), scale=(0.8, 1.0), ratio=(0.9, 1.1)),
+        K.ColorJiggle(0.4, 0.4, 0.4, 0.5, p=1.0),
+        K.RandomGaussianBlur((7, 7), (0.1, 1.0), p=1.0),
+        data_format="BTCHW",
+        same_on_frame=True,
+    )
+    x = torch.rand(BATCH, FRAMES, 3, SIZE, SIZE)
+    channels_last = x.permute(0, 1, 3, 4, 2).contiguous().permute(0, 1, 4, 2, 3)
+    seeds = record_seeds(0, 0, torch.arange(BATCH))
+
+    def rate(view: Callable[[], Any]) -> float:
+        started = time.perf_counter()
+        with torch.no_grad():
+            view()
+        return BATCH / (time.perf_counter() - started)
+
+    sides: dict[str, Callable[[], float]] = {
+        "ours": lambda: rate(lambda: motion(channels_last, motion.draw(seeds))),
+        "kornia": lambda: rate(lambda: peer(x)),
+    }
+    in_turn(sides, 2)
+    rates = in_turn(sides, rounds)
+    return {"clips_per_second": rates, "ratio": round(rates["ours"] / rates["kornia"], 2)}
+
+
+def bench_train(data: Path, steps: int) -> dict[str, Any]:
+    """Clips/s of a training by a preset, and the share of the time that it waits for data."""
+    import tempfile
+
+    from lightning import Callback
+
+    from seqviews.tools.train import make_parser, start_training
+
+    class Clock(Callback):
+        """Time spent outside of the step, behind the warm-up."""
+
+        waited = began = ended = 0.0
+        count = 0
+
+        def on_train_batch_start(self, *args: Any) -> None:
+            now = time.perf_counter()
+            if self.count == 3:
+                self.began = now
+            elif self.count > 3:
+                self.waited += now - self.ended
+            self.count += 1
+
+        def on_train_batch_end(self, *args: Any) -> None:
+            self.ended = time.perf_counter()
+
+    clock = Clock()
+    with tempfile.TemporaryDirectory() as out:
+        parser = make_parser()
+        options = ["--config", "sprites-compact", "--data", str(data), "--out", out, f"--max-clips={steps * BATCH}"]
+        start_training(parser.parse_args(options), parser, [clock])
+    total = clock.ended - clock.began
+    return {
+        "clips_per_second": round((clock.count - 3) * BATCH / total, 1),
+        "waiting_for_data_percent": round(100 * clock.waited / total, 3),
+    }
+
+
+def bench(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Run what was asked for."""
+    torch.set_num_threads(arguments.threads)
+    machine = {
+        "date": str(date.today()),
+        "cpu": platform.processor() or platform.machine(),
+        "threads": arguments.threads,
+    }
+    result: dict[str, Any] = {"machine": machine}
+    if arguments.what in ("views", "all"):
+        result["views"] = bench_views(arguments.rounds)
+    if arguments.what in ("stream", "all"):
+        result["stream"] = bench_stream(arguments.data, arguments.rounds)
+    if arguments.what in ("train", "all"):
+        result["train"] = bench_train(arguments.data, arguments.steps)
+    return result
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Parse the arguments and measure."""
+    parser = tool_parser((__doc__ or "").partition("\n")[0])
+    parser.add_argument(
+        "what", nargs="?", choices=["views", "stream", "train", "all"], default="all", help="what to measure"
+    )
+    parser.add_argument("--data", type=Path, default=Path("data/sprites"), help="a prepared Sprites data set")
+    parser.add_argument("--rounds", type=int, default=7, help="turns of each side")
+    parser.add_argument("--steps", type=int, default=30, help="training steps")
+    parser.add_argument("--threads", type=int, default=2, help="torch's threads")
+    parser.set_defaults(json=True)
+    run_tool(bench, parser, argv)
+
+
+if __name__ == "__main__":
+    main()
