@@ -1,0 +1,63 @@
+"""Gaussian: a diagonal normal distribution, what posteriors and priors are made of."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+LOG_TWO_PI = math.log(2 * math.pi)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Gaussian:
+    """A batch of diagonal normal distributions over vectors of D numbers.
+
+    Attributes:
+        mean: `[..., D]`.
+        logvar: `[..., D]`, the natural logarithm of the variance (not of the deviation).
+
+    Example:
+        >>> unit = Gaussian.standard(torch.zeros(4, 2))
+        >>> unit.rsample().shape, unit.kl(unit)
+        (torch.Size([4, 2]), tensor([0., 0., 0., 0.]))
+    """
+
+    mean: Tensor
+    logvar: Tensor
+
+    @classmethod
+    def standard(cls, like: Tensor) -> Gaussian:
+        """N(0, I) with the shape, dtype and device of `like`."""
+        return cls(torch.zeros_like(like), torch.zeros_like(like))
+
+    def rsample(self, generator: torch.Generator | None = None) -> Tensor:
+        """One sample `[..., D]` that carries gradients to mean and logvar.
+
+        Args:
+            generator: On the device of the mean; torch's default one if None.
+        """
+        shape, dtype, device = self.mean.shape, self.mean.dtype, self.mean.device
+        noise = torch.randn(shape, generator=generator, dtype=dtype, device=device)
+        return self.mean + torch.exp(0.5 * self.logvar) * noise
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """Log density of `value`, `[..., D]` (broadcast), summed over D: `[...]`, in nats."""
+        scaled = (value - self.mean) * torch.exp(-0.5 * self.logvar)
+        return -0.5 * (scaled.square().sum(-1) + (self.logvar + LOG_TWO_PI).sum(-1))
+
+    def kl(self, other: Gaussian) -> Tensor:
+        """KL[self || other], summed over D: `[...]`, in nats."""
+        difference = (self.mean - other.mean) * torch.exp(-0.5 * other.logvar)
+        ratio = self.logvar - other.logvar
+        return 0.5 * (difference.square() + torch.expm1(ratio) - ratio).sum(-1)
+
+    def flatten(self) -> Gaussian:
+        """Over a batch of trajectories `[B, T, D]`: the product over time as one Gaussian `[B, T * D]`."""
+        return Gaussian(self.mean.flatten(1), self.logvar.flatten(1))
+
+    def chunk(self, chunks: int) -> tuple[Gaussian, ...]:
+        """The batch cut along its first axis into `chunks` equal parts."""
+        return tuple(map(Gaussian, self.mean.chunk(chunks), self.logvar.chunk(chunks)))

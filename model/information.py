@@ -1,0 +1,82 @@
+"""Estimates of mutual information from one batch: InfoNCE and minibatch weighted sampling, in nats."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from seqviews.model.gaussian import Gaussian
+
+
+def info_nce_from_scores(scores: Tensor) -> Tensor:
+    """Contrastive estimate of mutual information from the critic's scores [P eq. 7, 8].
+
+    The mean of `log exp(scores[i, i]) / sum_j exp(scores[i, j]) + log B` over the rows and over the columns, both
+    directions averaged. With the optimal critic, the log density ratio, it is a lower bound in expectation.
+
+    Args:
+        scores: `[B, B]`, log of the critic: row i and column i match, the other B - 1 columns are row i's negatives.
+
+    Returns:
+        A scalar, at most log B.
+    """
+    matching = scores.diagonal()
+    others = 0.5 * (scores.logsumexp(0) + scores.logsumexp(1))
+    return (matching - others).mean() + math.log(len(scores))
+
+
+def info_nce(anchor: Tensor, positive: Tensor, temperature: float = 0.5) -> Tensor:
+    """Contrastive estimate of I(latent; sequence) [P eq. 7, 8], the critic being exp(cosine / temperature).
+
+    Args:
+        anchor: `[B, D]`, latents of one view.
+        positive: `[B, D]`, latents of the other view; row i matches row i, the other rows are its negatives.
+        temperature: What the cosine is divided by.
+
+    Returns:
+        A scalar, at most log B.
+    """
+    cosine = functional.normalize(anchor, dim=1) @ functional.normalize(positive, dim=1).T
+    return info_nce_from_scores(cosine / temperature)
+
+
+def pairwise_log_prob(samples: Tensor, posterior: Gaussian) -> Tensor:
+    """`[M, M]`: entry (i, j) is the log density of sample i, `[M, D]`, under posterior j, `[M, D]`.
+
+    The square is not expanded into matrix products: with narrow posteriors the large terms would cancel, and in float32
+    the diagonal would be off by a nat or more.
+    """
+    return posterior.log_prob(samples[:, None])
+
+
+def mws_information(s: Tensor, static: Gaussian, z: Tensor, dynamic: Gaussian) -> tuple[Tensor, Tensor]:
+    """I(s; z) by minibatch weighted sampling [P eq. 13], with log M in place of log(N M).
+
+    H(s) is estimated as `-mean_i (log sum_j q(s_i given x_j) - log M)`, H(z) and H(s, z) likewise, and I(s; z) is
+    H(s) + H(z) - H(s, z). With the paper's log(N M), N the size of the data set, independent latents would give log N;
+    with log M they give 0. In high dimension each sample is likely under its own posterior only: then the estimate
+    sticks at log M with almost no gradient, whatever the truth is.
+
+    Args:
+        s: `[M, S]`, a sample of each sequence's static posterior.
+        static: The static posteriors, `[M, S]`.
+        z: `[M, T, D]`, a sample of each sequence's trajectory.
+        dynamic: The dynamic posteriors, `[M, T, D]`; a trajectory's density is the product over time.
+
+    Returns:
+        The estimate, and how far it is from that limit: the weight of other sequences' posteriors in q(s_i) or in
+        q(z_i), whichever is larger, averaged over i, between 0 (saturated: the estimate is log M) and 1 - 1 / M;
+        detached.
+    """
+    log_s = pairwise_log_prob(s, static)
+    log_z = pairwise_log_prob(z.flatten(1), dynamic.flatten())
+    estimate = (log_s + log_z).logsumexp(1) - log_s.logsumexp(1) - log_z.logsumexp(1)
+    off_diagonal = torch.maximum(_off_diagonal_weight(log_s), _off_diagonal_weight(log_z))
+    return estimate.mean() + math.log(len(s)), off_diagonal
+
+
+def _off_diagonal_weight(log_density: Tensor) -> Tensor:
+    return 1 - log_density.detach().softmax(dim=1).diagonal().mean()
