@@ -26,7 +26,7 @@ class MovingDigits:
 
     A digit moves by whole pixels at a constant velocity. When a step would leave the frame, it ends at the wall and
     draws a new velocity: away from the wall it hit, any along it. At 64 pixels the digit's box is 28 wide and the
-    velocity is at most 4 a frame in x and in y; both scale with the frame, the box down to 14.
+    velocity is at most 4 a frame in x and in y; both scale with the frame, the box down to 8.
 
     The images of each class are shared out, 80 % to training, 10 % to validation and 10 % to testing, in an order that
     never changes, so no image is in two splits. Static factor: `digits`, the class or the unordered pair of classes.
@@ -91,7 +91,7 @@ class MovingDigits:
     @property
     def box(self) -> int:
         """Height and width of a digit, in pixels."""
-        return max(14, round(self.size * 28 / 64))
+        return max(8, round(self.size * 28 / 64))
 
     @property
     def speed(self) -> int:

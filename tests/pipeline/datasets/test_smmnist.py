@@ -97,7 +97,7 @@ def test_the_solid_digit_is_where_the_trajectory_says(size: int) -> None:
 
 def test_the_box_and_the_speed_scale_with_the_frame() -> None:
     sizes = {size: MovingDigits(solid_digits(), (1, 0, 0), size=size) for size in (16, 32, 64, 128)}
-    assert {size: dataset.box for size, dataset in sizes.items()} == {16: 14, 32: 14, 64: 28, 128: 56}
+    assert {size: dataset.box for size, dataset in sizes.items()} == {16: 8, 32: 14, 64: 28, 128: 56}
     assert {size: dataset.speed for size, dataset in sizes.items()} == {16: 1, 32: 2, 64: 4, 128: 8}
 
 
