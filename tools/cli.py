@@ -10,6 +10,7 @@ TOOLS = {
     "prepare_smmnist": "shard Stochastic Moving MNIST",
     "train": "train a model on a prepared data set",
     "evaluate": "judge a trained model",
+    "bench": "measure stream, views and training against peers",
 }
 
 
