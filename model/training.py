@@ -6,7 +6,6 @@ import math
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -43,8 +42,6 @@ class ViewsModule(LightningModule):
         learning_rate: Adam's, at its highest.
         steps: Steps of the whole training.
         warmup: Share of the steps over which the rate rises.
-        kl_warmup: Share of the steps over which the weight of the KL terms rises from 0 to alpha, so that s is in use
-            before it costs anything [Bowman et al., CoNLL 2016]; the paper has none.
         clip_norm: Gradients of a larger norm are scaled down to it.
         seed: With a record's epoch and index, names its views.
     """
@@ -58,28 +55,23 @@ class ViewsModule(LightningModule):
         learning_rate: float,
         steps: int,
         warmup: float = 0.05,
-        kl_warmup: float = 0.0,
         clip_norm: float = 1000.0,
         seed: int = 0,
     ) -> None:
         super().__init__()
         self.model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # not in torch's stub
         self.views, self.weights, self.seed = views, weights, seed
-        self.learning_rate, self.steps, self.clip_norm = learning_rate, steps, clip_norm
-        self.warmup, self.kl_warmup = warmup, kl_warmup
+        self.learning_rate, self.steps, self.warmup, self.clip_norm = learning_rate, steps, warmup, clip_norm
         self.register_buffer("gradient_norm", torch.zeros(()), persistent=False)
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
         """The loss of a batch; its terms are logged."""
         views = self.views(batch.x, record_seeds(self.seed, batch.epoch, batch.indices))
         terms: LossTerms = self.model.loss(views)
-        loss = terms.total(replace(self.weights, alpha=self.weights.alpha * self._kl_share()))
+        loss = terms.total(self.weights)
         logged = {name: getattr(terms, name).detach() for name in terms.__dataclass_fields__}
         self.log_dict({"loss": loss.detach(), **logged}, batch_size=len(batch.keys))
         return loss
-
-    def _kl_share(self) -> float:
-        return min(1.0, self.global_step / (self.kl_warmup * self.steps)) if self.kl_warmup else 1.0
 
     def configure_gradient_clipping(self, optimizer: Any, *args: Any, **kwargs: Any) -> None:
         """Scale large gradients down; the norm before that is logged, and tells of a loss that is not finite."""

@@ -80,12 +80,12 @@ def prepare(
             folder = out / split
             folder.mkdir(parents=True)
             plans = _plan(folder, split, sources, seed, shard_sources)
-            futures = [pool.submit(_write, plan) for plan in plans]
+            futures = {pool.submit(_write, plan): len(plan.sources) for plan in plans}
             done = 0
             try:
                 for future in as_completed(futures):
                     future.result()
-                    done += len(plans[futures.index(future)].sources)
+                    done += futures[future]
                     progress(split, done, len(sources))
             except BaseException:
                 pool.shutdown(wait=True, cancel_futures=True)

@@ -68,7 +68,6 @@ def make_parser() -> ArgumentParser:
     parser.add_argument("--seed", type=int, default=0, help="of weights, order and views")
     parser.add_argument("--batch-size", type=int, default=64, help="clips in a batch")
     parser.add_argument("--learning-rate", type=float, default=1e-3, help="Adam's, at its highest")
-    parser.add_argument("--kl-warmup", type=float, default=0.0, help="share of the steps over which alpha rises from 0")
     parser.add_argument("--min-frames", type=int, default=2, help="refuse data whose clips are shorter")
     parser.add_argument("--last", type=Last, default="keep", help="what to do with a last batch that is not full")
     parser.add_argument("--precision", type=str, default="auto", help="as Lightning's; auto is bf16 where it pays")
@@ -104,7 +103,6 @@ def start_training(
         parts.weights,
         learning_rate=arguments.learning_rate,
         steps=steps,
-        kl_warmup=arguments.kl_warmup,
         seed=arguments.seed,
     )
     out.mkdir(parents=True, exist_ok=True)

@@ -10,6 +10,7 @@ from typing import Any
 import jsonschema
 import pytest
 
+from seqviews.pipeline import manifest as manifest_module
 from seqviews.pipeline.manifest import Manifest, load_manifest
 from seqviews.pipeline.records import ShardError
 
@@ -27,7 +28,12 @@ def test_the_published_schema_is_the_one_in_force(toy: Path) -> None:
     published = Path(__file__).parents[2] / "docs" / "manifest.schema.json"
     schema = json.loads(published.read_text())
     jsonschema.Draft202012Validator.check_schema(schema)
-    jsonschema.validate(json.loads((toy / "train" / "manifest.json").read_text()), schema)
+    validator = jsonschema.Draft202012Validator(schema)
+    raw = json.loads((toy / "train" / "manifest.json").read_text())
+    assert validator.is_valid(raw)
+    assert not validator.is_valid({**raw, "split": "dev"})
+    in_force = Path(manifest_module.__file__).with_name("manifest.schema.json")
+    assert json.loads(in_force.read_text()) == schema
 
 
 CHANGES: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
