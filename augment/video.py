@@ -20,6 +20,7 @@ Params = dict[str, Tensor]
 # Luma as in Kornia's rgb_to_grayscale; U and V are scaled differences of blue and red from it.
 _LUMA = (0.299, 0.587, 0.114)
 _U, _V = 0.492, 0.877
+CLIPS_IN_CACHE = 8
 _POINT = 1e-3  # the sigma, in pixels, of a blur that is exactly the identity
 _NEUTRAL: dict[str, float | tuple[float, ...]] = {
     "crop": (0.0, 0.0, 1.0, 1.0),
@@ -158,16 +159,25 @@ class VideoMotion(AugmentationBase3D):
             # The matrices are small: made where the parameters are, then moved, so that a GPU waits for nothing.
             matrices = self._matrices(params, flags, input.shape, size)
             rows, columns, colour, offset = (m.to(input, non_blocking=True) for m in matrices)
-            return _recolour(_resample(input, rows, columns), colour, offset).clamp_(0, 1)
+            batch, frames, channels = input.shape[:3]
+            views = input.new_empty(batch, frames, *size, channels).permute(0, 1, 4, 2, 3)
+            # What is between the products stays in a CPU's cache if few clips are worked on at a time.
+            at_once = CLIPS_IN_CACHE if input.device.type == "cpu" else batch
+            for i in range(0, batch, at_once):
+                part = slice(i, i + at_once)
+                resampled = _resample(input[part], rows[part], columns[part])
+                views[part] = _recolour(resampled, colour[part], offset[part])
+            return views.clamp_(0, 1)
 
     @staticmethod
     def _matrices(params: Params, flags: dict[str, Any], shape: torch.Size, size: tuple[int, int]) -> list[Tensor]:
         params = _gated(params)
         left, top, width, height = params["crop"].unbind(1)
         kernel = get_gaussian_kernel1d(flags["kernel_size"], params["sigma"][:, None])
-        rows = _blur_matrix(kernel, size[0]) @ _crop_matrix(top, height, shape[3], size[0])
-        columns = _blur_matrix(kernel, size[1]) @ _crop_matrix(left, width, shape[4], size[1])
-        return [rows, columns, *_colour(params, shape[2])]
+        blur = _blur_matrix(kernel, size[0])
+        rows = blur @ _crop_matrix(top, height, shape[3], size[0])
+        blur = blur if size[0] == size[1] else _blur_matrix(kernel, size[1])
+        return [rows, blur @ _crop_matrix(left, width, shape[4], size[1]), *_colour(params, shape[2])]
 
 
 def _resample(x: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
@@ -221,7 +231,7 @@ def _crop_matrix(start: Tensor, extent: Tensor, size: int, new_size: int) -> Ten
     step = extent * ((size - 1) / max(new_size - 1, 1))
     at = start[:, None] * (size - 1) + torch.arange(new_size, device=start.device) * step[:, None]
     distance = at.clamp(0, size - 1)[:, :, None] - torch.arange(size, device=start.device)
-    return (1 - distance.abs()).clamp_min(0)
+    return distance.abs_().neg_().add_(1).clamp_min_(0)
 
 
 def _blur_matrix(kernel: Tensor, size: int) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Container, Mapping, Sequence
 
 import imagecodecs
@@ -12,12 +13,14 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import Tensor
 
-from seqviews.model.evaluation import SequenceModel
+from seqviews.model.plugins import SequenceModel
 
 FRAMES = 5
 FRAME_PIXELS = 64
 SEAM, GAP, WIDE_GAP, MARGIN = 2, 8, 24, 28
 BACKGROUND = 255
+LINE, LETTER = 18, 8  # pixels of a caption's line and, on average, of its letters
+NARROWEST = 260
 
 Image = NDArray[np.uint8]
 """uint8 `[H, W, 3]`."""
@@ -81,6 +84,33 @@ def caption(image: Image, texts: Mapping[tuple[int, int], str]) -> Image:
         figure.text(x / width, 1 - y / height, text, va="center", fontsize=11, color="#222222")
     canvas.draw()  # type: ignore[no-untyped-call]  # matplotlib has no types here
     return np.asarray(canvas.renderer.buffer_rgba())[..., :3].copy()
+
+
+def captioned(cells: Sequence[Sequence[tuple[Image, str]]], *, row_breaks: Container[int] = ()) -> Image:
+    """Images of one size in rows and columns, each below its caption, which is broken into lines that fit.
+
+    Args:
+        cells: Rows of images and their captions; a later row may be shorter.
+        row_breaks: Numbers of the rows with more space above.
+    """
+    height, width = cells[0][0][0].shape[:2]
+    pitch = max(width, NARROWEST) + WIDE_GAP
+    texts: dict[tuple[int, int], str] = {}
+    places: list[tuple[int, int, Image]] = []
+    top = MARGIN // 2
+    for number, row in enumerate(cells):
+        lines = [textwrap.wrap(text, (pitch - WIDE_GAP) // LETTER) for _, text in row]
+        top += (WIDE_GAP if number in row_breaks else 0) + LINE * max(map(len, lines))
+        for column, (image, _) in enumerate(row):
+            left = MARGIN + column * pitch
+            places.append((top, left, image))
+            for i, line in enumerate(reversed(lines[column])):
+                texts[left, top - LINE * i - LINE // 2 - 2] = line
+        top += height + GAP
+    canvas = np.full((top - GAP + MARGIN, MARGIN - WIDE_GAP + len(cells[0]) * pitch + MARGIN, 3), BACKGROUND, np.uint8)
+    for top, left, image in places:
+        canvas[top : top + height, left : left + width] = image
+    return caption(canvas, texts)
 
 
 def png(image: Image) -> bytes:

@@ -1,4 +1,24 @@
-"""Raw data to shards, shards to batches."""
+"""Raw data to shards, shards to batches.
+
+>>> from seqviews.pipeline import SequenceStream, write_shards
+"""
 
 if __name__ != "seqviews.pipeline":
     raise ImportError("import seqviews.pipeline, not pipeline: two names would make two copies of every class")
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from seqviews.pipeline.prepare import write_shards
+    from seqviews.pipeline.stream import SequenceStream
+
+__all__ = ["SequenceStream", "write_shards"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import on first use: augment, which imports `records` from here, loads no codec."""
+    homes = {"SequenceStream": "stream", "write_shards": "prepare"}
+    if name not in homes:
+        raise AttributeError(f"module {__name__} has no attribute {name}")
+    return getattr(import_module(f"{__name__}.{homes[name]}"), name)

@@ -5,30 +5,115 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 import jsonschema
 
 from seqviews.pipeline.records import ShardError
+from seqviews.pipeline.strict_json import parse_object
 
 SCHEMA_VERSION = 1
-MAX_MANIFEST_BYTES = 64 << 20
+MAX_MANIFEST_BYTES = 4 << 20  # 20,000 shards, the schema's limit, are 3.2 MB
+MAX_RECORD_BYTES = 256 << 20  # of a decoded record
+MIN_RECORD_BYTES = 4 * 512  # in a tar: two members, each a header and at least a block
 Codec: TypeAlias = Literal["webp", "png", "npy"]
 Split: TypeAlias = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
 
 
 @dataclass(frozen=True, slots=True)
-class Features:
-    """What every record's sequence looks like: `shape` is `[T, H, W, C]`, `rate` in frames per second."""
+class MelParameters:
+    """How log-mel frames come from a waveform: lengths in samples, frequencies in hertz, the floor a power."""
 
-    shape: tuple[int, int, int, int]
-    dtype: Literal["uint8"] = "uint8"
+    sample_rate: int = 16_000
+    n_fft: int = 512
+    win_length: int = 400
+    hop_length: int = 160
+    n_mels: int = 80
+    f_min: float = 0.0
+    f_max: float = 8000.0
+    norm: Literal["slaney"] = "slaney"
+    floor: float = 1e-10
+
+
+@dataclass(frozen=True, slots=True)
+class MelFeatures:
+    """What the segments of a data set have in common besides their shape.
+
+    Attributes:
+        mean: Of each mel over the training split, natural logarithm of the power.
+        std: Standard deviation of each mel over the training split; 0 where it never changes.
+        voices: K, the other voices each segment is stored in.
+        parameters: How the frames were made.
+    """
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    voices: int = 0
+    parameters: MelParameters = MelParameters()
+
+
+@dataclass(frozen=True, slots=True)
+class Features:
+    """What every record's sequence looks like; `for_segments` fills in what is the same for all segments.
+
+    Attributes:
+        shape: `[T, H, W, C]` of a clip, `[T, n_mels]` of a segment.
+        dtype: Of a record's values.
+        rate: Frames per second.
+        codec: How they are stored.
+        mel: More about segments; None says that the records are clips.
+
+    Raises:
+        ValueError: If these do not agree with each other.
+    """
+
+    shape: tuple[int, ...]
+    dtype: Literal["uint8", "float32"] = "uint8"
     rate: float | None = None
     codec: Codec = "webp"
+    mel: MelFeatures | None = None
+
+    def __post_init__(self) -> None:
+        if self.mel is None:
+            if len(self.shape) != 4 or self.dtype != "uint8":
+                raise ValueError(f"features of clips are {self.dtype} {list(self.shape)}, not uint8 [T, H, W, C]")
+            return
+        n_mels = self.mel.parameters.n_mels
+        if len(self.shape) != 2 or self.shape[1] != n_mels or self.dtype != "float32" or self.codec != "npy":
+            found = f"{self.dtype} {list(self.shape)} as {self.codec}"
+            raise ValueError(f"features of segments are {found}, not float32 [T, {n_mels}] as npy")
+        if not len(self.mel.mean) == len(self.mel.std) == n_mels or self.mel.voices < 0:
+            raise ValueError(f"features of segments need mean and std of {n_mels} mels, and 0 or more voices")
+        if not all(map(math.isfinite, self.mel.mean + self.mel.std)) or min(self.mel.std) < 0:
+            raise ValueError("features of segments need a finite mean and std of each mel")
+
+    @property
+    def converted_shape(self) -> tuple[int, ...] | None:
+        """`[K, T, n_mels]` of a segment in other voices, float16; None if there are none."""
+        return None if self.mel is None or not self.mel.voices else (self.mel.voices, *self.shape)
+
+    @property
+    def record_bytes(self) -> int:
+        """Bytes of a decoded record."""
+        return math.prod(self.shape) * (1 if self.mel is None else 4 + 2 * self.mel.voices)
+
+    @classmethod
+    def for_segments(cls, frames: int, mel: MelFeatures) -> Features:
+        """The features of segments of `frames` frames.
+
+        Example:
+            >>> features = Features.for_segments(20, MelFeatures(mean=(0.0,) * 80, std=(1.0,) * 80, voices=4))
+            >>> features.shape, features.dtype, features.rate, features.codec
+            ((20, 80), 'float32', 100.0, 'npy')
+        """
+        made = mel.parameters
+        return cls((frames, made.n_mels), "float32", made.sample_rate / made.hop_length, "npy", mel)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +135,11 @@ class DatasetInfo:
     features: Features
     static: Mapping[str, list[str] | None]
     dynamic: Mapping[str, list[str] | None]
-    modality: Literal["clip"] = "clip"
+
+    @property
+    def modality(self) -> Literal["clip", "segment"]:
+        """What its records are."""
+        return "clip" if self.features.mel is None else "segment"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +178,11 @@ class Manifest:
 
     def to_json(self) -> str:
         """The text of `manifest.json`."""
-        return json.dumps({"schema_version": SCHEMA_VERSION, **asdict(self)}, indent=1) + "\n"
+        raw = {"schema_version": SCHEMA_VERSION, **asdict(self)}
+        raw["dataset"]["modality"] = self.dataset.modality
+        if self.dataset.features.mel is None:
+            del raw["dataset"]["features"]["mel"]
+        return json.dumps(raw, indent=1) + "\n"
 
     @classmethod
     def from_json(cls, text: str) -> Manifest:
@@ -98,34 +191,63 @@ class Manifest:
         Raises:
             ValueError: If it is not JSON, not of this schema version, or not what the schema says.
         """
-        try:
-            raw = json.loads(text)
-        except (ValueError, RecursionError) as error:
-            raise ValueError(f"not JSON: {error}") from None
-        version = raw.get("schema_version") if isinstance(raw, dict) else None
-        if isinstance(version, int) and version > SCHEMA_VERSION:
-            raise ValueError(f"written with schema version {version}, this seqviews reads {SCHEMA_VERSION}: upgrade it")
-        mistake = jsonschema.exceptions.best_match(_validator().iter_errors(raw))
+        raw = parse_object(text)
+        _refuse_newer(raw)
+        mistake = jsonschema.exceptions.best_match(islice(_validator().iter_errors(raw), 100))
         if mistake is not None:
-            raise ValueError(f"at {mistake.json_path}: {mistake.message[:200]}")
-        dataset = raw["dataset"]
-        features = Features(**{**dataset["features"], "shape": tuple(dataset["features"]["shape"])})
+            told = mistake.message  # the value, which may be long, then what is wrong with it
+            raise ValueError(f"at {mistake.json_path}: {told if len(told) <= 200 else '...' + told[-200:]}")
+        dataset = {name: value for name, value in raw["dataset"].items() if name != "modality"}
         manifest = cls(
             split=raw["split"],
-            dataset=DatasetInfo(**{**dataset, "features": features}),
+            dataset=DatasetInfo(**{**dataset, "features": _features(dataset["features"])}),
             parameters=raw["parameters"],
             encoders=raw["encoders"],
             shards=tuple(ShardEntry(**shard) for shard in raw["shards"]),
         )
-        if len({shard.name for shard in manifest.shards}) < len(manifest.shards):
-            raise ValueError("two shards have the same name")
+        _check_sizes(manifest)
         return manifest
+
+
+def _refuse_newer(raw: Mapping[str, Any]) -> None:
+    schema = raw.get("schema_version")
+    if isinstance(schema, int) and schema > SCHEMA_VERSION:
+        encoders = raw.get("encoders")
+        writer = encoders.get("seqviews") if isinstance(encoders, dict) else None
+        needed = f"seqviews {writer[:20]}" if isinstance(writer, str) else "a newer seqviews"
+        told = f"written by {needed} with schema version {schema}, this seqviews reads {SCHEMA_VERSION}"
+        raise ValueError(f"{told}: upgrade it, pip install -U seqviews")
+
+
+def _check_sizes(manifest: Manifest) -> None:
+    """What the schema cannot say: later, memory is taken on the word of these numbers."""
+    if len({shard.name for shard in manifest.shards}) < len(manifest.shards):
+        raise ValueError("two shards have the same name")
+    shape = manifest.dataset.features.shape
+    if manifest.dataset.features.record_bytes > MAX_RECORD_BYTES:
+        raise ValueError(f"records of {list(shape)} are over the limit of {MAX_RECORD_BYTES >> 20} MiB decoded")
+    for shard in manifest.shards:
+        if shard.records * MIN_RECORD_BYTES > shard.bytes:
+            raise ValueError(f"{shard.name} cannot hold {shard.records} records in {shard.bytes} bytes")
+
+
+def _features(raw: Mapping[str, Any]) -> Features:
+    if "mel" not in raw:
+        return Features(**{**raw, "shape": tuple(raw["shape"])})
+    mel = raw["mel"]
+    mel = MelFeatures(tuple(mel["mean"]), tuple(mel["std"]), mel["voices"], MelParameters(**mel["parameters"]))
+    return Features(**{**raw, "shape": tuple(raw["shape"]), "mel": mel})
 
 
 @functools.cache
 def _validator() -> jsonschema.Draft202012Validator:
     schema = json.loads(Path(__file__).with_name("manifest.schema.json").read_text(encoding="utf-8"))
-    return jsonschema.Draft202012Validator(schema)
+    base = jsonschema.Draft202012Validator
+    # JSON Schema takes 3.0 for an integer; a record count that is a float breaks what is computed from it
+    types = base.TYPE_CHECKER.redefine("integer", lambda _, value: type(value) is int)
+    extend: Any = jsonschema.validators.extend  # its stub has no types
+    validator: jsonschema.Draft202012Validator = extend(base, type_checker=types)(schema)
+    return validator
 
 
 def load_manifest(folder: Path | str) -> Manifest:
@@ -137,9 +259,14 @@ def load_manifest(folder: Path | str) -> Manifest:
     path = Path(folder) / "manifest.json"
     if not path.is_file():
         raise ShardError(f"{folder} has no manifest.json: not a prepared split, or its preparation did not finish")
-    if path.stat().st_size > MAX_MANIFEST_BYTES:
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_MANIFEST_BYTES + 1)
+    except OSError as error:
+        raise ShardError(f"{path}: cannot be read: {error.strerror}") from error
+    if len(data) > MAX_MANIFEST_BYTES:
         raise ShardError(f"{path} is larger than {MAX_MANIFEST_BYTES >> 20} MiB: not a manifest")
     try:
-        return Manifest.from_json(path.read_bytes().decode("utf-8"))
+        return Manifest.from_json(data.decode("utf-8"))
     except ValueError as error:
         raise ShardError(f"{path}: {error}") from None

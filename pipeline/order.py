@@ -43,7 +43,7 @@ class EpochOrder:
 
     def __init__(self, counts: Sequence[int], *, seed: int, epoch: int, lanes: int, window: int) -> None:
         self._seed, self._epoch = seed, epoch
-        shards = _permutation(len(counts), seed, epoch)
+        shards = permutation(len(counts), seed, epoch)
         self._windows: list[list[_Window]] = []
         for lane in range(lanes):
             dealt = [int(shard) for shard in shards[lane::lanes]]
@@ -54,7 +54,7 @@ class EpochOrder:
         self._length = sum(lengths)
         self._phases = _phases(lengths)
         self._phase_starts = [phase.position for phase in self._phases]
-        self._shuffled: dict[int, tuple[int, NDArray[np.int64]]] = {}
+        self._entered: dict[int, _Entered] = {}
 
     def __len__(self) -> int:
         """The number of records."""
@@ -76,23 +76,24 @@ class EpochOrder:
         turn, place = divmod(position - phase.position, len(phase.lanes))
         lane = phase.lanes[place]
         offset = phase.offset + turn
-        windows = self._windows[lane]
-        number = bisect_right(windows, offset, key=lambda w: w.start) - 1
-        window = windows[number]
-        mixed = int(self._permutation_of(lane, number, window.stop - window.start)[offset - window.start])
+        entered = self._entered.get(lane)
+        if entered is None or not entered.window.start <= offset < entered.window.stop:
+            entered = self._entered[lane] = self._enter(lane, offset)
+        window = entered.window
+        mixed = int(entered.permuted[offset - window.start])
         i = bisect_right(window.shard_starts, mixed) - 1
-        return Place(lane, number, window.shards[i], mixed - window.shard_starts[i])
+        return Place(lane, entered.number, window.shards[i], mixed - window.shard_starts[i])
 
     def shards_of(self, lane: int, window: int) -> list[int]:
         """The shards that a window of a lane mixes."""
         return self._windows[lane][window].shards
 
-    def _permutation_of(self, lane: int, window: int, size: int) -> NDArray[np.int64]:
-        known = self._shuffled.get(lane)
-        if known is None or known[0] != window:
-            known = (window, _permutation(size, self._seed, self._epoch, lane, window))
-            self._shuffled[lane] = known
-        return known[1]
+    def _enter(self, lane: int, offset: int) -> _Entered:
+        windows = self._windows[lane]
+        number = bisect_right(windows, offset, key=lambda w: w.start) - 1
+        window = windows[number]
+        permuted = permutation(window.stop - window.start, self._seed, self._epoch, lane, number)
+        return _Entered(number, window, permuted)
 
 
 class _Window:
@@ -102,6 +103,14 @@ class _Window:
         self.start, self.shards = start, shards
         *self.shard_starts, size = accumulate((counts[s] for s in shards), initial=0)
         self.stop = start + size
+
+
+class _Entered(NamedTuple):
+    """The window that a lane is in, and the permutation of its records."""
+
+    number: int
+    window: _Window
+    permuted: NDArray[np.int64]
 
 
 class _Phase(NamedTuple):
@@ -122,7 +131,8 @@ def _phases(lengths: Sequence[int]) -> list[_Phase]:
     return phases
 
 
-def _permutation(size: int, *seed: int) -> NDArray[np.int64]:
+def permutation(size: int, *seed: int) -> NDArray[np.int64]:
+    """The numbers below `size` in an order that only depends on `seed`, all at least 0."""
     # SeedSequence takes (a, b) and (a, b, 0, 0) for the same: the length in front tells them apart.
     # numpy keeps the raw stream of a bit generator for ever, the stream of Generator.permutation it does not.
     return np.random.PCG64(np.random.SeedSequence((len(seed), *seed))).random_raw(size).argsort(kind="stable")

@@ -1,20 +1,34 @@
-"""Run a preprocessor over processes: sources to shards, manifest last."""
+"""Write shards of sources, over processes; stopped at any moment and started again, the bytes are the same."""
 
 from __future__ import annotations
 
+import fcntl
+import json
 import multiprocessing
+import os
+import signal
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from hashlib import sha256
+from multiprocessing.connection import wait
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 
 from seqviews.pipeline.codec import encoder_versions
-from seqviews.pipeline.manifest import SPLITS, DatasetInfo, Manifest, ShardEntry, Split
-from seqviews.pipeline.records import Clip
-from seqviews.pipeline.shards import write_atomically, write_shard
+from seqviews.pipeline.manifest import SPLITS, DatasetInfo, Features, Manifest, ShardEntry, Split, load_manifest
+from seqviews.pipeline.records import Record
+from seqviews.pipeline.shards import pack_shard, write_atomically
+
+PLAN = "plan.json"
+MANIFEST = "manifest.json"
+
+Records: TypeAlias = Callable[[str, np.random.Generator], Iterable[Record]]
+Progress: TypeAlias = Callable[[Split, int, int], None]
 
 
 class Preprocessor(Protocol):
@@ -26,13 +40,149 @@ class Preprocessor(Protocol):
 
     @property
     def parameters(self) -> Mapping[str, Any]:
-        """What decides its records, for the manifest."""
+        """What decides its records, for the manifest; also what tells these raw files from others."""
 
     def sources(self, split: Split) -> Sequence[str]:
         """The names of a split's sources, in an order that never changes."""
 
-    def records(self, source: str, rng: np.random.Generator) -> Iterable[Clip]:
+    def records(self, source: str, rng: np.random.Generator) -> Iterable[Record]:
         """The records of a source; whatever is random in them is drawn from `rng`."""
+
+
+def prepare(dataset: Preprocessor, out: Path, **options: Any) -> dict[Split, Manifest]:
+    """Write every split of a data set below `out`; see `write_shards` for the options and for what is raised."""
+    sources = {split: names for split in SPLITS if (names := dataset.sources(split))}
+    return write_shards(sources, out, dataset.records, dataset.info, parameters=dataset.parameters, **options)
+
+
+def write_shards(
+    sources: Mapping[Split, Sequence[str]],
+    url: Path | str,
+    records: Records,
+    info: DatasetInfo,
+    *,
+    parameters: Mapping[str, Any] | None = None,
+    seed: int = 0,
+    shard_sources: int = 50,
+    workers: int = 1,
+    progress: Progress = lambda split, done, total: None,
+) -> dict[Split, Manifest]:
+    """Write the records of sources into shards, a folder a split, each with a manifest, which comes last.
+
+    The bytes depend on the arguments alone, not on the number of workers. A call that was ended at any moment goes on
+    when it is made again: finished shards are kept as they are.
+
+    Args:
+        sources: Names of the sources by split. A source is what records are cut from: a character, a video file.
+        url: A folder: new, empty, or one that the same call began.
+        records: Gives the records of a source; whatever is random in them is drawn from the generator it is given.
+            With several workers it must pickle.
+        info: What the data set is.
+        parameters: What else decides the records, for the manifest. JSON.
+        seed: Decides the order of the sources and what is random in their records.
+        shard_sources: Whole sources in a shard.
+        workers: Processes; 1 works in this one.
+        progress: Called with the split, the sources written and all its sources, after every shard.
+
+    Returns:
+        The manifests.
+
+    Raises:
+        FileExistsError: If the folder holds something else, or what a call with other arguments began.
+        BlockingIOError: If another process is writing to the folder.
+        ValueError: If a record is not what `info` says.
+        OSError: If a file cannot be written: no manifest, and the same call goes on when there is room.
+
+    Example:
+        >>> from tempfile import mkdtemp
+        >>> from seqviews.pipeline.records import Clip
+        >>> def records(source, rng):
+        ...     yield Clip(source, rng.integers(0, 256, (8, 32, 32, 3), dtype=np.uint8), {"kind": 0}, source)
+        >>> info = DatasetInfo("noise", "CC0-1.0", "me", Features((8, 32, 32, 3)), {"kind": ["noise"]}, dynamic={})
+        >>> manifests = write_shards({"train": ["a", "b", "c"]}, mkdtemp(), records, info, shard_sources=2)
+        >>> len(manifests["train"]), [shard.records for shard in manifests["train"].shards]
+        (3, [2, 1])
+    """
+    if shard_sources < 1 or workers < 1:
+        raise ValueError("shard_sources and workers must be at least 1")
+    out = Path(url)
+    shared = {"seed": seed, "shard_sources": shard_sources, **(parameters or {})}
+    encoders = encoder_versions(info.features.codec)
+    hashes = {split: sha256("\n".join(names).encode()).hexdigest() for split, names in sources.items()}
+    claim = {"dataset": asdict(info), "parameters": shared, "encoders": encoders, "sources": hashes}
+    manifests: dict[Split, Manifest] = {}
+    with _claimed(out, claim), _writers(workers, _Work(records, info.features)) as run:
+        for split, names in sources.items():
+            folder = out / split
+            plans = _plan(folder, split, names, seed, shard_sources)
+            folder.mkdir(exist_ok=True)
+            entries, done = {}, 0
+            for plan, entry in run(plans):
+                entries[plan.path.name] = entry
+                done += len(plan.sources)
+                progress(split, done, len(names))
+            shards = tuple(entries[plan.path.name] for plan in plans)
+            manifests[split] = Manifest(split, info, shared, encoders, shards)
+            text = manifests[split].to_json().encode()
+            if not (folder / MANIFEST).is_file() or (folder / MANIFEST).read_bytes() != text:
+                write_atomically(folder / MANIFEST, text)
+            for plan in plans:
+                _receipt(plan.path).unlink(missing_ok=True)
+    return manifests
+
+
+@contextmanager
+def _claimed(out: Path, claim: Mapping[str, Any]) -> Iterator[None]:
+    """Hold the folder for this call alone: `plan.json` says what is written there, its lock that it is being written.
+
+    A lock ends with its process, however that ends.
+    """
+    text = json.dumps(claim, indent=1) + "\n"
+    path = out / PLAN
+    if not path.is_file():
+        if out.exists() and (not out.is_dir() or any(not p.name.startswith(f".{PLAN}.") for p in out.iterdir())):
+            raise FileExistsError(f"{out} already holds something: remove it or choose another --out")
+        out.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, text.encode())
+    with path.open("rb") as plan:
+        try:
+            fcntl.flock(plan, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise BlockingIOError(f"another preparation is writing to {out}: wait until it has ended") from None
+        found = plan.read().decode("utf-8", "replace")
+        if found != text:
+            raise FileExistsError(f"{out} holds another preparation: {_difference(found, claim)}; choose another --out")
+        _remove_temporaries(out)
+        try:
+            yield
+        finally:
+            _remove_temporaries(out)
+
+
+def _remove_temporaries(out: Path) -> None:
+    """Remove what processes that were killed left half-written; see `write_atomically` for the names."""
+    for path in out.rglob(".*"):
+        if path.suffix[1:].isdigit():
+            path.unlink(missing_ok=True)
+
+
+def _difference(found: str, claim: Mapping[str, Any]) -> str:
+    """Where the text of a `plan.json` differs from this call's, in a few words."""
+    try:
+        there, here = _leaves(json.loads(found)), _leaves(json.loads(json.dumps(claim)))
+    except (ValueError, RecursionError):
+        return f"its {PLAN} is damaged"
+    names = [name for name in {**there, **here} if there.get(name) != here.get(name)]
+    told = [f"{name} is {there.get(name, 'not there')}, not {here.get(name, 'there')}" for name in names[:3]]
+    return "; ".join(told) + (f"; and {len(names) - 3} more" if len(names) > 3 else "")
+
+
+def _leaves(tree: Any, name: str = "") -> dict[str, Any]:
+    if not isinstance(tree, dict):
+        return {name: tree}
+    return {
+        path: leaf for key, value in tree.items() for path, leaf in _leaves(value, f"{name}.{key}".strip(".")).items()
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,64 +191,6 @@ class _ShardPlan:
 
     path: Path
     sources: tuple[tuple[str, tuple[int, int, int]], ...]  # name, seed of its random stream
-
-
-def prepare(
-    dataset: Preprocessor,
-    out: Path,
-    *,
-    seed: int = 0,
-    shard_sources: int = 50,
-    workers: int = 1,
-    progress: Callable[[Split, int, int], None] = lambda split, done, total: None,
-) -> dict[Split, Manifest]:
-    """Write every split of a data set below `out`; the bytes do not depend on the number of workers.
-
-    Args:
-        dataset: What to cut into records.
-        out: A folder that does not exist yet, or is empty.
-        seed: Decides the order of the sources and what is random in their records.
-        shard_sources: Whole sources in a shard.
-        workers: Processes.
-        progress: Called with the split, the sources written and all its sources, after every shard.
-
-    Raises:
-        FileExistsError: If `out` already holds something.
-        ValueError: If a record is not what the data set says.
-    """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise FileExistsError(f"{out} already holds something: remove it or choose another --out")
-    if shard_sources < 1 or workers < 1:
-        raise ValueError("shard_sources and workers must be at least 1")
-    manifests: dict[Split, Manifest] = {}
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=_start, initargs=(dataset,)) as pool:
-        for split in SPLITS:
-            sources = dataset.sources(split)
-            if not sources:
-                continue
-            folder = out / split
-            folder.mkdir(parents=True)
-            plans = _plan(folder, split, sources, seed, shard_sources)
-            futures = {pool.submit(_write, plan): len(plan.sources) for plan in plans}
-            done = 0
-            try:
-                for future in as_completed(futures):
-                    future.result()
-                    done += futures[future]
-                    progress(split, done, len(sources))
-            except BaseException:
-                pool.shutdown(wait=True, cancel_futures=True)
-                raise
-            manifests[split] = Manifest(
-                split=split,
-                dataset=dataset.info,
-                parameters={**dataset.parameters, "seed": seed, "shard_sources": shard_sources},
-                encoders=encoder_versions(dataset.info.features.codec),
-                shards=tuple(future.result() for future in futures),
-            )
-            write_atomically(folder / "manifest.json", manifests[split].to_json().encode())
-    return manifests
 
 
 def _plan(folder: Path, split: Split, sources: Sequence[str], seed: int, shard_sources: int) -> list[_ShardPlan]:
@@ -114,18 +206,93 @@ def _plan(folder: Path, split: Split, sources: Sequence[str], seed: int, shard_s
     ]
 
 
-_dataset: Preprocessor
+def _receipt(shard: Path) -> Path:
+    """The file that says what a finished shard holds, until the manifest does."""
+    return shard.with_name(f".{shard.name}.json")
 
 
-def _start(dataset: Preprocessor) -> None:
-    global _dataset
-    _dataset = dataset
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """What a process needs to write shards."""
+
+    records: Records
+    features: Features
+
+    def write(self, plan: _ShardPlan) -> tuple[_ShardPlan, ShardEntry]:
+        """Write a shard, unless it is there; its receipt comes first, so that a finished shard is known to be whole."""
+        finished = _finished(plan.path)
+        if finished is not None:
+            return plan, finished
+        entry, data = pack_shard(plan.path.name, self._records_of(plan), self.features)
+        write_atomically(_receipt(plan.path), json.dumps(asdict(entry)).encode())
+        write_atomically(plan.path, data)
+        return plan, entry
+
+    def _records_of(self, plan: _ShardPlan) -> Iterator[Record]:
+        for name, seed in plan.sources:
+            yield from self.records(name, np.random.default_rng(seed))
 
 
-def _write(plan: _ShardPlan) -> ShardEntry:
-    return write_shard(plan.path, _clips(plan), _dataset.info.features)
+def _finished(shard: Path) -> ShardEntry | None:
+    """What a shard holds if it is there as its receipt or the manifest says, else None."""
+    if not shard.is_file():
+        return None
+    if (receipt := _receipt(shard)).is_file():
+        entry = ShardEntry(**json.loads(receipt.read_bytes()))
+    elif (shard.parent / MANIFEST).is_file():
+        entry = {entry.name: entry for entry in load_manifest(shard.parent).shards}[shard.name]
+    else:
+        return None
+    return entry if sha256(shard.read_bytes()).hexdigest() == entry.sha256 else None
 
 
-def _clips(plan: _ShardPlan) -> Iterator[Clip]:
-    for name, seed in plan.sources:
-        yield from _dataset.records(name, np.random.default_rng(seed))
+Run: TypeAlias = Callable[[Sequence[_ShardPlan]], Iterator[tuple[_ShardPlan, ShardEntry]]]
+
+
+@contextmanager
+def _writers(workers: int, work: _Work) -> Iterator[Run]:
+    """Give a function that writes the shards of plans, in this process or in others, and yields them as they finish.
+
+    When the block is left by an exception, an interrupt among them, the processes are ended at once.
+    """
+    if workers == 1:
+        yield lambda plans: map(work.write, plans)
+        return
+    others = set(multiprocessing.active_children())
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_start, initargs=(work,))
+
+    def run(plans: Sequence[_ShardPlan]) -> Iterator[tuple[_ShardPlan, ShardEntry]]:
+        for future in as_completed([pool.submit(_write, plan) for plan in plans]):
+            yield future.result()
+
+    try:
+        yield run
+    except BaseException:
+        for process in set(multiprocessing.active_children()) - others:
+            process.terminate()
+        raise
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+_work: _Work
+
+
+def _start(work: _Work) -> None:
+    """Begin a worker: it leaves Ctrl-C to the process that started it, and ends when that one is gone."""
+    global _work
+    _work = work
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
+
+
+def _end_with(sentinel: int) -> None:
+    wait([sentinel])
+    os._exit(1)
+
+
+def _write(plan: _ShardPlan) -> tuple[_ShardPlan, ShardEntry]:
+    return _work.write(plan)

@@ -1,7 +1,8 @@
-"""Clip and Batch: what a preprocessor yields and what a trainer receives."""
+"""Clip, Segment and Batch: what a preprocessor yields and what a trainer receives."""
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -45,11 +46,60 @@ class Clip:
     rate: float | None = None
 
     def __post_init__(self) -> None:
-        if not KEY_PATTERN.fullmatch(self.key):
-            raise ValueError(f"record key {self.key!r} is not made of 1 to 80 of the characters a-z 0-9 _ -")
+        _check_key(self.key)
         if self.frames.dtype != np.uint8 or self.frames.ndim != 4 or self.frames.shape[3] not in (1, 3):
             found = f"{self.frames.dtype} {list(self.frames.shape)}"
             raise ValueError(f"clip {self.key}: frames are {found}, not uint8 [T, H, W, 1 or 3]")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Segment:
+    """A stretch of an utterance with its key, factors and provenance.
+
+    Attributes:
+        key: Its name, unique over the split, `[a-z0-9_-]{1,80}`.
+        mel: float32 `[T, n_mels]`, the natural logarithm of the mel power, as it is: normalised on the device.
+        converted: float16 `[K, T, n_mels]`, the same stretch in K other voices, or None.
+        factors: Labels by name, for evaluation only.
+        source: What the segment was cut from: the utterance.
+        rate: Frames per second.
+        start: Seconds from the start of the source to the first frame.
+
+    Raises:
+        ValueError: If one of them is not as above, or a value is not finite.
+    """
+
+    key: str
+    mel: NDArray[np.float32]
+    converted: NDArray[np.float16] | None = None
+    factors: Mapping[str, Factor] = field(default_factory=dict)
+    source: str = ""
+    rate: float = 100.0
+    start: float = 0.0
+
+    def __post_init__(self) -> None:
+        _check_key(self.key)
+        if self.mel.dtype != np.float32 or self.mel.ndim != 2:
+            found = f"{self.mel.dtype} {list(self.mel.shape)}"
+            raise ValueError(f"segment {self.key}: mel is {found}, not float32 [T, n_mels]")
+        voices = self.converted
+        if voices is not None and (voices.dtype != np.float16 or voices.shape[1:] != self.mel.shape or not len(voices)):
+            found = f"{voices.dtype} {list(voices.shape)}"
+            expected = f"float16 [K, {', '.join(map(str, self.mel.shape))}]"
+            raise ValueError(f"segment {self.key}: converted is {found}, not {expected}")
+        if not np.isfinite(self.mel).all() or (voices is not None and not np.isfinite(voices).all()):
+            raise ValueError(f"segment {self.key}: a value is not finite")
+        if not (0 < self.rate < math.inf and 0 <= self.start < math.inf):
+            raise ValueError(f"segment {self.key}: rate {self.rate} is not over 0, or start {self.start} is below 0")
+
+
+Record: TypeAlias = Clip | Segment
+"""What a preprocessor yields and a shard stores."""
+
+
+def _check_key(key: str) -> None:
+    if not KEY_PATTERN.fullmatch(key):
+        raise ValueError(f"record key {key!r} is not made of 1 to 80 of the characters a-z 0-9 _ -")
 
 
 @dataclass(slots=True, eq=False)
@@ -57,11 +107,13 @@ class Batch:
     """What a trainer receives from a stream.
 
     Attributes:
-        x: uint8 `[B, T, C, H, W]` clips, stored channels last; scaled to [0, 1] on the device.
+        x: uint8 `[B, T, C, H, W]` clips, stored channels last, or float32 `[B, T, n_mels]` segments; the device scales
+            them.
         keys: The records' keys.
         indices: int64 `[B]`, each record's place in its split.
         epoch: The epoch the batch is of; with a seed and the index it names a record's views.
         factors: The factors that were asked for: int64 `[B]` classes or float32 `[B, T, ...]` trajectories.
+        converted: float16 `[B, K, T, n_mels]`, the segments in K other voices; None if there are none.
     """
 
     x: torch.Tensor
@@ -69,6 +121,7 @@ class Batch:
     indices: torch.Tensor
     epoch: int
     factors: dict[str, torch.Tensor]
+    converted: torch.Tensor | None = None
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Batch:
         """The batch on another device; keys stay where they are."""
@@ -77,4 +130,5 @@ class Batch:
             x=self.x.to(device, non_blocking=non_blocking),
             indices=self.indices.to(device, non_blocking=non_blocking),
             factors={name: f.to(device, non_blocking=non_blocking) for name, f in self.factors.items()},
+            converted=None if self.converted is None else self.converted.to(device, non_blocking=non_blocking),
         )

@@ -2,55 +2,57 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import io
 import os
+import re
 import tarfile
-from collections.abc import Iterable, Iterator
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from seqviews.pipeline.codec import decode_frames, decode_json, encode_clip
+from seqviews.pipeline.codec import decode_array, decode_json, encode_record, extensions
 from seqviews.pipeline.manifest import Features, ShardEntry
-from seqviews.pipeline.records import KEY_PATTERN, Clip, Factor, ShardError
+from seqviews.pipeline.records import KEY_PATTERN, Factor, Record, ShardError
 
 BLOCK = 512
 MAX_SHARD_BYTES = 256 << 20
+_OCTAL = re.compile(rb" *([0-7]*)[\0 ]*")  # readers differ in what else they take for a number
 
 
-def write_shard(path: Path, clips: Iterable[Clip], features: Features) -> ShardEntry:
-    """Write clips to a tar; the same clips give the same bytes, whoever writes them and when.
-
-    The tar is written under a temporary name and renamed when it is complete.
+def pack_shard(name: str, records: Iterable[Record], features: Features) -> tuple[ShardEntry, bytes]:
+    """The bytes of a tar of records, and its entry in the manifest; the same records give the same bytes.
 
     Args:
-        path: Where the tar goes; its folder exists.
-        clips: The records, in order.
+        name: The tar's file name.
+        records: In order.
         features: What each of them must look like.
 
     Raises:
-        ValueError: If a clip does not fit the features, or a key comes twice.
-        OSError: If it cannot be written; nothing is left behind.
+        ValueError: If a record does not fit the features, a key comes twice, or the tar gets too large.
     """
     buffer = io.BytesIO()
     keys: set[str] = set()
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as tar:
-        for clip in clips:
-            if clip.key in keys:
-                raise ValueError(f"two records have the key {clip.key}")
-            keys.add(clip.key)
-            for extension, data in encode_clip(clip, features).items():
-                member = tarfile.TarInfo(f"{clip.key}.{extension}")
+        for record in records:
+            if record.key in keys:
+                raise ValueError(f"two records have the key {record.key}")
+            keys.add(record.key)
+            for extension, data in encode_record(record, features).items():
+                member = tarfile.TarInfo(f"{record.key}.{extension}")
                 member.size, member.mode = len(data), 0o644
                 tar.addfile(member, io.BytesIO(data))
     data = buffer.getvalue()
     if len(data) > MAX_SHARD_BYTES:
-        raise ValueError(f"shard {path.name} has {len(data) >> 20} MiB, over 256: put fewer sources into a shard")
-    write_atomically(path, data)
-    return ShardEntry(path.name, len(keys), len(data), hashlib.sha256(data).hexdigest())
+        raise ValueError(f"shard {name} has {len(data) >> 20} MiB, over 256: put fewer sources into a shard")
+    return ShardEntry(name, len(keys), len(data), hashlib.sha256(data).hexdigest()), data
 
 
 def write_atomically(path: Path, data: bytes) -> None:
@@ -73,20 +75,27 @@ class Shard:
     name: str
     data: memoryview
     features: Features
-    members: dict[str, tuple[slice, slice]]
+    members: dict[str, tuple[slice, ...]]
     keys: list[str]
 
-    def decode(self, record: int, out: NDArray[np.uint8]) -> str:
-        """Decode the frames of one record into `out`, uint8 `[T, H, W, C]`, and return its key.
+    def decode(self, record: int, out: NDArray[Any], converted: NDArray[np.float16] | None = None) -> str:
+        """Decode one record and return its key.
+
+        Args:
+            record: Its position in the shard.
+            out: Takes the clip's frames, uint8 `[T, H, W, C]`, or the segment, float32 `[T, n_mels]`; C-contiguous.
+            converted: Takes the segment in other voices, float16 `[K, T, n_mels]`, where the shard has them.
 
         Raises:
-            ShardError: If they cannot be decoded.
+            ShardError: If it cannot be decoded.
         """
         key = self.keys[record]
-        try:
-            decode_frames(self.data[self.members[key][0]], self.features.codec, out)
-        except ValueError as error:
-            raise ShardError(f"{self.name}: {key}.frames.{self.features.codec}: {error}") from None
+        arrays = (out,) if converted is None else (out, converted)
+        for extension, member, array in zip(extensions(self.features), self.members[key], arrays, strict=False):
+            try:
+                decode_array(self.data[member], self.features.codec, array)
+            except ValueError as error:
+                raise ShardError(f"{self.name}: {key}.{extension}: {error}") from None
         return key
 
     def factors(self, record: int) -> dict[str, Factor]:
@@ -97,7 +106,7 @@ class Shard:
         """
         key = self.keys[record]
         try:
-            factors = decode_json(self.data[self.members[key][1]]).get("factors")
+            factors = decode_json(self.data[self.members[key][-1]]).get("factors")
         except ValueError as error:
             raise ShardError(f"{self.name}: {key}.json: {error}") from None
         if not isinstance(factors, dict):
@@ -116,13 +125,14 @@ def read_shard(folder: Path, entry: ShardEntry, features: Features) -> Shard:
         size = path.stat().st_size
         if size != entry.bytes:
             raise ShardError(f"{path}: has {size} bytes, the manifest says {entry.bytes}: copy or prepare it again")
-        data = path.read_bytes()
+        with path.open("rb") as file:
+            data = file.read(entry.bytes)
     except OSError as error:
         raise ShardError(f"{path}: cannot be read: {error.strerror}") from error
     if hashlib.sha256(data).hexdigest() != entry.sha256:
         raise ShardError(f"{path}: its SHA-256 is not the manifest's, so it is damaged: copy or prepare it again")
     try:
-        members = dict(_records(memoryview(data), features.codec))
+        members = dict(_records(memoryview(data), extensions(features)))
     except ValueError as error:
         raise ShardError(f"{path}: {error}") from None
     if len(members) != entry.records:
@@ -130,21 +140,24 @@ def read_shard(folder: Path, entry: ShardEntry, features: Features) -> Shard:
     return Shard(str(path), memoryview(data), features, members, list(members))
 
 
-def _records(data: memoryview, codec: str) -> Iterator[tuple[str, tuple[slice, slice]]]:
-    """Pair the members up: `<key>.frames.<codec>`, then `<key>.json`."""
+def _records(data: memoryview, extensions: Sequence[str]) -> Iterator[tuple[str, tuple[slice, ...]]]:
+    """Group the members: those of a record follow each other as the extensions do."""
     members = _members(data)
     seen: set[str] = set()
-    for name, frames in members:
+    for name, first in members:
         key, _, extension = name.partition(".")
-        if extension != f"frames.{codec}" or not KEY_PATTERN.fullmatch(key):
-            raise ValueError(f"member {name[:100]!r} is not <key>.frames.{codec}")
+        if extension != extensions[0] or not KEY_PATTERN.fullmatch(key):
+            raise ValueError(f"member {name[:100]!r} is not <key>.{extensions[0]}")
         if key in seen:
             raise ValueError(f"two records have the key {key}")
         seen.add(key)
-        follower, about = next(members, (None, slice(0)))
-        if follower != f"{key}.json":
-            raise ValueError(f"record {key} has no {key}.json behind its frames")
-        yield key, (frames, about)
+        found = [first]
+        for before, extension in pairwise(extensions):
+            follower, member = next(members, (None, slice(0)))
+            if follower != f"{key}.{extension}":
+                raise ValueError(f"record {key} has no {key}.{extension} behind its {before}")
+            found.append(member)
+        yield key, tuple(found)
 
 
 def _members(data: memoryview) -> Iterator[tuple[str, slice]]:
@@ -162,21 +175,32 @@ def _members(data: memoryview) -> Iterator[tuple[str, slice]]:
             raise ValueError(f"member {name!r} is cut off")
         yield name, slice(start, start + size)
         offset = start + -(-size // BLOCK) * BLOCK
-    if len(data) - offset < 2 * BLOCK or any(data[offset:]):
+    if len(data) - offset < 2 * BLOCK or np.frombuffer(data[offset:], np.uint8).any():
         raise ValueError("the archive does not end in empty blocks")
 
 
 def _parse_header(header: bytes, offset: int) -> tuple[str, int]:
-    if header[257:265] != b"ustar\x0000":
-        raise ValueError(f"the header at byte {offset} is not POSIX ustar")
+    name = header[:100].rstrip(b"\0").decode("ascii", "replace")
+    size, checksum = _OCTAL.fullmatch(header, 124, 136), _OCTAL.fullmatch(header, 148, 156)
     try:
-        checksum = int(header[148:156].rstrip(b"\0 "), 8)
-        size = int(header[124:136].rstrip(b"\0 "), 8)
-        name = header[:100].rstrip(b"\0").decode("ascii")
-    except ValueError:
-        raise ValueError(f"the header at byte {offset} is damaged") from None
-    if checksum != sum(header) - sum(header[148:156]) + 8 * ord(" ") or size < 0:
-        raise ValueError(f"the header at byte {offset} is damaged")
-    if header[156:157] not in (b"0", b"\0") or any(header[157:257]) or any(header[345:500]):
-        raise ValueError(f"member {name[:100]!r} is not a plain file with a short name")
-    return name, size
+        others = _check_others(header[100:124], header[136:148], header[156:])
+    except ValueError as error:
+        raise ValueError(f"the header at byte {offset}, of member {name!r}, {error}") from None
+    # the lower half of Adler-32 is 1 + the sum, which in 112 bytes stays below its modulus; ten times as fast as sum()
+    total = others + (zlib.adler32(header[:100] + header[124:136]) & 0xFFFF) - 1 + 8 * ord(" ")
+    if size is None or checksum is None or int(checksum[1] or b"0", 8) != total:
+        raise ValueError(f"the header at byte {offset}, of member {name!r}, is damaged")
+    return name, int(size[1] or b"0", 8)
+
+
+@functools.lru_cache(maxsize=64)
+def _check_others(mode_and_owner: bytes, time: bytes, rest: bytes) -> int:
+    """Check all of a header but name, size and checksum, and sum its bytes; in most tars these are always the same."""
+    if rest[101:109] != b"ustar\x0000":
+        raise ValueError("is not POSIX ustar")
+    numbers = mode_and_owner + rest[173:189]
+    if not all(map(_OCTAL.fullmatch, [time, *(numbers[i : i + 8] for i in range(0, len(numbers), 8))])):
+        raise ValueError("is damaged")
+    if rest[0] not in b"0\0" or any(rest[1:101]) or any(rest[189:344]):
+        raise ValueError("is not a plain file with a short name")
+    return sum(mode_and_owner) + sum(time) + sum(rest)

@@ -9,17 +9,17 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any, get_args
 
-import numpy as np
-import torch
 from torch.utils.data import IterableDataset, get_worker_info
 
-from seqviews.pipeline.manifest import load_manifest
-from seqviews.pipeline.order import EpochOrder, Last, Place, batch_count, batch_positions
-from seqviews.pipeline.records import Batch, ShardError
-from seqviews.pipeline.shards import Shard, read_shard
+from seqviews.pipeline.collate import Located, collate
+from seqviews.pipeline.mixture import MixedOrder, MixedPlace, Shares
+from seqviews.pipeline.order import Last, batch_count, batch_positions
+from seqviews.pipeline.records import Batch
+from seqviews.pipeline.recordset import RecordSet, check_agreement
+from seqviews.pipeline.shards import Shard
 
 PREFETCH = 4
-STATE_VERSION = 1
+STATE_VERSION = 2
 
 
 class SequenceStream(IterableDataset[Batch]):
@@ -29,27 +29,35 @@ class SequenceStream(IterableDataset[Batch]):
     where `load_state_dict` put it; when the last batch has been given, the next `iter()` gives the next epoch. Every
     shard is checked against the manifest before a record of it is used.
 
+    Several data sets are mixed by weight. An epoch gives the first exactly once, and as much of the others as their
+    weights say, each through its own epochs, going on in the next epoch where the one before ended.
+
     Args:
-        folder: A split's folder, for example `sprites/train`.
+        data: A split's folder, for example `sprites/train`, or some of its records as a `RecordSet`; or several.
         batch_size: Records of a global batch, over all ranks.
+        weights: How often each data set's records come; by default its size, so that each comes once an epoch.
         seed: Names the order.
-        lanes: Shards read side by side; by default 8, or all if there are fewer.
+        lanes: Shards of a data set read side by side, at most all; by default 8.
         window: Shards of a lane that are mixed.
         rank, ranks: Which part of every global batch to give: every `ranks`-th record from the `rank`-th.
         last: A last batch that is not full is kept, dropped, or padded with records from the start of the epoch.
         factors: Names of the factors to give; none are decoded by default.
         threads: Decoding threads; the batches do not depend on it.
 
+    Attributes:
+        manifest: Of the first data set: what the records look like.
+
     Raises:
-        ShardError: If the folder has no valid manifest; while iterating, if a shard is not what the manifest says.
-        ValueError: If an argument is out of its range, or the data set has no such factor.
+        ShardError: If a folder has no valid manifest; while iterating, if a shard is not what the manifest says.
+        ValueError: If an argument is out of its range, a data set has no such factor, or data sets do not go together.
     """
 
     def __init__(
         self,
-        folder: Path | str,
+        data: Path | str | RecordSet | Sequence[Path | str | RecordSet],
         batch_size: int,
         *,
+        weights: Sequence[float] | None = None,
         seed: int = 0,
         lanes: int | None = None,
         window: int = 4,
@@ -59,15 +67,17 @@ class SequenceStream(IterableDataset[Batch]):
         factors: Sequence[str] = (),
         threads: int = 2,
     ) -> None:
-        self.folder = Path(folder)
-        self.manifest = load_manifest(folder)
-        shards = len(self.manifest.shards)
+        several = [data] if isinstance(data, (Path, str, RecordSet)) else data
+        self.sets = [one if isinstance(one, RecordSet) else RecordSet(one) for one in several]
+        check_agreement(self.sets, factors)
+        self.manifest = self.sets[0].manifest
+        self.shares = Shares([len(one) for one in self.sets], weights)
+        shards = max(len(one.counts) for one in self.sets)
         self.batch_size, self.seed, self.window, self.last = batch_size, seed, window, last
         self.lanes = min(8, shards) if lanes is None else lanes
         self.rank, self.ranks, self.factors, self.threads = rank, ranks, tuple(factors), threads
         self._check(shards)
-        self._counts = [shard.records for shard in self.manifest.shards]
-        self._first_index = list(accumulate(self._counts, initial=0))
+        self._classes = {name: self.manifest.factors[name] for name in self.factors}
         self.epoch = 0
         self._received = 0
         self._start = 0
@@ -76,21 +86,21 @@ class SequenceStream(IterableDataset[Batch]):
         if min(self.batch_size, self.window, self.threads, self.ranks) < 1 or self.seed < 0:
             raise ValueError("batch_size, window, threads and ranks must be at least 1, seed at least 0")
         if not 1 <= self.lanes <= shards:
-            raise ValueError(f"lanes is {self.lanes}, but {self.folder} has {shards} shards: choose from 1 to {shards}")
+            raise ValueError(f"lanes is {self.lanes}, but {self._named} has {shards} shards: choose from 1 to {shards}")
         if not 0 <= self.rank < self.ranks <= self.batch_size:
             raise ValueError(f"rank {self.rank} of {self.ranks} cannot share batches of {self.batch_size}")
         if self.last not in get_args(Last):
             raise ValueError(f"last is {self.last!r}, not one of keep, drop, pad")
         if len(self) == 0:
-            raise ValueError(f"{self.folder} has {len(self.manifest)} records, not one batch of {self.batch_size}")
-        for name in self.factors:
-            if name not in self.manifest.factors:
-                known = ", ".join(self.manifest.factors)
-                raise ValueError(f"{self.folder} has no factor {name}: it has {known}")
+            raise ValueError(f"{self._named} has {len(self.shares)} records, not one batch of {self.batch_size}")
+
+    @property
+    def _named(self) -> str:
+        return " with ".join(str(one.folder) for one in self.sets)
 
     def __len__(self) -> int:
         """Global batches of an epoch."""
-        return batch_count(len(self.manifest), self.batch_size, self.last)
+        return batch_count(len(self.shares), self.batch_size, self.last)
 
     def __iter__(self) -> Iterator[Batch]:
         """The batches of the current epoch.
@@ -106,12 +116,13 @@ class SequenceStream(IterableDataset[Batch]):
 
     def _batches(self, epoch: int, start: int) -> Iterator[Batch]:
         pool = ThreadPoolExecutor(self.threads, thread_name_prefix="seqviews")
-        plan = _Plan(self, epoch, pool)
+        plan, features = _Plan(self, epoch, pool), self.manifest.dataset.features
         pending: deque[Future[Batch]] = deque()
         try:
             for number in range(start, len(self) + PREFETCH):
                 if number < len(self):
-                    pending.append(pool.submit(self._decode, epoch, plan.batch(number)))
+                    located = plan.batch(number)
+                    pending.append(pool.submit(collate, located, features, self._classes, epoch))
                 if number >= start + PREFETCH:
                     batch = pending.popleft().result()
                     self._mark_received(epoch, number - PREFETCH + 1)
@@ -123,37 +134,6 @@ class SequenceStream(IterableDataset[Batch]):
         finished = received == len(self)
         self.epoch = epoch + finished
         self._received = 0 if finished else received
-
-    def _decode(self, epoch: int, records: list[tuple[Place, Future[Shard]]]) -> Batch:
-        shape = self.manifest.dataset.features.shape
-        frames = np.empty((len(records), *shape), np.uint8)
-        keys, factors = [], []
-        for out, (place, shard) in zip(frames, records, strict=True):
-            keys.append(shard.result().decode(place.record, out))
-            if self.factors:
-                factors.append(shard.result().factors(place.record))
-        return Batch(
-            x=torch.from_numpy(frames).permute(0, 1, 4, 2, 3),
-            keys=keys,
-            indices=torch.tensor([self._first_index[place.shard] + place.record for place, _ in records]),
-            epoch=epoch,
-            factors={name: self._factor(name, factors, keys) for name in self.factors},
-        )
-
-    def _factor(self, name: str, factors: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> torch.Tensor:
-        classes = self.manifest.factors[name]
-        values = [record.get(name) for record in factors]
-        if classes is None:
-            try:
-                return torch.from_numpy(np.array(values, np.float32))
-            except (ValueError, TypeError):
-                raise ShardError(f"{self.folder}: {name} of {keys[0]} and others is not a trajectory") from None
-        for value, key in zip(values, keys, strict=True):
-            if type(value) is not int or not 0 <= value < len(classes):
-                raise ShardError(
-                    f"{self.folder}: {name} of {key} is {value!r}, not a class from 0 to {len(classes) - 1}"
-                )
-        return torch.tensor(values)
 
     def set_epoch(self, epoch: int) -> None:
         """Let the next `iter()` give this epoch; a place inside it, loaded from a state, is kept."""
@@ -174,26 +154,29 @@ class SequenceStream(IterableDataset[Batch]):
         differing = [name for name in mine if state.get(name) != mine[name]]
         if differing:
             told = ", ".join(f"{name} {state.get(name)!r} instead of {mine[name]!r}" for name in differing)
-            raise ValueError(f"the saved state is not of this stream of {self.folder}: it has {told}")
+            raise ValueError(f"the saved state is not of this stream of {self._named}: it has {told}")
         self.epoch = state["epoch"]
         self._start = self._received = state["batches"]
 
     def _identity(self) -> dict[str, Any]:
+        data = {"manifests": [one.identity for one in self.sets], "shares": list(map(str, self.shares.shares))}
         order = {"batch_size": self.batch_size, "seed": self.seed, "lanes": self.lanes, "window": self.window}
-        return {"version": STATE_VERSION, "manifest": self.manifest.digest, **order, "last": self.last}
+        return {"version": STATE_VERSION, **data, **order, "last": self.last}
 
 
 class _Plan:
-    """Which records make a batch, and their shards, read ahead; holds the shards of one window a lane."""
+    """Which records make a batch, and their shards, read ahead; holds the shards of one window a lane of each set."""
 
     def __init__(self, stream: SequenceStream, epoch: int, pool: ThreadPoolExecutor) -> None:
-        self._stream, self._pool = stream, pool
-        self._order = EpochOrder(
-            stream._counts, seed=stream.seed, epoch=epoch, lanes=stream.lanes, window=stream.window
+        self._stream, self._sets, self._pool = stream, stream.sets, pool
+        counts = [one.counts for one in stream.sets]
+        self._order = MixedOrder(
+            counts, stream.shares, seed=stream.seed, epoch=epoch, lanes=stream.lanes, window=stream.window
         )
-        self._held: dict[int, tuple[int, dict[int, Future[Shard]]]] = {}
+        self._first_index = list(accumulate((len(one.manifest) for one in stream.sets), initial=0))
+        self._held: dict[tuple[int, int], tuple[tuple[int, int], dict[int, Future[Shard]]]] = {}
 
-    def batch(self, number: int) -> list[tuple[Place, Future[Shard]]]:
+    def batch(self, number: int) -> list[Located]:
         stream = self._stream
         positions = batch_positions(
             number,
@@ -203,18 +186,22 @@ class _Plan:
             rank=stream.rank,
             ranks=stream.ranks,
         )
-        places = [self._order[position] for position in positions]
-        return [(place, self._shard(place)) for place in places]
+        return [self._locate(self._order[position]) for position in positions]
 
-    def _shard(self, place: Place) -> Future[Shard]:
-        window, shards = self._held.get(place.lane, (-1, {}))
-        if window != place.window:
-            manifest = self._stream.manifest
-            shards = {
-                shard: self._pool.submit(
-                    read_shard, self._stream.folder, manifest.shards[shard], manifest.dataset.features
-                )
-                for shard in self._order.shards_of(place.lane, place.window)
-            }
-            self._held[place.lane] = (place.window, shards)
-        return shards[place.shard]
+    def _locate(self, mixed: MixedPlace) -> Located:
+        dataset, epoch, place = mixed
+        window = epoch, place.window
+        held = self._held.get((dataset, place.lane))
+        if held is None or held[0] != window:
+            read = self._sets[dataset].read
+            numbers = self._order.shards_of(dataset, epoch, place.lane, place.window)
+            held = window, {shard: self._pool.submit(read, shard) for shard in numbers}
+            self._held[dataset, place.lane] = held
+        position, index = self._sets[dataset].find(place.shard, place.record)
+        return Located(held[1][place.shard], position, self._first_index[dataset] + index)
+
+
+def endless(stream: SequenceStream) -> Iterator[Batch]:
+    """The batches of one epoch after another; `stream.state_dict()` says at any time how far the caller has come."""
+    while True:
+        yield from stream

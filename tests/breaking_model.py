@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import torch
 
-from seqviews.model.cdsvae import CDSVAE, Views
+from seqviews.model.cdsvae import CDSVAE
 from seqviews.model.objective import LossTerms
+from seqviews.model.plugins import Views
 
 
 class BreakingModel(CDSVAE):

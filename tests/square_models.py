@@ -8,8 +8,9 @@ from moving_squares import SHADES, SIDE, WAYS, MovingSquares
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from seqviews.model.cdsvae import Posterior
 from seqviews.model.gaussian import Gaussian
+from seqviews.model.objective import LossTerms
+from seqviews.model.plugins import Posterior, Views
 
 
 class PerfectModel:
@@ -30,6 +31,9 @@ class PerfectModel:
         rng = np.random.default_rng(int(torch.randint(1 << 30, (), generator=generator)))
         masks = [clip.frames > 0 for i in range(n) for clip in clips.records(f"drawn-{i}", rng)]
         return torch.from_numpy(np.stack(masks)).float().flatten(2)
+
+    def loss(self, views: Views, generator: torch.Generator | None = None) -> LossTerms:
+        raise NotImplementedError("there is nothing to learn")
 
 
 class EntangledModel(PerfectModel):

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from seqviews.pipeline.manifest import SPLITS, Codec, DatasetInfo, Features, Split
 from seqviews.pipeline.records import Clip, Factor
+
+
+def digests(folder: Path) -> dict[str, str]:
+    """The SHA-256 of every file below a folder."""
+    files = sorted(p for p in folder.rglob("*") if p.is_file())
+    return {str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,10 @@ import sys
 TOOLS = {
     "prepare_sprites": "shard the Sprites data set from its sheets",
     "prepare_smmnist": "shard Stochastic Moving MNIST",
+    "prepare_timit": "shard TIMIT, each segment also in other voices",
+    "prepare_folder": "shard your own videos, frames or sound files",
+    "check_shards": "verify a prepared data set",
+    "show_views": "draw what the model sees at a step of a training",
     "train": "train a model on a prepared data set",
     "evaluate": "judge a trained model",
     "bench": "measure stream, views and training against peers",
@@ -24,5 +28,4 @@ def main() -> None:
         asked = name in {"__help", "_h"}
         print(text, file=sys.stdout if asked else sys.stderr)
         sys.exit(0 if asked else 2)
-    sys.argv = [f"seqviews {name}", *sys.argv[2:]]
-    importlib.import_module(f"seqviews.tools.{name}").main()
+    importlib.import_module(f"seqviews.tools.{name}").main(sys.argv[2:])

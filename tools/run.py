@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, NoReturn, TypeAlias
 
 from rich.console import Console
@@ -18,9 +20,17 @@ Main: TypeAlias = Callable[[argparse.Namespace], Mapping[str, Any]]
 
 def tool_parser(description: str) -> argparse.ArgumentParser:
     """A parser whose `--help` shows the defaults, with the options that every tool has."""
-    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser = argparse.ArgumentParser(
+        program(), description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
     add_common_options(parser)
     return parser
+
+
+def program() -> str:
+    """What the person typed to start the tool: `seqviews train`, or `train.py`."""
+    command = Path(sys.argv[0]).name
+    return f"{command} {sys.argv[1]}" if command == "seqviews" and len(sys.argv) > 1 else command
 
 
 def add_common_options(parser: argparse.ArgumentParser) -> None:
@@ -32,22 +42,33 @@ def add_common_options(parser: argparse.ArgumentParser) -> None:
 def run_tool(main: Main, parser: argparse.ArgumentParser, argv: list[str] | None = None) -> NoReturn:
     """Parse the arguments, call `main` and exit: 0 if all was done, 1 for a failure, 2 for wrong arguments."""
     arguments = parser.parse_args(argv)
+    before = signal.signal(signal.SIGTERM, _stop)
     try:
         result = main(arguments)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, _Terminated) as stopped:
         print(f"{parser.prog}: stopped", file=sys.stderr)
-        sys.exit(130)
+        sys.exit(128 + (signal.SIGTERM if isinstance(stopped, _Terminated) else signal.SIGINT))
     except Exception as error:
         if arguments.debug:
             traceback.print_exc()
         print(f"{parser.prog}: error: {_sentence(error)}", file=sys.stderr)
         sys.exit(1)
+    finally:
+        signal.signal(signal.SIGTERM, before)
     if arguments.json:
         print(json.dumps(result))
     else:
         for key, value in result.items():
             print(f"{key}: {value}")
     sys.exit(0)
+
+
+class _Terminated(BaseException):
+    """SIGTERM came: end as on Ctrl-C, so that what is open gets closed."""
+
+
+def _stop(number: int, frame: Any) -> NoReturn:
+    raise _Terminated
 
 
 def _sentence(error: Exception) -> str:

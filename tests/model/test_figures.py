@@ -10,10 +10,13 @@ from square_models import PerfectModel
 
 from seqviews.model.figures import (
     GAP,
+    LINE,
     MARGIN,
+    NARROWEST,
     SEAM,
     WIDE_GAP,
     caption,
+    captioned,
     diverse,
     film_strip,
     png,
@@ -81,6 +84,27 @@ def test_swap_grid_has_columns_of_s_and_rows_of_z() -> None:
             assert np.array_equal(grid[tops[1 + j] :, lefts[1 + i] :][:height, :width], wanted)
     for j in range(2):
         assert np.array_equal(grid[tops[1 + j] :, lefts[0] :][:height, :width], film_strip(motion[j]))
+
+
+def test_captioned_images_are_below_their_captions() -> None:
+    images = [np.full((10, 20, 3), value, np.uint8) for value in (10, 20, 30)]
+    long = "a caption that does not fit one line, as its image is narrow, and so is the place it has"
+    bare = captioned([[(images[0], ""), (images[1], "")], [(images[2], "")]], row_breaks={1})
+    left = MARGIN + NARROWEST + WIDE_GAP
+    top, lower = MARGIN // 2, MARGIN // 2 + 10 + GAP + WIDE_GAP
+    expected = np.full((lower + 10 + MARGIN, left + NARROWEST + MARGIN, 3), 255, np.uint8)
+    for y, x, value in ((top, MARGIN, 10), (top, left, 20), (lower, MARGIN, 30)):
+        expected[y : y + 10, x : x + 20] = value
+    assert np.array_equal(bare, expected)
+    grid = captioned([[(images[0], long), (images[1], "short")], [(images[2], "")]], row_breaks={1})
+    room = len(grid) - len(bare)
+    assert room >= 2 * LINE
+    assert room % LINE == 0
+    written = grid.min(-1) < 200
+    assert written[top : top + LINE, MARGIN : left - WIDE_GAP].any()  # the first of several lines
+    assert not written[top : top + room - LINE, left:].any()  # a single line is just above its image
+    assert written[top + room - LINE : top + room, left:].any()
+    assert np.array_equal(grid[top + room :], bare[top:])
 
 
 def test_samples_keep_what_is_not_drawn() -> None:

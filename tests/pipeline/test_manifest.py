@@ -37,7 +37,18 @@ def test_the_published_schema_is_the_one_in_force(toy: Path) -> None:
 
 
 CHANGES: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
-    "newer": (lambda m: m.update(schema_version=2), "schema version 2, this seqviews reads 1: upgrade"),
+    "newer": (
+        lambda m: m.update(schema_version=2),
+        r"by seqviews \d\S+ with schema version 2, this seqviews reads 1: up",
+    ),
+    "newer, other": (lambda m: m.update(schema_version=2, encoders=None), "written by a newer seqviews with schema"),
+    "float": (lambda m: m["shards"][0].update(records=9.0), r"shards\[0\]\.records: 9\.0 is not of type 'integer'"),
+    "newline": (lambda m: m["shards"][0].update(name="x.tar\n"), r"shards\[0\]\.name"),
+    "crowded": (lambda m: m["shards"][0].update(records=1000), "cannot hold 1000 records in"),
+    "large": (lambda m: m["dataset"]["features"].update(shape=[90, 1024, 1024, 3]), "limit of 256 MiB decoded"),
+    "not finite": (lambda m: m["parameters"].update(x=float("nan")), "NaN is no number"),
+    "deep": (lambda m: m["parameters"].update(x=json.loads("[" * 40 + "]" * 40)), "at most 32 levels"),
+    "long": (lambda m: m.update(shards=m["shards"] * 10_001), r"at \$\.shards: \.\.\..*is too long"),
     "missing": (lambda m: m.pop("shards"), "'shards' is a required property"),
     "unknown": (lambda m: m.update(extra=1), "extra"),
     "path": (lambda m: m["shards"][0].update(name="../x.tar"), r"shards\[0\]\.name"),

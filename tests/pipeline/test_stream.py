@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import shutil
 import tarfile
@@ -15,24 +14,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from stored_clips import independent_records
 from torch.utils.data import DataLoader
 
 from seqviews.pipeline.records import Batch, ShardError
 from seqviews.pipeline.stream import SequenceStream
-
-
-def independent_records(split: Path) -> dict[str, tuple[np.ndarray[Any, Any], dict[str, Any]]]:
-    """Every record of a split, by tarfile, Pillow and json."""
-    records = {}
-    for path in sorted(split.glob("*.tar")):
-        with tarfile.open(path) as tar:
-            contents = {member.name: tar.extractfile(member).read() for member in tar}  # type: ignore[union-attr]
-        for name in [n for n in contents if n.endswith(".json")]:
-            key = name.removesuffix(".json")
-            tall = np.asarray(Image.open(io.BytesIO(contents[f"{key}.frames.webp"])))
-            records[key] = (tall.reshape(-1, 16, 16, 3), json.loads(contents[name]))
-    return records
 
 
 def keys(stream: SequenceStream) -> list[str]:
@@ -144,6 +130,13 @@ def test_last_batch_by_name(toy: Path) -> None:
         last: [len(b.keys) for b in SequenceStream(toy / "train", 8, last=last)] for last in ("keep", "drop", "pad")
     }
     assert sizes == {"keep": [8, 8, 8, 8, 4], "drop": [8, 8, 8, 8], "pad": [8, 8, 8, 8, 8]}
+
+
+def test_a_rank_with_no_part_of_the_last_batch_has_an_empty_one(toy: Path) -> None:
+    *_, batch = SequenceStream(toy / "train", 5, rank=3, ranks=4, factors=["shade", "path"])
+    assert (batch.keys, batch.x.shape) == ([], (0, 4, 3, 16, 16))
+    assert (batch.indices.dtype, batch.factors["shade"].dtype) == (torch.int64, torch.int64)
+    assert batch.factors["path"].dtype == torch.float32
 
 
 def test_threads_end_with_the_iteration(toy: Path) -> None:

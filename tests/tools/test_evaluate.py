@@ -1,32 +1,21 @@
 from __future__ import annotations
 
+import base64
 import json
 import math
+import shutil
 from pathlib import Path
 
 import pytest
-import torch
-import yaml
 from moving_squares import MovingSquares
 from PIL import Image
+from untrained import save_log, save_run
 
-from seqviews.model.cdsvae import CDSVAE
-from seqviews.model.training import CHECKPOINT, CONFIG
 from seqviews.pipeline.prepare import prepare
 from seqviews.tools.evaluate import main
 
-
-def save_run(folder: Path, channels: int = 1) -> Path:
-    """A run's folder with a model that was never trained."""
-    arguments = {"frame_shape": [channels, 16, 16], "width": 0.125, "static_dim": 8, "dynamic_dim": 4, "hidden_dim": 16}
-    torch.manual_seed(0)
-    model = CDSVAE(**{**arguments, "frame_shape": (channels, 16, 16)})  # type: ignore[arg-type]
-    (folder / CHECKPOINT).parent.mkdir(parents=True)
-    config = {"model": {"class_path": "seqviews.model.cdsvae.CDSVAE", "init_args": arguments}}
-    (folder / CONFIG).write_text(yaml.safe_dump(config))
-    weights = {f"model.{name}": value for name, value in model.state_dict().items()}
-    torch.save({"state_dict": weights}, folder / CHECKPOINT)
-    return folder
+PICTURES = {"reconstructions", "swap_grid", "exchanges", "samples", "generations", "interpolations"}
+CURVES = {"information", "terms"}
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +39,7 @@ def error(capsys: pytest.CaptureFixture[str]) -> str:
 
 def test_writes_figures_pictures_and_a_report(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run, judges = save_run(tmp_path / "run"), tmp_path / "judges"
+    save_log(run)
     assert evaluate(run, data, judges, "--json") == 0
     out = run / "evaluation"
     metrics = json.loads((out / "metrics.json").read_text())
@@ -57,16 +47,21 @@ def test_writes_figures_pictures_and_a_report(data: Path, tmp_path: Path, capsys
     assert all(math.isfinite(value) for value in metrics.values())
     for name in ("real/shade/accuracy", "static_drawn/way/inception_score", "swap/path/error"):
         assert name in metrics
-    assert {path.name for path in out.iterdir()} == {"metrics.json", "swap_grid.png", "samples.png", "report.html"}
+    assert "static_drawn/shade/inter_entropy" in metrics
+    assert "reconstruction/foreground_psnr" in metrics
+    pictures = {f"{name}.png" for name in PICTURES | CURVES}
+    assert {path.name for path in out.iterdir()} == {"metrics.json", "report.html", *pictures}
     assert Image.open(out / "swap_grid.png").size[0] > 1000
     report = (out / "report.html").read_text()
+    for name in pictures:
+        assert base64.b64encode((out / name).read_bytes()).decode() in report
     assert "24 of 24 clips" in report
     assert "static_dim: 8" in report
 
 
 def test_same_seed_same_bytes(data: Path, tmp_path: Path) -> None:
     run, judges = save_run(tmp_path / "run"), tmp_path / "judges"
-    files = ("metrics.json", "swap_grid.png", "samples.png", "report.html")
+    files = ("metrics.json", "report.html", *(f"{name}.png" for name in PICTURES))
     written = []
     for out, where, seed in (
         ("a", judges, "0"),
@@ -100,3 +95,33 @@ def test_bad_input_is_told_in_a_sentence(data: Path, tmp_path: Path, capsys: pyt
     assert evaluate(run, data, judges, "--split", "everything") == 2
     assert not judges.exists()
     assert not (run / "evaluation").exists()
+
+
+def test_a_run_without_a_log_has_no_curves(data: Path, tmp_path: Path) -> None:
+    run = save_run(tmp_path / "run")
+    assert evaluate(run, data, tmp_path / "judges", "--max-clips", "2") == 0
+    assert not any((run / "evaluation" / f"{name}.png").exists() for name in CURVES)
+    assert "Learning curves" not in (run / "evaluation" / "report.html").read_text()
+
+
+def test_splits_that_do_not_agree_are_told(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    other = tmp_path / "data"
+    shutil.copytree(data, other)
+    manifest = json.loads((other / "train" / "manifest.json").read_text())
+    del manifest["dataset"]["dynamic"]["way"]
+    (other / "train" / "manifest.json").write_text(json.dumps(manifest))
+    assert evaluate(save_run(tmp_path / "run"), other, tmp_path / "judges") == 1
+    assert "train has no factor way: it has shade, path" in error(capsys)
+
+
+def test_a_run_that_does_not_fit_is_told(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    judges = tmp_path / "judges"
+    assert evaluate(save_run(tmp_path / "wider", static_dim=9), data, judges) == 1
+    assert "does not fit the model of" in error(capsys)
+    assert evaluate(save_run(tmp_path / "newer", no_such_argument=1), data, judges) == 1
+    assert "cannot build the model" in error(capsys)
+    run = save_run(tmp_path / "log")
+    save_log(run)
+    (run / "log/metrics.csv").write_text("hello\n1\n")
+    assert evaluate(run, data, judges) == 1
+    assert "is not the log of a training" in error(capsys)

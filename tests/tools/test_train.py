@@ -9,25 +9,13 @@ from typing import Any, cast
 import pytest
 import torch
 import yaml
+from tiny_training import TINY
 from toy_clips import ToyClips
 
 from seqviews.model.cdsvae import CDSVAE
 from seqviews.model.training import load_model
 from seqviews.pipeline.prepare import prepare
 from seqviews.tools.train import PRESETS, main
-
-TINY: dict[str, Any] = {
-    "batch_size": 12,
-    "min_frames": 4,
-    "max_clips": 360,
-    "weights": {"beta": 2.0},
-    "model": {
-        "class_path": "seqviews.model.cdsvae.CDSVAE",
-        "init_args": {"frame_shape": [3, 16, 16], "width": 0.1, "static_dim": 8, "dynamic_dim": 4, "hidden_dim": 16},
-    },
-    "motion": {"class_path": "seqviews.augment.video.VideoMotion"},
-    "content": {"class_path": "seqviews.augment.temporal.TemporalReverse"},
-}
 
 
 def write_config(folder: Path, **changes: Any) -> str:
@@ -134,6 +122,18 @@ def test_mistakes_in_arguments(toy: Path, trained: Path, tmp_path: Path, capsys:
     assert run("--config", config, "--data", str(toy), "--out", out, "--max-time", "soon") == 1
     assert "soon is not a time such as 90s" in one_sentence(capsys)
     assert not Path(out).exists()
+
+
+def test_patience_ends_a_training_that_learns_no_more(
+    toy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("seqviews.tools.train.VALIDATE_EVERY", 5)
+    monkeypatch.setattr("seqviews.model.training.LOG_EVERY", 5)
+    config = write_config(tmp_path, learning_rate=0.0)
+    assert run("--config", config, "--data", str(toy), "--out", str(tmp_path / "run"), "--patience", "2") == 0
+    assert "stopped: no lower val_loss in 2 validations" in capsys.readouterr().err
+    rows = list(csv.DictReader((tmp_path / "run" / "log" / "metrics.csv").open()))
+    assert [row["step"] for row in rows if row["val_loss"]] == ["5", "10", "15"]
 
 
 def test_max_time_ends_a_training(toy: Path, tmp_path: Path) -> None:

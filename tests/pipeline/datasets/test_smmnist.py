@@ -203,7 +203,7 @@ def test_bytes_depend_on_the_seed_and_not_on_the_workers(tmp_path: Path) -> None
         for name in runs.values()
     }
     shards = [f"train/train-{k:06d}.tar" for k in range(3)] + ["val/val-000000.tar"]
-    assert sorted(files["a"]) == sorted([*shards, "train/manifest.json", "val/manifest.json"])
+    assert sorted(files["a"]) == sorted([*shards, "plan.json", "train/manifest.json", "val/manifest.json"])
     assert files["a"] == files["b"]
     clips = {name: read_tars(tmp_path / name / "train") for name in "ac"}
     assert set(clips["a"]) == set(clips["c"])

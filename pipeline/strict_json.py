@@ -1,0 +1,68 @@
+"""JSON from strangers: one object of bounded depth, no key twice, every number finite and of a usual size."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from typing import Any
+
+MAX_VALUES = 200_000
+MAX_DEPTH = 32
+MAX_INTEGER = 1 << 63
+
+
+def parse_object(text: str) -> dict[str, Any]:
+    """Parse a JSON object; the caller has bounded its length.
+
+    Raises:
+        ValueError: If it is not JSON, or not an object, has more than 200,000 values or 32 levels, a key twice, or a
+            number that is not finite or does not fit 64 bits.
+
+    Example:
+        >>> parse_object('{"a": [1, 2.5]}')
+        {'a': [1, 2.5]}
+        >>> parse_object('{"a": NaN}')
+        Traceback (most recent call last):
+        ValueError: not JSON: NaN is no number
+    """
+    if sum(text.count(mark) for mark in ",[{") > MAX_VALUES:  # before parsing, which makes 70 bytes of "[],"
+        raise ValueError(f"JSON of more than {MAX_VALUES} values")
+    try:
+        value = _DECODER.decode(text)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"not JSON: {str(error)[:200]}") from None
+    if not isinstance(value, dict):
+        raise ValueError("not a JSON object")
+    _check(value, MAX_DEPTH)
+    return value
+
+
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        [(name, _)] = Counter(name for name, _ in pairs).most_common(1)
+        raise ValueError(f"the key {name[:80]!r} comes twice")
+    return value
+
+
+def _refuse(constant: str) -> Any:
+    raise ValueError(f"{constant} is no number")
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_without_duplicates, parse_constant=_refuse)
+
+
+def _check(value: dict[str, Any] | list[Any], depth: int) -> None:
+    if depth == 0:
+        raise ValueError(f"not JSON of at most {MAX_DEPTH} levels")
+    for child in value.values() if isinstance(value, dict) else value:
+        kind = type(child)
+        if kind is int:
+            if not -MAX_INTEGER < child < MAX_INTEGER:
+                raise ValueError("a number does not fit 64 bits")
+        elif kind is float:
+            if not math.isfinite(child):
+                raise ValueError("a number is too large for a float")
+        elif kind is dict or kind is list:
+            _check(child, depth - 1)

@@ -1,0 +1,137 @@
+"""Verify a prepared data set: every shard's size, SHA-256 and record count, and every record.
+
+Keys must be unique over their split, records of the shape, type and factors that the manifest says, and no source may
+be in two splits. Ends with exit code 1 if anything is wrong, after telling all of it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any, NoReturn
+
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor
+
+from seqviews.pipeline.check import SplitCheck, check_dataset, split_folders
+from seqviews.pipeline.manifest import Manifest, load_manifest
+from seqviews.pipeline.records import ShardError
+from seqviews.pipeline.shards import write_atomically
+from seqviews.pipeline.stream import SequenceStream
+from seqviews.tools.preparing import local_folder
+from seqviews.tools.run import progress_bar, run_tool, tool_parser
+
+SHEET_RECORDS, SHEET_COLUMNS = 6, 2
+BAND_PIXELS, FRAME_PIXELS = 2, 8
+KEYS = """
+The keys of --json, also when something is wrong: shards, records and bytes of what is as the manifests say; problems, a
+list of sentences.
+"""
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Parse the arguments and check."""
+    parser = tool_parser((__doc__ or "") + KEYS)
+    parser.add_argument("data", type=local_folder, metavar="URL", help="folder of a prepared data set, or of one split")
+    parser.add_argument("--fast", action="store_true", help="sizes, hashes, counts and keys only: decode no record")
+    parser.add_argument("--sheet", type=Path, metavar="PNG", help="draw a few records of each split and their factors")
+    parser.add_argument(
+        "--identity",
+        nargs="+",
+        default=[],
+        metavar="FACTOR",
+        help="static factors, such as speaker, that together say who a record shows: nobody may be in two splits",
+    )
+    parser.add_argument("--threads", type=int, default=2, help="shards checked side by side")
+    run_tool(check, parser, argv)
+
+
+def check(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Print a table and every problem, or draw the sheet if there are none; returns the totals."""
+    if arguments.fast and arguments.identity:
+        raise ValueError("--identity reads every record, which --fast leaves alone: give one of the two")
+    figures = _load_figures() if arguments.sheet else None
+    with progress_bar() as progress:
+        checks = check_dataset(
+            arguments.data,
+            fast=arguments.fast,
+            identity=arguments.identity,
+            threads=arguments.threads,
+            progress=progress,
+        )
+    Console().print(_table(checks))
+    problems = [problem for found in checks.values() for problem in found.problems]
+    totals = {name: sum(getattr(found, name) for found in checks.values()) for name in ("shards", "records", "bytes")}
+    result = {**totals, "problems": problems}
+    if problems:
+        if arguments.json:
+            print(json.dumps(result))
+        _fail(problems)
+    if figures:
+        write_atomically(arguments.sheet, _sheet(arguments.data, figures))
+    return result
+
+
+def _table(checks: Mapping[str, SplitCheck]) -> Table:
+    table = Table("split")
+    for name in ("shards", "records", "MiB", "problems"):
+        table.add_column(name, justify="right")
+    for split, found in checks.items():
+        numbers = (f"{found.shards:,}", f"{found.records:,}", f"{found.bytes / 2**20:,.1f}", str(len(found.problems)))
+        table.add_row(split, *numbers)
+    return table
+
+
+def _fail(problems: Sequence[str]) -> NoReturn:
+    if len(problems) == 1:
+        raise ShardError(problems[0])
+    print("\n".join(problems), file=sys.stderr)
+    raise ShardError(f"{len(problems)} problems, told above; the first: {problems[0]}")
+
+
+def _load_figures() -> ModuleType:
+    try:
+        return importlib.import_module("seqviews.model.figures")
+    except ModuleNotFoundError as error:
+        raise ValueError(f"--sheet needs {error.name}: pip install 'seqviews[train]'") from None
+
+
+def _sheet(data: Path, figures: ModuleType) -> bytes:
+    """A contact sheet as PNG: the first records of each split's stream, which come from as many shards as can be."""
+    rows: list[Any] = []
+    breaks = set()
+    for split, folder in split_folders(data).items():
+        manifest = load_manifest(folder)
+        count = min(SHEET_RECORDS, len(manifest))
+        batch = next(iter(SequenceStream(folder, count, window=1, factors=tuple(manifest.factors))))
+        cells = [
+            (figures.film_strip(_as_clip(x), len(x)), f"{split} {key}: {_labels(manifest, batch.factors, i)}")
+            for i, (x, key) in enumerate(zip(batch.x, batch.keys, strict=True))
+        ]
+        breaks.add(len(rows))
+        rows += [cells[i : i + SHEET_COLUMNS] for i in range(0, count, SHEET_COLUMNS)]
+    return bytes(figures.png(figures.captioned(rows, row_breaks=breaks)))
+
+
+def _as_clip(x: Tensor) -> Tensor:
+    """A record as `[T, C, H, W]` in [0, 1]; a segment `[T, n_mels]` is one picture, low frequencies at the bottom."""
+    if x.ndim == 4:
+        return x / 255
+    loudness = (x - x.min()) / (x.max() - x.min()).clamp_min(1e-6)
+    return loudness.T.flip(0).repeat_interleave(BAND_PIXELS, 0).repeat_interleave(FRAME_PIXELS, 1)[None, None]
+
+
+def _labels(manifest: Manifest, factors: Mapping[str, Tensor], record: int) -> str:
+    """The record's classes by name; a trajectory is left out."""
+    classes = {name: names for name, names in manifest.factors.items() if names is not None}
+    return ", ".join(f"{name}\u00a0{names[int(factors[name][record])]}" for name, names in classes.items())
+
+
+if __name__ == "__main__":
+    main()
