@@ -4,29 +4,32 @@ from __future__ import annotations
 
 import math
 import sys
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import yaml
 from jsonargparse import ArgumentParser
 from lightning import Callback, LightningDataModule, LightningModule, Trainer
-from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint, RichProgressBar
+from lightning.pytorch.callbacks import ModelCheckpoint, RichProgressBar
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from torch import Tensor, nn
 
 from seqviews.augment.draws import record_seeds
 from seqviews.augment.views import MultiView
+from seqviews.model.callbacks import LogFigures, ProgressLines, WholeCheckpoints
 from seqviews.model.objective import LossTerms, LossWeights
+from seqviews.model.plugins import check_model, with_class_path
 from seqviews.pipeline.order import Last
 from seqviews.pipeline.records import Batch
 from seqviews.pipeline.stream import SequenceStream
 
 LOG_EVERY = 25
 CHECKPOINT_EVERY = 250
+VALIDATE_EVERY = 500
 CHECKPOINT, CONFIG = "checkpoints/last.ckpt", "config.yaml"
 
 
@@ -62,21 +65,46 @@ class ViewsModule(LightningModule):
         self.model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # not in torch's stub
         self.views, self.weights, self.seed = views, weights, seed
         self.learning_rate, self.steps, self.warmup, self.clip_norm = learning_rate, steps, warmup, clip_norm
-        self.register_buffer("gradient_norm", torch.zeros(()), persistent=False)
+        self._figures: dict[str, Tensor] = {}
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
-        """The loss of a batch; its terms are logged."""
+        """The loss of a batch.
+
+        What is random in it is named by seed, rank and step: a training that goes on from a checkpoint needs no state
+        of a generator.
+        """
+        torch.manual_seed(_seed_of(self.seed, self.global_rank, self.global_step))
         views = self.views(batch.x, record_seeds(self.seed, batch.epoch, batch.indices))
         terms: LossTerms = self.model.loss(views)
         loss = terms.total(self.weights)
-        logged = {name: getattr(terms, name).detach() for name in terms.__dataclass_fields__}
-        self.log_dict({"loss": loss.detach(), **logged}, batch_size=len(batch.keys))
+        self._figures = {"loss": loss.detach()}
+        self._figures |= {name: getattr(terms, name).detach() for name in terms.__dataclass_fields__}
+        self.log("loss", loss.detach(), batch_size=len(batch.keys), prog_bar=True, logger=False)
         return loss
 
+    def figures(self) -> dict[str, Tensor]:
+        """Scalars of the last step: loss, its terms, the gradients' norm before it was clipped, and the `val_loss`."""
+        return self._figures
+
+    @torch.no_grad()
+    def validate(self, batches: Iterable[Batch]) -> float:
+        """The mean loss of validation data in evaluation mode; the same views and noise every time."""
+        self.eval()
+        total, records = torch.zeros((), device=self.device), 0
+        for number, batch in enumerate(batches):
+            torch.manual_seed(_seed_of(self.seed, number))
+            batch = batch.to(self.device)
+            with self.trainer.precision_plugin.forward_context():
+                views = self.views(batch.x, record_seeds(self.seed, 0, batch.indices))
+                total += self.model.loss(views).total(self.weights) * len(batch.keys)
+            records += len(batch.keys)
+        self.train()
+        self._figures["val_loss"] = total / records
+        return float(total / records)
+
     def configure_gradient_clipping(self, optimizer: Any, *args: Any, **kwargs: Any) -> None:
-        """Scale large gradients down; the norm before that is logged, and tells of a loss that is not finite."""
-        self.gradient_norm = nn.utils.clip_grad_norm_(self.parameters(), self.clip_norm)
-        self.log("gradient_norm", self.gradient_norm)
+        """Scale large gradients down."""
+        self._figures["gradient_norm"] = nn.utils.clip_grad_norm_(self.parameters(), self.clip_norm)
 
     def configure_optimizers(self) -> Any:
         """Adam, with its rate set at every step."""
@@ -90,6 +118,10 @@ class ViewsModule(LightningModule):
             return (step + 1) / rising
         share = min(1.0, (step - rising) / max(1, self.steps - rising))
         return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * share))
+
+
+def _seed_of(*names: int) -> int:
+    return int(np.random.SeedSequence(names).generate_state(1, np.uint64)[0])
 
 
 class StreamData(LightningDataModule):
@@ -106,6 +138,12 @@ class StreamData(LightningDataModule):
         frames = self.stream.manifest.dataset.features.shape[0]
         if frames < min_frames:
             raise ValueError(f"the clips of {data} have {frames} frames, the preset wants at least {min_frames}")
+
+    def validation(self) -> SequenceStream | None:
+        """The validation split, the same on every rank, or None if there is none."""
+        if not (self.data / "val").exists():
+            return None
+        return SequenceStream(self.data / "val", self.batch_size, seed=self.seed)
 
     def _stream(self, rank: int = 0, ranks: int = 1) -> SequenceStream:
         return SequenceStream(
@@ -126,63 +164,47 @@ class StreamData(LightningDataModule):
         return self.stream
 
 
-class StopIfNotFinite(Callback):
-    """End the training with an error when the loss is not finite, before a checkpoint of it is written."""
-
-    def on_train_batch_end(self, trainer: Trainer, module: LightningModule, *args: Any) -> None:
-        """Look at the gradients' norm whenever figures are logged or weights are saved."""
-        if trainer.global_step % LOG_EVERY == 0 or trainer.global_step == trainer.max_steps:
-            norm = float(module.gradient_norm)  # type: ignore[arg-type]  # nn.Module types attributes as tensors
-            if not math.isfinite(norm):
-                raise FloatingPointError(
-                    f"the loss is not finite at step {trainer.global_step}: the last good weights are kept in "
-                    f"{trainer.default_root_dir}; try a lower learning rate"
-                )
-
-
-class ProgressLines(Callback):
-    """A plain line now and then, where there is no terminal for a progress bar."""
-
-    def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
-        """Start the clock."""
-        self._started, self._clips = time.monotonic(), 0
-
-    def on_train_batch_end(self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Batch, i: int) -> None:
-        """Print step, clips a second and loss."""
-        self._clips += len(batch.keys)
-        if trainer.global_step % (4 * LOG_EVERY) == 0:
-            speed = self._clips / (time.monotonic() - self._started)
-            loss = float(trainer.callback_metrics["loss"])
-            told = f"step {trainer.global_step} of {trainer.max_steps}: loss {loss:.1f}, {speed:.0f} clips/s"
-            print(told, file=sys.stderr, flush=True)
-
-
 def make_trainer(
-    out: Path, *, steps: int, max_time: timedelta | None, precision: str, callbacks: Sequence[Callback] = ()
+    out: Path,
+    *,
+    steps: int,
+    max_time: timedelta | None = None,
+    precision: str = "auto",
+    devices: int = 1,
+    callbacks: Sequence[Callback] = (),
+    resumed_at: int | None = None,
 ) -> Trainer:
     """A Lightning trainer that writes `log/metrics.csv`, `tensorboard/` and `checkpoints/last.ckpt` into `out`.
 
     Args:
         out: The run's folder.
         steps: Where to stop.
-        max_time: Where to stop if that comes first.
+        max_time: Where to stop if that comes first; the time of a run that is resumed counts.
         precision: As Lightning's, or "auto": bf16 where the hardware multiplies it faster, else fp32.
-        callbacks: More of them.
+        devices: Processes, by Lightning's DDP.
+        callbacks: More of them; they come first, so that what they add to the figures is logged.
+        resumed_at: The step of the checkpoint that the training goes on from: what was logged later is dropped.
     """
     path = out / CHECKPOINT
     checkpoint = ModelCheckpoint(
         path.parent, filename=path.stem, every_n_train_steps=CHECKPOINT_EVERY, enable_version_counter=False
     )
     terminal = sys.stderr.isatty()
-    bar: Callback = RichProgressBar() if terminal else ProgressLines()
+    bar: Callback = RichProgressBar() if terminal else ProgressLines(4 * LOG_EVERY)
+    purge_step = None if resumed_at is None else resumed_at + 1
     return Trainer(
         default_root_dir=out,
         max_steps=steps,
         max_time=max_time,
+        devices=devices,
         precision=_best_precision() if precision == "auto" else precision,  # type: ignore[arg-type]  # a long Literal
-        logger=[CSVLogger(out, name="", version="log"), TensorBoardLogger(out, name="", version="tensorboard")],
-        callbacks=[StopIfNotFinite(), bar, LearningRateMonitor("step"), checkpoint, *callbacks],
-        log_every_n_steps=LOG_EVERY,
+        logger=[
+            CSVLogger(out, name="", version="log"),
+            TensorBoardLogger(out, name="", version="tensorboard", purge_step=purge_step),
+        ],
+        callbacks=[*callbacks, LogFigures(LOG_EVERY), bar, checkpoint],
+        plugins=[WholeCheckpoints()],
+        log_every_n_steps=1,
         enable_progress_bar=terminal,
         enable_model_summary=False,
         use_distributed_sampler=False,
@@ -190,22 +212,28 @@ def make_trainer(
 
 
 def _best_precision() -> str:
-    fast = torch.cuda.is_bf16_supported() if torch.cuda.is_available() else torch.cpu.get_capabilities().get("amx_bf16")
-    return "bf16-mixed" if fast else "32-true"
+    if torch.cuda.is_available():
+        return "bf16-mixed" if torch.cuda.is_bf16_supported() else "32-true"
+    cpu = torch.cpu.get_capabilities()
+    return "bf16-mixed" if cpu.get("amx_bf16") or cpu.get("avx512_bf16") else "32-true"
 
 
 def build_model(config: Mapping[str, Any]) -> nn.Module:
     """The model that a configuration's `model` entry names: `class_path` and `init_args`.
 
+    Args:
+        config: Its class path may be the name of a registered model.
+
     Raises:
-        ValueError: If there is no such class, or it does not take these arguments.
+        ValueError: If there is no such class, it does not take these arguments, or it is no `SequenceModel`.
     """
     parser = ArgumentParser(exit_on_error=False)
     parser.add_subclass_arguments(nn.Module, "model", required=True)
     try:
-        model: nn.Module = parser.instantiate(parser.parse_object({"model": dict(config)})).model
+        model: nn.Module = parser.instantiate(parser.parse_object({"model": with_class_path(config)})).model
     except Exception as error:  # jsonargparse raises its own error class around whatever the constructor raised
         raise ValueError(f"cannot build the model: {error}") from error
+    check_model(model)
     return model
 
 
