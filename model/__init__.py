@@ -3,8 +3,18 @@
 if __name__ != "seqviews.model":
     raise ImportError("import seqviews.model, not model: two names would make two copies of every class")
 
-from seqviews.model.cdsvae import CDSVAE, Posterior
+from seqviews.model.cdsvae import CDSVAE, load_released
 from seqviews.model.gaussian import Gaussian
 from seqviews.model.objective import LossTerms, LossWeights
+from seqviews.model.plugins import Posterior, SequenceModel, Views
 
-__all__ = ["CDSVAE", "Gaussian", "LossTerms", "LossWeights", "Posterior"]
+__all__ = [
+    "CDSVAE",
+    "Gaussian",
+    "LossTerms",
+    "LossWeights",
+    "Posterior",
+    "SequenceModel",
+    "Views",
+    "load_released",
+]

@@ -2,47 +2,91 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import pickle
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Protocol
+from pathlib import Path
+from typing import Literal, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from seqviews.model.gaussian import Gaussian
 from seqviews.model.information import info_nce, mws_information
-from seqviews.model.networks import ClipDecoder, ClipEncoder, DynamicPosterior, DynamicPrior, StaticPosterior
+from seqviews.model.networks import (
+    ClipDecoder,
+    ClipEncoder,
+    DynamicPosterior,
+    DynamicPrior,
+    FrameShape,
+    StaticPosterior,
+)
 from seqviews.model.objective import LossTerms, squared_error
+from seqviews.model.plugins import Posterior, Views
+from seqviews.model.released import ReleasedNetworks, sizes_of
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Posterior:
-    """q(s, z given x): the static and the dynamic latents of a batch [P C.2].
-
-    Attributes:
-        static: `[B, static_dim]`.
-        dynamic: `[B, T, dynamic_dim]`.
-    """
-
-    static: Gaussian
-    dynamic: Gaussian
-
-
-class Views(Protocol):
-    """What the loss needs of a batch: the sequences and two views of each [P 2.3]."""
+class Networks(Protocol):
+    """The networks of a variant and how they go together: frames to features to latents and back, and the prior."""
 
     @property
-    def anchor(self) -> Tensor:
-        """The sequences themselves, `[B, T, C, H, W]` in [0, 1]."""
+    def encoder(self) -> nn.Module:
+        """Frames `[N, *frame_shape]` to features `[N, F]`."""
 
-    @property
-    def motion(self) -> Tensor:
-        """Same motion, other content: `[B, T, C, H, W]` in [0, 1]."""
+    def decode(self, s: Tensor, z: Tensor) -> Tensor:
+        """Frames `[N, *frame_shape]` of latents `[N, S]` and `[N, D]`."""
 
-    @property
-    def order(self) -> Tensor:
-        """Same content: frame t of the content view is frame `order[b, t]` of the anchor; int64 `[B, T]`."""
+    def static_posterior(self, features: Tensor) -> Gaussian:
+        """q(s given x) `[B, S]` of features `[B, T, F]`."""
+
+    def dynamic_posterior(self, features: Tensor) -> Gaussian:
+        """q(z given x) `[B, T, D]` of features `[B, T, F]`."""
+
+    def dynamic_prior(self, z: Tensor) -> Gaussian:
+        """p(z_t given z_<t) `[B, T, D]` for each step of a trajectory `[B, T, D]`."""
+
+    def sample_dynamic(self, n: int, length: int, generator: torch.Generator | None = None) -> Tensor:
+        """Trajectories `[n, length, D]` from the prior."""
+
+
+@dataclass(eq=False)
+class PaperNetworks:
+    """The layout that the paper describes [P C.2]."""
+
+    encoder: ClipEncoder
+    decoder: ClipDecoder
+    static_posterior: StaticPosterior
+    dynamic_posterior: DynamicPosterior
+    dynamic_prior: DynamicPrior
+
+    @classmethod
+    def build(
+        cls,
+        frame_shape: FrameShape,
+        *,
+        width: float,
+        static_dim: int,
+        dynamic_dim: int,
+        feature_dim: int,
+        hidden_dim: int,
+    ) -> PaperNetworks:
+        """New networks; the arguments are those of `CDSVAE`."""
+        return cls(
+            ClipEncoder(frame_shape, feature_dim, width),
+            ClipDecoder(frame_shape, static_dim + dynamic_dim, width),
+            StaticPosterior(feature_dim, hidden_dim, static_dim),
+            DynamicPosterior(feature_dim, hidden_dim, dynamic_dim),
+            DynamicPrior(hidden_dim, dynamic_dim),
+        )
+
+    def decode(self, s: Tensor, z: Tensor) -> Tensor:
+        """Frames `[N, *frame_shape]` of latents `[N, S]` and `[N, D]`."""
+        return self.decoder(torch.cat([s, z], dim=-1))  # type: ignore[no-any-return]
+
+    def sample_dynamic(self, n: int, length: int, generator: torch.Generator | None = None) -> Tensor:
+        """Trajectories `[n, length, D]` from the prior."""
+        return self.dynamic_prior.sample(n, length, generator)
 
 
 class CDSVAE(nn.Module):
@@ -56,9 +100,12 @@ class CDSVAE(nn.Module):
         feature_dim: Size of a frame's features.
         hidden_dim: Size of each LSTM's state.
         temperature: Of the contrastive estimates [P eq. 8].
+        variant: "paper" [P C.2], or "released": the layout of the authors' public code, for H = W = 64. Its weights
+            have the names of theirs; `load_released` reads their checkpoints.
 
     Raises:
-        ValueError: If the frames are not square, not of one of these sides, or the width is not positive.
+        ValueError: If the frames are not square, not of one of these sides, or the width is not positive; if there is
+            no such variant.
 
     Example:
         >>> model = CDSVAE(frame_shape=(1, 16, 16), width=0.125).eval()
@@ -72,23 +119,31 @@ class CDSVAE(nn.Module):
     def __init__(
         self,
         *,
-        frame_shape: tuple[int, int, int],
+        frame_shape: FrameShape,
         width: float = 1.0,
         static_dim: int = 256,
         dynamic_dim: int = 32,
         feature_dim: int = 128,
         hidden_dim: int = 256,
         temperature: float = 0.5,
+        variant: Literal["paper", "released"] = "paper",
     ) -> None:
         super().__init__()
         self.frame_shape = tuple(frame_shape)
         self.static_dim = static_dim
         self.temperature = temperature
-        self.encoder = ClipEncoder(frame_shape, feature_dim, width)
-        self.decoder = ClipDecoder(frame_shape, static_dim + dynamic_dim, width)
-        self.static_posterior = StaticPosterior(feature_dim, hidden_dim, static_dim)
-        self.dynamic_posterior = DynamicPosterior(feature_dim, hidden_dim, dynamic_dim)
-        self.dynamic_prior = DynamicPrior(hidden_dim, dynamic_dim)
+        if variant not in _VARIANTS:
+            raise ValueError(f"there is no variant {variant} of CDSVAE; the variants are {', '.join(_VARIANTS)}")
+        self.networks: Networks = _VARIANTS[variant](
+            frame_shape,
+            width=width,
+            static_dim=static_dim,
+            dynamic_dim=dynamic_dim,
+            feature_dim=feature_dim,
+            hidden_dim=hidden_dim,
+        )
+        for name, network in vars(self.networks).items():  # registered without a prefix, as the authors' weights are
+            self.add_module(name, network)
 
     def encode(self, x: Tensor) -> Posterior:
         """The posterior of sequences `[B, T, C, H, W]` in [0, 1].
@@ -98,22 +153,22 @@ class CDSVAE(nn.Module):
         """
         features = self._features(x)
         with torch.autocast(x.device.type, enabled=False):
-            return Posterior(self.static_posterior(features), self.dynamic_posterior(features))
+            return Posterior(self.networks.static_posterior(features), self.networks.dynamic_posterior(features))
 
     def decode(self, s: Tensor, z: Tensor) -> Tensor:
         """Sequences `[B, T, C, H, W]` in [0, 1] of static latents `[B, S]` and dynamic latents `[B, T, D]`."""
-        latents = torch.cat([s[:, None].expand(-1, z.shape[1], -1), z], dim=-1)
-        frames: Tensor = self.decoder(latents.flatten(0, 1))
+        static = s[:, None].expand(-1, z.shape[1], -1)
+        frames = self.networks.decode(static.flatten(0, 1), z.flatten(0, 1))
         return frames.view(*z.shape[:2], *self.frame_shape)
 
     def sample_static(self, n: int, generator: torch.Generator | None = None) -> Tensor:
         """Draw s from its prior N(0, I): `[n, static_dim]`."""
-        like = self.dynamic_prior.head.weight.new_empty(n, self.static_dim)
+        like = next(self.parameters()).new_empty(n, self.static_dim)
         return Gaussian.standard(like).rsample(generator)
 
     def sample_dynamic(self, n: int, length: int, generator: torch.Generator | None = None) -> Tensor:
         """Draw z from its learned prior: `[n, length, dynamic_dim]`."""
-        return self.dynamic_prior.sample(n, length, generator)
+        return self.networks.sample_dynamic(n, length, generator)
 
     def loss(self, views: Views, generator: torch.Generator | None = None) -> LossTerms:
         """The terms of the objective for a batch [P eq. 6 to 8, 13].
@@ -129,33 +184,60 @@ class CDSVAE(nn.Module):
             ValueError: If the frames have another shape than the model's.
         """
         features = self._features(views.anchor)
-        with _running_statistics_kept(self.encoder):
+        with _running_statistics_kept(self.networks.encoder):
             motion_features = self._features(views.motion)
         with torch.autocast(features.device.type, enabled=False):
             content_features = permute_time(features, views.order)
-            static, content = self.static_posterior(torch.cat([features, content_features])).chunk(2)
-            dynamic, motion = self.dynamic_posterior(torch.cat([features, motion_features])).chunk(2)
+            static, content = self.networks.static_posterior(torch.cat([features, content_features])).chunk(2)
+            dynamic, motion = self.networks.dynamic_posterior(torch.cat([features, motion_features])).chunk(2)
             s, z = static.rsample(generator), dynamic.rsample(generator)
-            prior = self.dynamic_prior(z)
+            prior = self.networks.dynamic_prior(z)
         reconstruction = self.decode(s, z)
         with torch.autocast(features.device.type, enabled=False):
-            mi_between, off_diagonal = mws_information(s, static, z, dynamic)
+            mws = mws_information(s, static, z, dynamic)
             return LossTerms(
                 reconstruction=squared_error(reconstruction, views.anchor),
                 kl_static=static.kl(Gaussian.standard(s)).mean(),
                 kl_dynamic=dynamic.kl(prior).sum(1).mean(),
                 mi_static=info_nce(static.mean, content.mean, self.temperature),
                 mi_dynamic=info_nce(dynamic.mean.flatten(1), motion.mean.flatten(1), self.temperature),
-                mi_between=mi_between,
-                mi_between_off_diagonal=off_diagonal,
+                mws_static=mws.static,
+                mws_dynamic=mws.dynamic,
+                mi_between=mws.between,
+                mi_between_off_diagonal=mws.off_diagonal,
             )
 
     def _features(self, x: Tensor) -> Tensor:
         """Features `[B, T, F]` of sequences `[B, T, *frame_shape]`, in the dtype of the sequences."""
         if tuple(x.shape[2:]) != self.frame_shape:
             raise ValueError(f"frames are {list(x.shape[2:])}, the model was built for {list(self.frame_shape)}")
-        features: Tensor = self.encoder(x.flatten(0, 1))
+        features: Tensor = self.networks.encoder(x.flatten(0, 1))
         return features.to(x.dtype).view(*x.shape[:2], -1)
+
+
+_VARIANTS: dict[str, Callable[..., Networks]] = {"paper": PaperNetworks.build, "released": ReleasedNetworks.build}
+
+
+def load_released(path: Path) -> CDSVAE:
+    """The model of a checkpoint `{"model": state_dict}` of the authors' public code, in evaluation mode, on the CPU.
+
+    Raises:
+        ValueError: If it holds anything but tensors and plain values, or other weights than those of that layout.
+        OSError: If it cannot be read.
+    """
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        reason = str(error).partition("\n")[0]
+        raise ValueError(f"{path} is not a checkpoint of weights alone: {reason}") from error
+    if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get("model"), dict):
+        raise ValueError(f'{path} is not a checkpoint of the released code: it holds no "model"')
+    try:
+        model = CDSVAE(**sizes_of(checkpoint["model"]), variant="released")
+        model.load_state_dict(checkpoint["model"])
+    except (ValueError, RuntimeError) as error:
+        raise ValueError(f"{path} is not a checkpoint of the released code: {error}") from error
+    return model.eval()
 
 
 def permute_time(features: Tensor, order: Tensor) -> Tensor:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
 
-from seqviews.model.cdsvae import Posterior
-from seqviews.model.metrics import factor_scores
+from seqviews.model.metrics import factor_scores, foreground_psnr
+from seqviews.model.plugins import Posterior, SequenceModel
 from seqviews.pipeline.manifest import DatasetInfo
 from seqviews.pipeline.records import Batch
 
@@ -22,27 +22,12 @@ SETTINGS = {
     "static_drawn": "s drawn from its prior, z of a clip",
     "dynamic_drawn": "z drawn from its prior, s of a clip",
 }
-_INDEX = "\0index"  # no factor is called so
+PSNR = "reconstruction/foreground_psnr"
+_INDEX, _PSNR = "\0index", "\0psnr"  # no factor is called so
 
 Progress: TypeAlias = Callable[[str, int, int], None]
 Predict: TypeAlias = Callable[[Tensor], Mapping[str, Tensor]]
 """Says what clips `[B, T, C, H, W]` show: class probabilities `[B, K]` or trajectories `[B, T, n, 2]`, by factor."""
-
-
-class SequenceModel(Protocol):
-    """What is evaluated: latents of clips, clips of latents, and a prior of each latent."""
-
-    def encode(self, x: Tensor) -> Posterior:
-        """The posterior of clips `[B, T, C, H, W]` in [0, 1]."""
-
-    def decode(self, s: Tensor, z: Tensor) -> Tensor:
-        """Clips `[B, T, C, H, W]` in [0, 1] of latents `[B, S]` and `[B, T, D]`."""
-
-    def sample_static(self, n: int, generator: torch.Generator | None = None) -> Tensor:
-        """`[n, S]` from the prior of s."""
-
-    def sample_dynamic(self, n: int, length: int, generator: torch.Generator | None = None) -> Tensor:
-        """`[n, T, D]` from the prior of z."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -55,6 +40,7 @@ class Encoded:
         factors: int64 `[N]` or float32 `[N, T, n, 2]`, by name, on the CPU.
         indices: int64 `[N]`, each record's place in its split, on the CPU.
         judged: What the judge says of the clips themselves, by factor, on the CPU.
+        psnr: `[N]`, `metrics.foreground_psnr` of what they decode to, on the CPU.
     """
 
     static: Tensor
@@ -62,10 +48,27 @@ class Encoded:
     factors: dict[str, Tensor]
     indices: Tensor
     judged: dict[str, Tensor]
+    psnr: Tensor
 
     def __len__(self) -> int:
         """The number of clips."""
         return len(self.static)
+
+
+@torch.inference_mode()
+def check_clips(model: SequenceModel, info: DatasetInfo, device: torch.device | str = "cpu") -> None:
+    """Let a model refuse the records of a data set, before any is read.
+
+    Raises:
+        ValueError: If they are no clips, or of a shape that the model was not built for.
+    """
+    if info.modality != "clip":
+        raise ValueError(f"{info.name} holds {info.modality}s, and only clips can be encoded and judged so far")
+    length, height, width, channels = info.features.shape
+    try:
+        model.encode(torch.zeros(1, length, channels, height, width, device=device))
+    except ValueError as error:
+        raise ValueError(f"the run's model does not take the clips of --data: {error}") from None
 
 
 @torch.inference_mode()
@@ -76,7 +79,7 @@ def encode_clips(
     device: torch.device | str = "cpu",
     max_clips: int | None = None,
 ) -> Encoded:
-    """Encode and judge the clips of a split, all or the first `max_clips` that come.
+    """Encode, decode and judge the clips of a split, all or the first `max_clips` that come.
 
     Raises:
         ValueError: If there are fewer than two: they could not be swapped.
@@ -87,9 +90,11 @@ def encode_clips(
     count = 0
     for batch in batches:
         x = batch.x.to(device) / 255
-        posteriors.append(model.encode(x))
+        posterior = model.encode(x)
+        psnr = foreground_psnr(model.decode(posterior.static.mean, posterior.dynamic.mean), x)
+        posteriors.append(posterior)
         judged.append(_on_cpu(judge(x)))
-        labels.append({**batch.factors, _INDEX: batch.indices})
+        labels.append({**batch.factors, _INDEX: batch.indices, _PSNR: psnr.cpu()})
         count += len(x)
         if max_clips is not None and count >= max_clips:
             count = max_clips
@@ -103,6 +108,7 @@ def encode_clips(
         static=torch.cat([posterior.static.mean for posterior in posteriors])[order.to(device)],
         dynamic=torch.cat([posterior.dynamic.mean for posterior in posteriors])[order.to(device)],
         indices=factors.pop(_INDEX),
+        psnr=factors.pop(_PSNR),
         factors=factors,
         judged=_take(_concatenate(judged), order),
     )
@@ -127,11 +133,12 @@ def score(
     batch_size: int = 128,
     progress: Progress = lambda what, done, total: None,
 ) -> dict[str, float]:
-    """Every figure in every setting, keyed `setting/factor/figure`.
+    """Every figure in every setting, keyed `setting/factor/figure`, and `reconstruction/foreground_psnr` in dB.
 
     Settings are those of `SETTINGS`; figures those of `metrics.factor_scores`. What a clip should show follows from
     where its latents are from: the static factors are those of the clip that s is from, the dynamic factors those of
     the clip that z is from, and of a drawn latent there is no truth. Each drawn latent is drawn `DRAWS` times a clip.
+    The PSNR is a mean over clips, leaving out those that are black all over.
 
     Args:
         model: In evaluation mode.
@@ -162,7 +169,7 @@ def score(
         "static_drawn": (judged("static_drawn", drawn_static, clips.dynamic[kept.to(device)]), _take(dynamic, kept)),
         "dynamic_drawn": (judged("dynamic_drawn", clips.static[kept.to(device)], drawn_dynamic), _take(static, kept)),
     }
-    scores: dict[str, float] = {}
+    scores = {PSNR: float(clips.psnr.nanmean())}
     for setting, (said, truth) in results.items():
         scores |= {f"{setting}/{name}": value for name, value in factor_scores(said, truth).items()}
     return scores

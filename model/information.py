@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -52,13 +53,27 @@ def pairwise_log_prob(samples: Tensor, posterior: Gaussian) -> Tensor:
     return posterior.log_prob(samples[:, None])
 
 
-def mws_information(s: Tensor, static: Gaussian, z: Tensor, dynamic: Gaussian) -> tuple[Tensor, Tensor]:
-    """I(s; z) by minibatch weighted sampling [P eq. 13], with log M in place of log(N M).
+class MwsInformation(NamedTuple):
+    """Estimates by minibatch weighted sampling, scalars in nats; see `mws_information`."""
 
-    H(s) is estimated as `-mean_i (log sum_j q(s_i given x_j) - log M)`, H(z) and H(s, z) likewise, and I(s; z) is
-    H(s) + H(z) - H(s, z). With the paper's log(N M), N the size of the data set, independent latents would give log N;
-    with log M they give 0. In high dimension each sample is likely under its own posterior only: then the estimate
-    sticks at log M with almost no gradient, whatever the truth is.
+    static: Tensor
+    """I(s; x)."""
+    dynamic: Tensor
+    """I(z; x)."""
+    between: Tensor
+    """I(s; z)."""
+    off_diagonal: Tensor
+    """How far they are from saturation, detached."""
+
+
+def mws_information(s: Tensor, static: Gaussian, z: Tensor, dynamic: Gaussian) -> MwsInformation:
+    """Mutual information by minibatch weighted sampling [P eq. 13], with log M in place of log(N M).
+
+    H(s) is estimated as `-mean_i (log sum_j q(s_i given x_j) - log M)`, H(z) and H(s, z) likewise. I(s; z) is
+    H(s) + H(z) - H(s, z); I(s; x) is H(s) + mean_i log q(s_i given x_i), and I(z; x) likewise. With the paper's
+    log(N M), N the size of the data set, independent latents would give log N; with log M they give 0. In high
+    dimension each sample is likely under its own posterior only: then the estimates stick at log M with almost no
+    gradient, whatever the truth is.
 
     Args:
         s: `[M, S]`, a sample of each sequence's static posterior.
@@ -67,15 +82,20 @@ def mws_information(s: Tensor, static: Gaussian, z: Tensor, dynamic: Gaussian) -
         dynamic: The dynamic posteriors, `[M, T, D]`; a trajectory's density is the product over time.
 
     Returns:
-        The estimate, and how far it is from that limit: the weight of other sequences' posteriors in q(s_i) or in
+        The estimates, and how far they are from that limit: the weight of other sequences' posteriors in q(s_i) or in
         q(z_i), whichever is larger, averaged over i, between 0 (saturated: the estimate is log M) and 1 - 1 / M;
         detached.
     """
     log_s = pairwise_log_prob(s, static)
     log_z = pairwise_log_prob(z.flatten(1), dynamic.flatten())
-    estimate = (log_s + log_z).logsumexp(1) - log_s.logsumexp(1) - log_z.logsumexp(1)
-    off_diagonal = torch.maximum(_off_diagonal_weight(log_s), _off_diagonal_weight(log_z))
-    return estimate.mean() + math.log(len(s)), off_diagonal
+    marginal_s, marginal_z, joint = log_s.logsumexp(1), log_z.logsumexp(1), (log_s + log_z).logsumexp(1)
+    most = math.log(len(s))
+    return MwsInformation(
+        static=(log_s.diagonal() - marginal_s).mean() + most,
+        dynamic=(log_z.diagonal() - marginal_z).mean() + most,
+        between=(joint - marginal_s - marginal_z).mean() + most,
+        off_diagonal=torch.maximum(_off_diagonal_weight(log_s), _off_diagonal_weight(log_z)),
+    )
 
 
 def _off_diagonal_weight(log_density: Tensor) -> Tensor:

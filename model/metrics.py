@@ -9,6 +9,8 @@ import torch
 from sklearn.metrics import accuracy_score
 from torch import Tensor
 
+MAX_PSNR = 100.0  # where an error is 0, which has none
+
 
 def accuracy(probabilities: Tensor, labels: Tensor) -> float:
     """The share of clips whose most probable class, of `[N, K]`, is the true one, of int64 `[N]`."""
@@ -74,6 +76,30 @@ def trajectory_distance(predicted: Tensor, true: Tensor) -> Tensor:
 def trajectory_error(predicted: Tensor, true: Tensor) -> float:
     """`trajectory_distance` averaged over clips, in the unit of the trajectories (pixels)."""
     return float(trajectory_distance(predicted.double(), true.double()).mean())
+
+
+def foreground_psnr(decoded: Tensor, real: Tensor) -> Tensor:
+    """Peak signal-to-noise ratio of each clip over its foreground, in dB, at most `MAX_PSNR`.
+
+    The foreground is every pixel of the real clip that is not black, in any channel: on a black background what moves,
+    on any other all of the clip. The squared error is averaged over the foreground of all frames.
+
+    Args:
+        decoded: `[B, T, C, H, W]` in [0, 1].
+        real: Likewise, the clips that were to be decoded.
+
+    Returns:
+        `[B]`; NaN for a clip that is black all over.
+
+    Example:
+        >>> real = torch.tensor([0.0, 0.5]).expand(1, 1, 1, 4, 2)  # the left half is background
+        >>> foreground_psnr(torch.full_like(real, 0.6), real)  # 0.1 off: a hundredth of the peak, squared
+        tensor([20.0000])
+    """
+    foreground = (real > 0).any(dim=2, keepdim=True)
+    error = ((decoded - real).square() * foreground).sum(dim=(1, 2, 3, 4))
+    values = foreground.sum(dim=(1, 2, 3, 4)) * real.shape[2]
+    return -10 * (error / values).clamp_min(10 ** (-MAX_PSNR / 10)).log10()
 
 
 def factor_scores(judged: Mapping[str, Tensor], truth: Mapping[str, Tensor]) -> dict[str, float]:

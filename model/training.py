@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from seqviews.augment.draws import record_seeds
 from seqviews.augment.views import MultiView
 from seqviews.model.callbacks import LogFigures, ProgressLines, WholeCheckpoints
-from seqviews.model.objective import LossTerms, LossWeights
+from seqviews.model.objective import Ablation, LossTerms, LossWeights
 from seqviews.model.plugins import check_model, with_class_path
 from seqviews.pipeline.order import Last
 from seqviews.pipeline.records import Batch
@@ -47,6 +47,7 @@ class ViewsModule(LightningModule):
         warmup: Share of the steps over which the rate rises.
         clip_norm: Gradients of a larger norm are scaled down to it.
         seed: With a record's epoch and index, names its views.
+        ablation: What is left out of the objective.
     """
 
     def __init__(
@@ -60,10 +61,11 @@ class ViewsModule(LightningModule):
         warmup: float = 0.05,
         clip_norm: float = 1000.0,
         seed: int = 0,
+        ablation: Ablation = "none",
     ) -> None:
         super().__init__()
         self.model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # not in torch's stub
-        self.views, self.weights, self.seed = views, weights, seed
+        self.views, self.weights, self.seed, self.ablation = views, weights, seed, ablation
         self.learning_rate, self.steps, self.warmup, self.clip_norm = learning_rate, steps, warmup, clip_norm
         self._figures: dict[str, Tensor] = {}
 
@@ -76,7 +78,7 @@ class ViewsModule(LightningModule):
         torch.manual_seed(_seed_of(self.seed, self.global_rank, self.global_step))
         views = self.views(batch.x, record_seeds(self.seed, batch.epoch, batch.indices))
         terms: LossTerms = self.model.loss(views)
-        loss = terms.total(self.weights)
+        loss = terms.total(self.weights, self.ablation)
         self._figures = {"loss": loss.detach()}
         self._figures |= {name: getattr(terms, name).detach() for name in terms.__dataclass_fields__}
         self.log("loss", loss.detach(), batch_size=len(batch.keys), prog_bar=True, logger=False)
@@ -96,7 +98,7 @@ class ViewsModule(LightningModule):
             batch = batch.to(self.device)
             with self.trainer.precision_plugin.forward_context():
                 views = self.views(batch.x, record_seeds(self.seed, 0, batch.indices))
-                total += self.model.loss(views).total(self.weights) * len(batch.keys)
+                total += self.model.loss(views).total(self.weights, self.ablation) * len(batch.keys)
             records += len(batch.keys)
         self.train()
         self._figures["val_loss"] = total / records

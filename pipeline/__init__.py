@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from seqviews.pipeline.prepare import write_shards
-    from seqviews.pipeline.stream import SequenceStream
+    from seqviews.pipeline.recordset import RecordSet
+    from seqviews.pipeline.stream import SequenceStream, endless
 
-__all__ = ["SequenceStream", "write_shards"]
+__all__ = ["RecordSet", "SequenceStream", "endless", "write_shards"]
 
 
 def __getattr__(name: str) -> Any:
     """Import on first use: augment, which imports `records` from here, loads no codec."""
-    homes = {"SequenceStream": "stream", "write_shards": "prepare"}
+    homes = {"RecordSet": "recordset", "SequenceStream": "stream", "endless": "stream", "write_shards": "prepare"}
     if name not in homes:
         raise AttributeError(f"module {__name__} has no attribute {name}")
     return getattr(import_module(f"{__name__}.{homes[name]}"), name)

@@ -123,9 +123,10 @@ def write_shards(
                 progress(split, done, len(names))
             shards = tuple(entries[plan.path.name] for plan in plans)
             manifests[split] = Manifest(split, info, shared, encoders, shards)
-            text = manifests[split].to_json().encode()
-            if not (folder / MANIFEST).is_file() or (folder / MANIFEST).read_bytes() != text:
-                write_atomically(folder / MANIFEST, text)
+            text = manifests[split].to_json()
+            Manifest.from_json(text)  # what could not be read must not be written
+            if not (folder / MANIFEST).is_file() or (folder / MANIFEST).read_text(encoding="utf-8") != text:
+                write_atomically(folder / MANIFEST, text.encode())
             for plan in plans:
                 _receipt(plan.path).unlink(missing_ok=True)
     return manifests

@@ -22,6 +22,7 @@ import torch
 from seqviews.augment.draws import record_seeds
 from seqviews.augment.video import VideoMotion
 from seqviews.pipeline.stream import SequenceStream
+from seqviews.tools.bench_step import SIDES, step_side
 from seqviews.tools.run import run_tool, tool_parser
 
 BATCH, FRAMES, SIZE = 64, 8, 64
@@ -114,6 +115,20 @@ def bench_views(rounds: int) -> dict[str, Any]:
     return {"clips_per_second": rates, "ratio": round(rates["ours"] / rates["kornia"], 2)}
 
 
+def bench_step(rounds: int) -> dict[str, Any]:
+    """Clips/s of a step at the released architecture, against the released script's as it is and tuned."""
+    sides = {name: step_side(name) for name in SIDES}
+    in_turn(sides, 1)
+    rates = in_turn(sides, rounds)
+    return {
+        "clips_per_second": rates,
+        "ratio_float32": round(rates["ours_float32"] / rates["released_float32"], 2),
+        "ratio_float32_to_tuned": round(rates["ours_float32"] / rates["released_float32_tuned"], 2),
+        "ratio_bfloat16": round(rates["ours_bfloat16"] / rates["released_float32"], 2),
+        "ratio_bfloat16_to_tuned": round(rates["ours_bfloat16"] / rates["released_bfloat16_tuned"], 2),
+    }
+
+
 def bench_train(data: Path, steps: int) -> dict[str, Any]:
     """Clips/s of a training by a preset, and the share of the time that it waits for data."""
     import tempfile
@@ -162,6 +177,8 @@ def bench(arguments: argparse.Namespace) -> dict[str, Any]:
     result: dict[str, Any] = {"machine": machine}
     if arguments.what in ("views", "all"):
         result["views"] = bench_views(arguments.rounds)
+    if arguments.what in ("step", "all"):
+        result["step"] = bench_step(arguments.rounds)
     if arguments.what in ("stream", "all"):
         result["stream"] = bench_stream(arguments.data, arguments.rounds)
     if arguments.what in ("train", "all"):
@@ -173,7 +190,7 @@ def main(argv: list[str] | None = None) -> None:
     """Parse the arguments and measure."""
     parser = tool_parser((__doc__ or "").partition("\n")[0])
     parser.add_argument(
-        "what", nargs="?", choices=["views", "stream", "train", "all"], default="all", help="what to measure"
+        "what", nargs="?", choices=["views", "step", "stream", "train", "all"], default="all", help="what to measure"
     )
     parser.add_argument("--data", type=Path, default=Path("data/sprites"), help="a prepared Sprites data set")
     parser.add_argument("--rounds", type=int, default=7, help="turns of each side")

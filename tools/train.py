@@ -24,7 +24,7 @@ from torch import nn
 import seqviews.model
 from seqviews.augment.views import MultiView
 from seqviews.model.callbacks import Validate
-from seqviews.model.objective import LossWeights
+from seqviews.model.objective import ABLATIONS, Ablation, LossWeights
 from seqviews.model.plugins import check_model, class_path_of, with_class_path
 from seqviews.model.training import CHECKPOINT, CONFIG, VALIDATE_EVERY, StreamData, ViewsModule, make_trainer
 from seqviews.pipeline.order import Last
@@ -123,6 +123,8 @@ def make_parser() -> ArgumentParser:
     parser.add_argument("--last", type=Last, default="keep", help="what to do with a last batch that is not full")
     parser.add_argument("--devices", type=int, default=1, help="processes, each with its part of every batch")
     parser.add_argument("--precision", type=str, default="auto", help="as Lightning's; auto is bf16 where it pays")
+    told = "; ".join(f"{name}: {what}" for name, what in ABLATIONS.items())
+    parser.add_argument("--ablation", type=Ablation, default="none", help=f"what is left out of the objective; {told}")
     parser.add_class_arguments(LossWeights, "weights")
     parser.add_subclass_arguments(nn.Module, "model", required=True)
     parser.add_subclass_arguments(nn.Module, "motion", required=True)
@@ -162,6 +164,7 @@ def start_training(
         learning_rate=arguments.learning_rate,
         steps=steps,
         seed=arguments.seed,
+        ablation=arguments.ablation,
     )
     if rank == 0:
         out.mkdir(parents=True, exist_ok=True)

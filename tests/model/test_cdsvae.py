@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor, nn
 from torch.distributions import Independent, Normal, kl_divergence
 from torch.testing import assert_close
 
-from seqviews.model.cdsvae import CDSVAE, permute_time
+from seqviews.model.cdsvae import CDSVAE, PaperNetworks, permute_time
 from seqviews.model.gaussian import Gaussian
 from seqviews.model.objective import LossTerms, LossWeights
 
@@ -27,10 +28,15 @@ def views(batch: int = 5, length: int = 4, channels: int = 3, side: int = 16) ->
     return ThreeViews(anchor, motion, torch.rand(batch, length, generator=generator).argsort(1))
 
 
-def small_model(shape: tuple[int, int, int] = (3, 16, 16)) -> CDSVAE:
+def small_model(shape: tuple[int, int, int] = (3, 16, 16), variant: Literal["paper", "released"] = "paper") -> CDSVAE:
     torch.manual_seed(0)
-    sizes = {"static_dim": 6, "dynamic_dim": 3, "feature_dim": 8, "hidden_dim": 12}
-    return CDSVAE(frame_shape=shape, width=0.125, **sizes).double()
+    sizes: dict[str, Any] = {"static_dim": 6, "dynamic_dim": 3, "feature_dim": 8, "hidden_dim": 12}
+    return CDSVAE(frame_shape=shape, width=0.125, variant=variant, **sizes).double()
+
+
+def networks(model: CDSVAE) -> PaperNetworks:
+    assert isinstance(model.networks, PaperNetworks)
+    return model.networks
 
 
 def shuffled(x: Tensor, order: Tensor) -> Tensor:
@@ -75,7 +81,7 @@ def naive_terms(model: CDSVAE, v: ThreeViews, generator: torch.Generator) -> dic
         for t in range(length):
             terms["reconstruction"] += float((x[i, t] - v.anchor[i, t]).pow(2).sum()) / batch
             prefix = torch.cat([z[i : i + 1, :t], torch.zeros_like(z[:1, :1])], dim=1)  # the last step is not read
-            prior = model.dynamic_prior(prefix)
+            prior = model.networks.dynamic_prior(prefix)
             p = Gaussian(prior.mean[0, t], prior.logvar[0, t])
             q = Gaussian(anchor.dynamic.mean[i, t], anchor.dynamic.logvar[i, t])
             terms["kl_dynamic"] += float(kl_divergence(reference(q), reference(p))) / batch
@@ -92,10 +98,12 @@ def naive_terms(model: CDSVAE, v: ThreeViews, generator: torch.Generator) -> dic
     return terms
 
 
-def test_each_term_is_a_naive_loop_over_the_papers_formula() -> None:
-    model, v = small_model(), views()
-    for parameter in (*model.static_posterior.parameters(), *model.dynamic_posterior.parameters()):
-        nn.init.normal_(parameter)  # latents that differ between clips, so that no term is near zero
+@pytest.mark.parametrize(("variant", "side"), [("paper", 16), ("released", 64)])
+def test_each_term_is_a_naive_loop_over_the_papers_formula(variant: Literal["paper", "released"], side: int) -> None:
+    model, v = small_model((3, side, side), variant), views(side=side)
+    for name, parameter in model.named_parameters():
+        if not name.startswith(("encoder.", "decoder.", "dynamic_prior.", "z_prior_")):
+            nn.init.normal_(parameter)  # latents that differ between clips, so that no term is near zero
     terms = model.loss(v, torch.Generator().manual_seed(3))
     expected = naive_terms(model, v, torch.Generator().manual_seed(3))
     assert min(abs(value) for value in expected.values()) > 1e-3
@@ -111,8 +119,8 @@ def test_permuted_features_are_those_of_the_shuffled_clip_gradients_included() -
         total = ((static.mean + static.logvar) * weights).sum()
         return list(torch.autograd.grad(total, list(model.parameters()), allow_unused=True))
 
-    flat = model.encoder(v.anchor.flatten(0, 1))
-    permuted = model.static_posterior(permute_time(flat.view(5, 4, -1), v.order))
+    flat = networks(model).encoder(v.anchor.flatten(0, 1))
+    permuted = networks(model).static_posterior(permute_time(flat.view(5, 4, -1), v.order))
     encoded = model.encode(shuffled(v.anchor, v.order)).static
     assert model.training
     assert_close((permuted.mean, permuted.logvar), (encoded.mean, encoded.logvar), rtol=1e-9, atol=1e-12)
@@ -177,7 +185,7 @@ def test_the_generator_decides_samples_and_loss() -> None:
 
 def test_the_running_statistics_are_those_of_the_anchor() -> None:
     model, v = small_model(), views()
-    convolution, norm = model.encoder.layers[0], model.encoder.layers[1]
+    convolution, norm, *_ = networks(model).encoder.layers
     assert isinstance(norm, nn.BatchNorm2d)
     model.loss(v, torch.Generator().manual_seed(0))
     expected = convolution(v.anchor.flatten(0, 1)).mean((0, 2, 3))

@@ -7,8 +7,11 @@ import pytest
 import torch
 from moving_squares import LENGTH, SHADES, MovingSquares
 from square_models import EntangledModel, PerfectModel, exact_judge
+from torch import Tensor
 
-from seqviews.model.evaluation import DRAWS, SETTINGS, encode_clips, partners, score
+from seqviews.model.evaluation import DRAWS, PSNR, SETTINGS, check_clips, encode_clips, partners, score
+from seqviews.model.metrics import MAX_PSNR, foreground_psnr
+from seqviews.pipeline.manifest import DatasetInfo, Features, MelFeatures
 from seqviews.pipeline.stream import SequenceStream
 
 INFO = MovingSquares().info
@@ -31,6 +34,7 @@ def test_a_perfect_model_scores_everything(squares: Path) -> None:
         + ["static_drawn/way/accuracy", "dynamic_drawn/shade/accuracy"],
         1.0,
     )
+    assert scores[PSNR] == MAX_PSNR
     errors = {name: value for name, value in scores.items() if name.endswith("error")}
     assert set(errors) == {f"{setting}/path/error" for setting in SETTINGS if setting != "dynamic_drawn"}
     assert max(errors.values()) == pytest.approx(0, abs=1e-5)
@@ -85,6 +89,29 @@ def test_clips_are_encoded_in_the_order_of_the_split(squares: Path) -> None:
         assert torch.equal(batch.factors["path"], clips.factors["path"][batch.indices])
         assert torch.equal(batch.x.amax(dim=(1, 2, 3, 4)) / 255, clips.static[batch.indices, 0])
     assert clips.dynamic.shape == (64, LENGTH, 16 * 16)
+
+
+def test_the_psnr_is_that_of_each_clip_s_reconstruction(squares: Path) -> None:
+    class Darker(PerfectModel):
+        def decode(self, s: Tensor, z: Tensor) -> Tensor:
+            return super().decode(s, z) - 0.01 * s[:, :, None, None, None]
+
+    model = Darker()
+    clips = encode_clips(model, exact_judge, stream(squares))
+    for batch in stream(squares):
+        x = batch.x / 255
+        posterior = model.encode(x)
+        decoded = model.decode(posterior.static.mean, posterior.dynamic.mean)
+        assert clips.psnr[batch.indices] == pytest.approx(foreground_psnr(decoded, x))
+    assert score(model, exact_judge, clips, INFO)[PSNR] == pytest.approx(float(clips.psnr.mean()))
+    assert clips.psnr.isfinite().all()
+
+
+def test_segments_are_refused() -> None:
+    features = Features.for_segments(20, MelFeatures((0.0,) * 80, (1.0,) * 80))
+    speech = DatasetInfo("speech", "", "", features, {}, {})
+    with pytest.raises(ValueError, match="speech holds segments, and only clips can be encoded"):
+        check_clips(PerfectModel(), speech)
 
 
 def test_only_some_clips_if_so_wished(squares: Path) -> None:

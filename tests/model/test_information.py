@@ -81,8 +81,21 @@ def test_mws_is_the_papers_formula(spread: float) -> None:
     static = Gaussian(spread * normal(6, 3), 0.3 * normal(6, 3, seed=1))
     dynamic = Gaussian(spread * normal(6, 4, 2, seed=2), 0.3 * normal(6, 4, 2, seed=3))
     s, z = static.rsample(torch.Generator().manual_seed(4)), dynamic.rsample(torch.Generator().manual_seed(5))
-    estimate, _ = mws_information(s, static, z, dynamic)
-    assert_close(estimate.item(), naive_mws(s, static, z, dynamic), rtol=1e-6, atol=1e-12)
+    assert_close(
+        mws_information(s, static, z, dynamic).between.item(), naive_mws(s, static, z, dynamic), rtol=1e-6, atol=1e-12
+    )
+
+
+def test_mws_of_a_latent_and_the_sequence_is_the_closed_form_in_one_dimension() -> None:
+    # Means of variance 1, posteriors of variance v: I(s; x) = log(1 + 1 / v) / 2.
+    m, v = 2000, 0.25
+    means = normal(m)[:, None]
+    static = Gaussian(means, torch.full((m, 1), math.log(v), dtype=torch.float64))
+    dynamic = Gaussian(means[:, None], torch.full((m, 1, 1), math.log(4 * v), dtype=torch.float64))
+    s, z = static.rsample(torch.Generator().manual_seed(2)), dynamic.rsample(torch.Generator().manual_seed(3))
+    mws = mws_information(s, static, z, dynamic)
+    assert mws.static.item() == pytest.approx(math.log(1 + 1 / v) / 2, abs=0.05)
+    assert mws.dynamic.item() == pytest.approx(math.log(1 + 1 / (4 * v)) / 2, abs=0.05)
 
 
 @pytest.mark.parametrize("correlation", [0.0, 0.6, 0.95])
@@ -95,7 +108,7 @@ def test_mws_is_the_closed_form_in_one_dimension(correlation: float) -> None:
     logvar = torch.full((m,), math.log(v), dtype=torch.float64)
     static, dynamic = Gaussian(a[:, None], logvar[:, None]), Gaussian(b[:, None, None], logvar[:, None, None])
     s, z = static.rsample(torch.Generator().manual_seed(2)), dynamic.rsample(torch.Generator().manual_seed(3))
-    estimate, off_diagonal = mws_information(s, static, z, dynamic)
+    _, _, estimate, off_diagonal = mws_information(s, static, z, dynamic)
     truth = -math.log(1 - (correlation / (1 + v)) ** 2) / 2
     assert estimate.item() == pytest.approx(truth, abs=0.03)
     assert off_diagonal > 0.99
@@ -104,15 +117,16 @@ def test_mws_is_the_closed_form_in_one_dimension(correlation: float) -> None:
 def test_mws_saturates_at_log_m_and_says_so() -> None:
     far = Gaussian(100 * torch.arange(8.0)[:, None], torch.zeros(8, 1))
     path = Gaussian(far.mean[:, None], far.logvar[:, None])
-    estimate, off_diagonal = mws_information(far.mean, far, path.mean, path)
-    assert_close(estimate, torch.tensor(math.log(8)))
+    static_estimate, dynamic_estimate, estimate, off_diagonal = mws_information(far.mean, far, path.mean, path)
+    for each in (static_estimate, dynamic_estimate, estimate):
+        assert_close(each, torch.tensor(math.log(8)))
     assert_close(off_diagonal, torch.tensor(0.0))
 
 
 def test_mws_of_posteriors_that_ignore_the_sequence_is_zero() -> None:
     same = Gaussian(torch.zeros(8, 1), torch.zeros(8, 1))
     path = Gaussian(torch.zeros(8, 2, 1), torch.zeros(8, 2, 1))
-    estimate, off_diagonal = mws_information(torch.randn(8, 1), same, torch.randn(8, 2, 1), path)
+    _, _, estimate, off_diagonal = mws_information(torch.randn(8, 1), same, torch.randn(8, 2, 1), path)
     assert_close(estimate, torch.tensor(0.0), rtol=0, atol=1e-5)
     assert_close(off_diagonal, torch.tensor(7 / 8))
 
@@ -120,7 +134,7 @@ def test_mws_of_posteriors_that_ignore_the_sequence_is_zero() -> None:
 def test_the_diagnostic_is_the_wider_of_the_two_and_has_no_gradient() -> None:
     narrow = Gaussian(100 * torch.arange(8.0)[:, None], torch.zeros(8, 1, requires_grad=True))
     path = Gaussian(torch.zeros(8, 2, 1), torch.zeros(8, 2, 1))
-    _, off_diagonal = mws_information(narrow.mean, narrow, path.mean, path)
+    off_diagonal = mws_information(narrow.mean, narrow, path.mean, path).off_diagonal
     assert_close(off_diagonal, torch.tensor(7 / 8))
     assert not off_diagonal.requires_grad
 

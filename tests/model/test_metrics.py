@@ -6,8 +6,10 @@ import torch
 from torch.distributions import Categorical, kl_divergence
 
 from seqviews.model.metrics import (
+    MAX_PSNR,
     accuracy,
     factor_scores,
+    foreground_psnr,
     inception_scores,
     inter_entropy,
     intra_entropy,
@@ -84,3 +86,29 @@ def test_factors_without_truth_have_entropies_only(probabilities: torch.Tensor) 
     }
     assert "motion/accuracy" in scores
     assert "path/error" not in scores
+
+
+def test_foreground_psnr_equals_a_naive_loop() -> None:
+    generator = torch.Generator().manual_seed(0)
+    real, decoded = torch.rand(2, 3, 4, 3, 5, 5, generator=generator)
+    lit = torch.rand(3, 4, 5, 5, generator=generator) < 0.4
+    real *= lit[:, :, None]
+    real[:, :, 1] = 0  # a pixel with one black channel is not black
+    found = foreground_psnr(decoded, real).tolist()
+    for clip in range(3):
+        errors = [
+            (decoded[clip, t, channel, y, x] - real[clip, t, channel, y, x]).item() ** 2
+            for t, y, x in lit[clip].nonzero().tolist()
+            for channel in range(3)
+        ]
+        assert found[clip] == pytest.approx(-10 * math.log10(sum(errors) / len(errors)), abs=1e-4)
+
+
+def test_foreground_psnr_ignores_the_background_and_has_a_limit() -> None:
+    real = torch.zeros(2, 1, 1, 4, 4)
+    real[0, ..., :2] = 0.5
+    decoded = real.clone()
+    decoded[..., 3] = 1.0
+    perfect, black = foreground_psnr(decoded, real).tolist()
+    assert perfect == MAX_PSNR
+    assert math.isnan(black)

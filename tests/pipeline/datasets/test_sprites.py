@@ -177,7 +177,7 @@ def test_a_few_shards_are_the_same_for_one_and_two_workers(
         {str(path.relative_to(tmp_path / name)): path.read_bytes() for path in (tmp_path / name).rglob("*.*")}
         for name in ("1", "2")
     ]
-    assert len(files[0]) == 3 * (3 + 1)
+    assert len(files[0]) == 3 * (3 + 1) + 1
     assert files[0] == files[1]
 
 

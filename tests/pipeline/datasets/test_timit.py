@@ -25,7 +25,8 @@ def heard(folder: Path, cut: Cut = VOICES, **options: Any) -> Timit:
 
 def naive_mels(samples: np.ndarray, n_mels: int = 80) -> np.ndarray:
     power = np.abs(librosa.stft(samples / 32768, n_fft=512, hop_length=160, win_length=400, pad_mode="reflect")) ** 2
-    return np.log(np.maximum(librosa.filters.mel(sr=16_000, n_fft=512, n_mels=n_mels) @ power, 1e-10)).T
+    mels = librosa.filters.mel(sr=16_000, n_fft=512, n_mels=n_mels) @ power
+    return np.asarray(np.log(np.maximum(mels, 1e-10)).T)
 
 
 @pytest.fixture(scope="module")
@@ -122,7 +123,6 @@ def test_what_is_skipped_is_named_and_counted(tmp_path: Path) -> None:
     (home / "SX8.WAV").write_bytes(sphere(samples_of("a")[:480]))
     timit = heard(folder)
     assert [(skip.path.name, skip.fault) for skip in timit.skipped] == [("SI7.WAV", "damaged"), ("SX8.WAV", "short")]
-    assert "29 ms" not in timit.skipped[1].message
     assert "30 ms" in timit.skipped[1].message
     assert timit.left_out["skipped"] == {"damaged": 1, "short": 1}
     assert len(timit.sources("test")) == 4
@@ -167,5 +167,5 @@ def test_other_sounds_and_other_voices_are_other_parameters(tmp_path: Path) -> N
 
 @pytest.mark.parametrize("options", [{"frames": 0}, {"voices": 2}, {"voices": -1}, {"mel": MelParameters(n_mels=0)}])
 def test_a_cut_that_is_none(options: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match="need a converter|at least 1 frame"):
+    with pytest.raises(ValueError, match=r"need a converter|at least 1 frame"):
         Cut(**options)

@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+from seqviews.model import curves
+from seqviews.model.curves import SATURATED, information_figure, read_log, terms_figure
+from seqviews.model.figures import Image
+
+MI = ("mi_static", "mi_dynamic", "mi_between", "mi_between_off_diagonal")
+
+
+@pytest.fixture
+def figures(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
+    """What is drawn, as matplotlib knows it."""
+    seen: list[Figure] = []
+    draw = curves._drawn
+
+    def spy(figure: Figure) -> Image:
+        seen.append(figure)
+        return draw(figure)
+
+    monkeypatch.setattr(curves, "_drawn", spy)
+    return seen
+
+
+def write(path: Path, text: str) -> Path:
+    path.write_text(text)
+    return path
+
+
+def log(off_diagonal: list[float]) -> dict[str, np.ndarray]:
+    steps = 25.0 * np.arange(1, len(off_diagonal) + 1)
+    return {"step": steps, **dict.fromkeys(MI[:3], 1 / steps), MI[3]: np.array(off_diagonal)}
+
+
+def test_reads_every_column_in_order_and_blanks_as_nothing(tmp_path: Path) -> None:
+    columns = read_log(
+        write(tmp_path / "log.csv", "epoch,loss,lr-Adam,step\n0,,0.5,24\n0,7.5,,24\n1,6,,100\n0,5,,50\n")
+    )
+    assert columns["step"].tolist() == [24, 24, 50, 100]
+    assert columns["loss"][1:].tolist() == [7.5, 5, 6]
+    assert np.isnan(columns["loss"][0])
+    assert columns["lr-Adam"][0] == 0.5
+    assert read_log(write(tmp_path / "none.csv", "loss,step\n")) == {}
+
+
+def test_a_row_that_was_cut_is_left_out(tmp_path: Path) -> None:
+    assert read_log(write(tmp_path / "log.csv", "loss,step\n5,25\n4"))["loss"].tolist() == [5]
+
+
+@pytest.mark.parametrize("text", ["loss\n1\n", "loss,step\nhigh,2\n", "loss,step\n1,2,3\n"])
+def test_what_is_no_log_is_told(tmp_path: Path, text: str) -> None:
+    with pytest.raises(ValueError, match=r"log.csv is not the log of a training"):
+        read_log(write(tmp_path / "log.csv", text))
+
+
+def test_a_panel_for_every_column_with_its_points(figures: list[Figure]) -> None:
+    known = log([0.5, 0.2, 0.1])
+    image = terms_figure({**known, "epoch": known["step"], "loss": np.array([3.0, np.nan, 1.0]), "new": known["step"]})
+    (figure,) = figures
+    panels = {axes.get_title(): axes for axes in figure.axes}
+    assert set(panels) == {"loss", "I(s; x)", "I(z; x)", "I(s; z)", "weight off the diagonal of I(s; z)", "new"}
+    raw, mean = panels["loss"].lines
+    assert np.asarray(raw.get_xydata()).tolist() == [[25, 3], [75, 1]]
+    assert np.asarray(mean.get_xydata()).shape == (2, 2)
+    assert image.dtype == np.uint8
+    assert image.shape[2] == 3
+
+
+def test_the_running_mean_is_that_of_the_last_points(figures: list[Figure]) -> None:
+    values = np.random.default_rng(0).normal(size=60)
+    terms_figure({"step": np.arange(60.0), "loss": values})
+    mean = np.asarray(figures[0].axes[0].lines[1].get_ydata())
+    width = 60 // curves.MEANS
+    assert width > 1
+    assert mean == pytest.approx([values[max(0, i + 1 - width) : i + 1].mean() for i in range(60)])
+
+
+def test_the_saturated_part_is_marked_and_no_other(figures: list[Figure]) -> None:
+    information_figure(log([0.9, 0.5, SATURATED / 2, 0.0, 0.3, 0.0]), batch_size=32)
+    about_x, between = figures[0].axes
+    spans = [patch.get_path().get_extents().transformed(patch.get_patch_transform()) for patch in between.patches]
+    assert [(span.x0, span.x1) for span in spans] == [(62.5, 87.5), (87.5, 112.5), (137.5, 150)]
+    assert not about_x.patches
+    legend = between.get_legend()
+    assert legend is not None
+    assert [text.get_text() for text in legend.get_texts()].count("saturated: means nothing") == 1
+    for axes in (about_x, between):
+        assert math.log(32) in [float(np.asarray(line.get_ydata())[0]) for line in axes.lines]
+
+
+def test_nothing_is_marked_where_nothing_is_saturated(figures: list[Figure]) -> None:
+    information_figure(log([0.9, 0.5, 2 * SATURATED]), batch_size=None)
+    assert not any(axes.patches for axes in figures[0].axes)
+    assert len(figures[0].axes[1].lines) == 2

@@ -1,0 +1,115 @@
+"""The training step at the released architecture, ours against the released script's.
+
+The script's step is written from its description: three full passes, all else equal. What it does beside the step, such
+as a loader and augmentation of its own, is left out on both sides.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from seqviews.augment.views import Views
+from seqviews.model.cdsvae import CDSVAE
+from seqviews.model.gaussian import Gaussian
+from seqviews.model.information import info_nce, mws_information
+from seqviews.model.objective import LossTerms, LossWeights, squared_error
+from seqviews.model.released import ReleasedNetworks
+
+CLIPS, FRAMES, SHAPE = 32, 8, (3, 64, 64)
+WEIGHTS = LossWeights(alpha=1.0, beta=10.0, gamma=1.0)
+SIDES = ("ours_float32", "ours_bfloat16", "released_float32", "released_float32_tuned", "released_bfloat16_tuned")
+"""`released_float32` is the script as it is; tuned, it has our memory format and fused optimiser."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FullPass:
+    """What the released script computes of each view: latents, prior and clips, used or not."""
+
+    static: Gaussian
+    dynamic: Gaussian
+    s: Tensor
+    z: Tensor
+    prior: Gaussian
+    x: Tensor
+
+
+class ThreePasses:
+    """The released script's step: anchor, motion view and content view are each encoded and decoded whole.
+
+    Args:
+        model: Gives the networks; of the released variant.
+        memory_format: That images are stored in: as in the script, or channels last.
+    """
+
+    def __init__(self, model: CDSVAE, memory_format: torch.memory_format) -> None:
+        assert isinstance(model.networks, ReleasedNetworks)
+        self.networks, self.memory_format = model.networks, memory_format
+        self.encoder = nn.Sequential(*self.networks.encoder.children(), nn.Flatten())
+        self.decoder = nn.Sequential(*self.networks.decoder.children())
+
+    def full_pass(self, x: Tensor) -> FullPass:
+        """One view through all of the networks."""
+        of, size = self.networks, self.networks.z_lstm.hidden_size
+        frames = x.flatten(0, 1).contiguous(memory_format=self.memory_format)
+        hidden, _ = of.z_lstm(self.encoder(frames).view(*x.shape[:2], -1))
+        ends = torch.cat([hidden[:, -1, :size], hidden[:, 0, size:]], dim=1)
+        static = Gaussian(of.f_mean(ends), of.f_logvar(ends))
+        states, _ = of.z_rnn(hidden)
+        dynamic = Gaussian(of.z_mean(states), of.z_logvar(states))
+        s, z = static.rsample(), dynamic.rsample()
+        latents = torch.cat([z, s[:, None].expand(-1, x.shape[1], -1)], dim=2).flatten(0, 1)
+        clips = self.decoder(latents[:, :, None, None]).view(x.shape)
+        return FullPass(static, dynamic, s, z, of.dynamic_prior(z), clips)
+
+    def loss(self, views: Views) -> LossTerms:
+        """The terms of the objective, from three full passes."""
+        anchor, motion, content = map(self.full_pass, (views.anchor, views.motion, views.content))
+        mws = mws_information(anchor.s, anchor.static, anchor.z, anchor.dynamic)
+        return LossTerms(
+            reconstruction=squared_error(anchor.x, views.anchor),
+            kl_static=anchor.static.kl(Gaussian.standard(anchor.s)).mean(),
+            kl_dynamic=anchor.dynamic.kl(anchor.prior).sum(1).mean(),
+            mi_static=info_nce(anchor.static.mean, content.static.mean),
+            mi_dynamic=info_nce(anchor.dynamic.mean.flatten(1), motion.dynamic.mean.flatten(1)),
+            mws_static=mws.static,
+            mws_dynamic=mws.dynamic,
+            mi_between=mws.between,
+            mi_between_off_diagonal=mws.off_diagonal,
+        )
+
+
+def step_side(name: str) -> Callable[[], float]:
+    """A function that does one step of one of `SIDES`, with clips and views ready, and gives its clips/s."""
+    tuned = name != "released_float32"
+    torch.manual_seed(0)
+    model = CDSVAE(frame_shape=SHAPE, variant="released")
+    order = torch.channels_last if tuned else torch.contiguous_format
+    model.to(memory_format=order)  # type: ignore[call-overload]  # not in torch's stub
+    loss = model.loss if name.startswith("ours") else ThreePasses(model, order).loss
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, fused=tuned)
+    views = random_views(CLIPS, channels_last=tuned)
+
+    def step() -> float:
+        started = time.perf_counter()
+        with torch.autocast("cpu", torch.bfloat16, enabled="bfloat16" in name):
+            total = loss(views).total(WEIGHTS)
+        optimizer.zero_grad()
+        total.backward()  # type: ignore[no-untyped-call]  # not typed in torch
+        optimizer.step()
+        return CLIPS / (time.perf_counter() - started)
+
+    return step
+
+
+def random_views(clips: int, *, channels_last: bool) -> Views:
+    """Random clips, a motion view and an order; channels last, as our augmentation gives them, or as in the script."""
+    generator = torch.Generator().manual_seed(0)
+    anchor, motion = torch.rand(2, clips, FRAMES, *SHAPE, generator=generator)
+    if channels_last:
+        anchor, motion = (x.movedim(2, 4).contiguous().movedim(4, 2) for x in (anchor, motion))
+    return Views(anchor, motion, torch.rand(clips, FRAMES, generator=generator).argsort(1))
