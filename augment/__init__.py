@@ -13,8 +13,20 @@ if __name__ != "seqviews.augment":
     raise ImportError("import seqviews.augment, not augment: two names would make two copies of every class")
 
 from seqviews.augment.draws import Stream, record_seeds
+from seqviews.augment.stored_voices import StoredVoices
 from seqviews.augment.temporal import TemporalReverse, TemporalShuffle
 from seqviews.augment.video import VideoMotion
 from seqviews.augment.views import MultiView, Views
+from seqviews.augment.voice import VoiceConverter
 
-__all__ = ["MultiView", "Stream", "TemporalReverse", "TemporalShuffle", "VideoMotion", "Views", "record_seeds"]
+__all__ = [
+    "MultiView",
+    "StoredVoices",
+    "Stream",
+    "TemporalReverse",
+    "TemporalShuffle",
+    "VideoMotion",
+    "Views",
+    "VoiceConverter",
+    "record_seeds",
+]

@@ -20,7 +20,16 @@ Params = dict[str, Tensor]
 # Luma as in Kornia's rgb_to_grayscale; U and V are scaled differences of blue and red from it.
 _LUMA = (0.299, 0.587, 0.114)
 _U, _V = 0.492, 0.877
-CLIPS_IN_CACHE = 8
+_TO_YUV = torch.tensor(
+    [
+        _LUMA,
+        [-_U * _LUMA[0], -_U * _LUMA[1], _U * (1 - _LUMA[2])],
+        [_V * (1 - _LUMA[0]), -_V * _LUMA[1], -_V * _LUMA[2]],
+    ],
+    dtype=torch.float64,
+)
+_FROM_YUV = _TO_YUV.inverse()
+CLIPS_IN_CACHE = 4
 _POINT = 1e-3  # the sigma, in pixels, of a blur that is exactly the identity
 _NEUTRAL: dict[str, float | tuple[float, ...]] = {
     "crop": (0.0, 0.0, 1.0, 1.0),
@@ -165,9 +174,10 @@ class VideoMotion(AugmentationBase3D):
             at_once = CLIPS_IN_CACHE if input.device.type == "cpu" else batch
             for i in range(0, batch, at_once):
                 part = slice(i, i + at_once)
-                resampled = _resample(input[part], rows[part], columns[part])
-                views[part] = _recolour(resampled, colour[part], offset[part])
-            return views.clamp_(0, 1)
+                # Colour first: it commutes with the resampling, and wants the frames as they are stored.
+                resampled = _resample(_recolour(input[part], colour[part]), rows[part], columns[part])
+                views[part] = resampled.add_(offset[part].view(-1, 1, 1, 1, 1)).clamp_(0, 1)
+            return views
 
     @staticmethod
     def _matrices(params: Params, flags: dict[str, Any], shape: torch.Size, size: tuple[int, int]) -> list[Tensor]:
@@ -190,20 +200,14 @@ def _resample(x: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
     return x.view(batch, frames, channels, rows.shape[1], -1)
 
 
-def _recolour(x: Tensor, matrix: Tensor, offset: Tensor) -> Tensor:
-    """`matrix @ pixel + offset` at every pixel of `[B, T, C, H, W]`, stored channels last.
-
-    Args:
-        x: The clips.
-        matrix: `[B, C, C]`.
-        offset: `[B]`.
-    """
+def _recolour(x: Tensor, matrix: Tensor) -> Tensor:
+    """`matrix @ pixel` at every pixel of `[B, T, C, H, W]`, stored channels last; `matrix` is `[B, C, C]`."""
     batch, frames, channels, height, width = x.shape
     # A product with 3 columns is slow. Four pixels at a time, with a block-diagonal matrix, take a third of the time.
     group = math.gcd(4, frames * height * width)
     blocks = torch.einsum("gh,bij->bgjhi", torch.eye(group, dtype=x.dtype, device=x.device), matrix)
     pixels = x.permute(0, 1, 3, 4, 2).reshape(batch, -1, group * channels)
-    pixels = torch.baddbmm(offset[:, None, None], pixels, blocks.reshape(batch, group * channels, group * channels))
+    pixels = pixels @ blocks.reshape(batch, group * channels, group * channels)
     return pixels.view(batch, frames, height, width, channels).permute(0, 1, 4, 2, 3)
 
 
@@ -217,13 +221,7 @@ def _colour(params: Params, channels: int) -> tuple[Tensor, Tensor]:
     cos, sin = params["saturation_factor"] * angle.cos(), params["saturation_factor"] * angle.sin()
     one, zero = torch.ones_like(cos), torch.zeros_like(cos)
     turn = torch.stack([one, zero, zero, zero, cos, -sin, zero, sin, cos], dim=1).view(-1, 3, 3)
-    red, green, blue = _LUMA
-    to_yuv = torch.tensor(
-        [[red, green, blue], [-_U * red, -_U * green, _U * (1 - blue)], [_V * (1 - red), -_V * green, -_V * blue]],
-        dtype=torch.float64,
-    )
-    back = to_yuv.inverse()
-    return contrast[:, None, None] * (back.to(turn) @ turn @ to_yuv.to(turn)), offset
+    return contrast[:, None, None] * (_FROM_YUV.to(turn) @ turn @ _TO_YUV.to(turn)), offset
 
 
 def _crop_matrix(start: Tensor, extent: Tensor, size: int, new_size: int) -> Tensor:

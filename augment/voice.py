@@ -209,7 +209,7 @@ class VoiceConverter:
     sample_rate: int = WORLD_RATE
     f0: Range = (85.0, 255.0)
     deviation: Range = (0.1, 0.25)
-    warp: Range = (1.08, 1.25)
+    warp: Range = (1.12, 1.25)
     f0_method: Literal["dio", "harvest"] = "dio"
 
     def __post_init__(self) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 from numpy.typing import NDArray
 
 from seqviews.model.figures import Image
@@ -71,6 +72,9 @@ def terms_figure(log: Log) -> Image:
         shown = log[name][np.isfinite(log[name])]
         if len(shown) and shown.min() > 0 and shown.max() > 5 * shown.min():
             axes.set_yscale("log")
+            axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+            axes.yaxis.set_minor_formatter(NullFormatter())
     return _drawn(figure)
 
 
@@ -98,7 +102,7 @@ def information_figure(log: Log, batch_size: int | None) -> Image:
             label = f"log M = {math.log(batch_size):.2f}, the most an estimate can say"
             axes.axhline(math.log(batch_size), color="#555555", linewidth=1, linestyle="--", label=label)
         axes.set_ylim(bottom=min(0.0, axes.get_ylim()[0]))
-        axes.legend(fontsize=9, loc="best", frameon=False)
+        axes.legend(fontsize=9, loc="best", edgecolor="none", framealpha=0.85)
     return _drawn(figure)
 
 
@@ -120,12 +124,11 @@ def _curve(axes: Axes, log: Log, name: str, colour: str, label: str | None = Non
     """A column over the steps, faint, and its running mean."""
     there = np.isfinite(log[name])
     steps, values = log["step"][there], log[name][there]
-    axes.plot(steps, values, color=colour, alpha=0.3, linewidth=1)
-    width = max(1, len(values) // MEANS)
+    axes.plot(steps, values, color=colour, alpha=0.3, linewidth=1, marker="o" if len(values) == 1 else "")
+    places, reach = np.arange(len(values)), len(values) // MEANS // 2
     sums = np.concatenate([[0.0], values.cumsum()])
-    last = np.arange(1, len(values) + 1)
-    first = np.maximum(last - width, 0)
-    axes.plot(steps, (sums[last] - sums[first]) / (last - first), color=colour, linewidth=1.6, label=label)
+    first, behind = np.maximum(places - reach, 0), np.minimum(places + reach + 1, len(values))
+    axes.plot(steps, (sums[behind] - sums[first]) / (behind - first), color=colour, linewidth=1.6, label=label)
     axes.set_xlabel("step", fontsize=9)
     axes.tick_params(labelsize=8)
     axes.grid(color="#dddddd", linewidth=0.6)

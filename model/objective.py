@@ -8,7 +8,6 @@ from typing import Literal, TypeAlias
 from torch import Tensor
 from torch.nn import functional
 
-
 Ablation: TypeAlias = Literal["none", "no-motion-view", "no-content-view", "all-mws", "dsvae"]
 ABLATIONS: dict[Ablation, str] = {
     "none": "all terms",

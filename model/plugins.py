@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import entry_points
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -47,7 +47,6 @@ class Views(Protocol):
         """Same content: frame t of the content view is frame `order[b, t]` of the anchor; int64 `[B, T]`."""
 
 
-@runtime_checkable
 class SequenceModel(Protocol):
     """A model of sequences with a static and a dynamic latent: what training and evaluation ask of a plugin.
 
@@ -112,7 +111,9 @@ def with_class_path(config: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         ValueError: As `class_path_of`.
     """
-    return {**config, "class_path": class_path_of(str(config["class_path"]))} if "class_path" in config else {**config}
+    if "class_path" not in config:
+        return dict(config)
+    return {**config, "class_path": class_path_of(str(config["class_path"]))}
 
 
 def check_model(model: object) -> None:

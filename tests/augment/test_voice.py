@@ -105,7 +105,7 @@ def test_nothing_is_clipped() -> None:
     wave /= np.abs(wave).max()
     for other in VoiceConverter()(wave, seeds=range(8)):
         assert 0.1 < np.abs(other).max() <= 1
-        assert (np.abs(other) >= 0.999).sum() <= 2
+        assert (np.abs(other) >= 0.999).sum() <= 10  # clipping would flatten the peak of each of 112 periods
 
 
 @pytest.mark.parametrize("samples", [1, 2, 79, 80, 81, 480])
@@ -220,14 +220,14 @@ def test_other_voices_hide_the_speaker_and_keep_the_words(shared_data: Path) -> 
     converter = VoiceConverter()
     others = [converter(wave, seeds=[i])[0] for i, (_, wave) in enumerate(spoken)]
     mfccs, converted = ([_mfcc(wave) for wave in waves] for waves in ([wave for _, wave in spoken], others))
-    rows = [(i, s) for i in range(len(spoken)) for s in range(4)]
+    rows = [(i, s) for i, mfcc in enumerate(mfccs) for s in range(mfcc.shape[1] // 100)]  # whole seconds
     x, y = (np.stack([m[i][:, 100 * s : 100 * s + 100].mean(axis=1) for i, s in rows]) for m in (mfccs, converted))
     names = np.array([spoken[i][0] for i, _ in rows])
     train = np.array([i % 10 < 7 for i, _ in rows])
     classifier = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000)).fit(x[train], names[train])
     assert classifier.score(x[~train], names[~train]) > 0.9
     assert classifier.score(y[~train], names[~train]) < 0.5 * classifier.score(x[~train], names[~train])
-    nearest = [np.argmin([_apart(converted[i], other) for other in mfccs]) == i for i in range(0, len(spoken), 3)]
+    nearest = [np.argmin([_apart(converted[i], other) for other in mfccs]) == i for i in range(len(spoken))]
     assert np.mean(nearest) >= 0.95
 
 
@@ -237,7 +237,7 @@ def _mfcc(wave: Wave) -> Wave:
 
 
 def _apart(one: Wave, other: Wave) -> float:
-    """Distance by dynamic time warping of a second and a half, without mean and deviation."""
-    one, other = (m[1:14, :150] for m in (one, other))
+    """Distance by dynamic time warping of two and a half seconds, without mean and deviation."""
+    one, other = (m[1:14, :250] for m in (one, other))
     one, other = ((m - m.mean(axis=1, keepdims=True)) / m.std(axis=1, keepdims=True) for m in (one, other))
     return float(librosa.sequence.dtw(one, other)[0][-1, -1])

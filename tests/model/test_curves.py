@@ -72,13 +72,18 @@ def test_a_panel_for_every_column_with_its_points(figures: list[Figure]) -> None
     assert image.shape[2] == 3
 
 
-def test_the_running_mean_is_that_of_the_last_points(figures: list[Figure]) -> None:
+def test_the_running_mean_is_that_of_the_points_around(figures: list[Figure]) -> None:
     values = np.random.default_rng(0).normal(size=60)
     terms_figure({"step": np.arange(60.0), "loss": values})
     mean = np.asarray(figures[0].axes[0].lines[1].get_ydata())
-    width = 60 // curves.MEANS
-    assert width > 1
-    assert mean == pytest.approx([values[max(0, i + 1 - width) : i + 1].mean() for i in range(60)])
+    reach = 60 // curves.MEANS // 2
+    assert reach > 1
+    assert mean == pytest.approx([values[max(0, i - reach) : i + reach + 1].mean() for i in range(60)])
+
+
+def test_a_single_point_can_be_seen(figures: list[Figure]) -> None:
+    terms_figure({"step": np.arange(3.0), "val_loss": np.array([np.nan, 2.0, np.nan])})
+    assert figures[0].axes[0].lines[0].get_marker() == "o"
 
 
 def test_the_saturated_part_is_marked_and_no_other(figures: list[Figure]) -> None:
