@@ -11,6 +11,8 @@ $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -q -c constraints.txt torch
 	$(BIN)/python -m pip install -q -c constraints.txt -e '.[all,dev]'
+	@# one of the examples uses lightly's loss alone; its torchvision would replace the torch above
+	$(BIN)/python -m pip install -q -c constraints.txt --no-deps lightly
 	touch $@
 
 # Moving digits, from nothing to a report: prepare, train, evaluate.
