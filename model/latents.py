@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from seqviews.model.plugins import SequenceModel
-from seqviews.pipeline.stream import SequenceStream
+
+if TYPE_CHECKING:
+    from seqviews.pipeline.stream import SequenceStream
 
 REPORT_EVERY = 10
 

@@ -117,7 +117,7 @@ def test_splits_that_do_not_agree_are_told(data: Path, tmp_path: Path, capsys: p
 def test_a_run_that_does_not_fit_is_told(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     judges = tmp_path / "judges"
     assert evaluate(save_run(tmp_path / "wider", static_dim=9), data, judges) == 1
-    assert "does not fit the model of" in error(capsys)
+    assert "does not fit the model that" in error(capsys)
     assert evaluate(save_run(tmp_path / "newer", no_such_argument=1), data, judges) == 1
     assert "cannot build the model" in error(capsys)
     run = save_run(tmp_path / "log")
