@@ -14,6 +14,7 @@ TOOLS = {
     "show_views": "draw what the model sees at a step of a training",
     "train": "train a model on a prepared data set",
     "evaluate": "judge a trained model",
+    "encode": "write the latents of a data set with a trained model",
     "bench": "measure stream, views and training against peers",
 }
 
