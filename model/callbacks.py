@@ -105,7 +105,8 @@ class Validate(Callback):
         loss: float = module.validate(self.batches)  # type: ignore[operator]  # nn.Module types attributes as tensors
         self._waited = 0 if loss < self._best else self._waited + 1
         self._best = min(self._best, loss)
-        if self.patience is not None and self._waited >= self.patience:
+        over = self.patience is not None and self._waited >= self.patience
+        if trainer.strategy.reduce_boolean_decision(over, all=False):  # on all ranks, or one would wait for ever
             print(f"stopped: no lower val_loss in {self._waited} validations", file=sys.stderr, flush=True)
             trainer.should_stop = True
 

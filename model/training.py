@@ -1,8 +1,9 @@
-"""Train a model on the views of a stream, with Lightning: module, data, callbacks, and loading a finished run."""
+"""Train a model on the views of a stream, with Lightning: module, data, trainer, and building a model."""
 
 from __future__ import annotations
 
 import math
+import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
@@ -11,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import yaml
 from jsonargparse import ArgumentParser
 from lightning import Callback, LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint, RichProgressBar
@@ -234,25 +234,8 @@ def build_model(config: Mapping[str, Any]) -> nn.Module:
     try:
         model: nn.Module = parser.instantiate(parser.parse_object({"model": with_class_path(config)})).model
     except Exception as error:  # jsonargparse raises its own error class around whatever the constructor raised
-        raise ValueError(f"cannot build the model: {error}") from error
+        problem = re.search(r"- (Problem with .*?)\n\s*- Expected", str(error), re.DOTALL)
+        told = " ".join((problem[1] if problem else str(error)).split())
+        raise ValueError(f"cannot build the model: {told}") from error
     check_model(model)
     return model
-
-
-def load_model(run: Path) -> nn.Module:
-    """The trained model of a run's folder, in evaluation mode, on the CPU.
-
-    Raises:
-        ValueError: If the folder holds no finished or saved training, or its weights are not of this model.
-    """
-    for name in (CONFIG, CHECKPOINT):
-        if not (run / name).is_file():
-            raise ValueError(f"{run} holds no {name}: it is not the --out of a training, or nothing was saved yet")
-    model = build_model(yaml.safe_load((run / CONFIG).read_text(encoding="utf-8"))["model"])
-    state = torch.load(run / CHECKPOINT, map_location="cpu", weights_only=True)["state_dict"]
-    weights = {name.removeprefix("model."): w for name, w in state.items() if name.startswith("model.")}
-    try:
-        model.load_state_dict(weights)
-    except RuntimeError as error:
-        raise ValueError(f"{run / CHECKPOINT} does not fit the model of {run / CONFIG}: {error}") from None
-    return model.eval()

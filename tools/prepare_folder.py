@@ -9,7 +9,7 @@ from typing import Any
 from seqviews.pipeline.datasets.cutting import ClipCutter, Cutter, SegmentCutter, Window
 from seqviews.pipeline.datasets.folder import Folder, look_at_files
 from seqviews.pipeline.datasets.index import KINDS, Kind, read_index
-from seqviews.tools.preparing import add_options, prepare_with
+from seqviews.tools.preparing import add_codec, add_options, prepare_with
 from seqviews.tools.run import progress_bar, run_tool, tool_parser
 
 
@@ -34,6 +34,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--licence", default="unknown", help="under what terms the records may be used")
     parser.add_argument("--attribution", default="unknown", help="whom to name")
     add_options(parser, shard_sources=50)
+    add_codec(parser)
     return parser
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from seqviews.pipeline.datasets.digits import read_digits
 from seqviews.pipeline.datasets.smmnist import MovingDigits
-from seqviews.tools.preparing import add_options, prepare_with
+from seqviews.tools.preparing import add_codec, add_options, prepare_with
 from seqviews.tools.run import run_tool, tool_parser
 
 
@@ -26,6 +26,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--frames", type=int, default=15, help="frames in a clip")
     parser.add_argument("--size", type=int, default=64, help="height and width of a frame, in pixels")
     add_options(parser, shard_sources=500)
+    add_codec(parser)
     run_tool(
         lambda a: prepare_with(
             MovingDigits(read_digits(a.digits), tuple(a.clips), a.digits_per_clip, a.frames, a.size, a.codec), a

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from seqviews.pipeline.datasets.sprites import Sprites
-from seqviews.tools.preparing import add_options, prepare_with
+from seqviews.tools.preparing import add_codec, add_options, prepare_with
 from seqviews.tools.run import run_tool, tool_parser
 
 
@@ -16,6 +16,7 @@ def main(argv: list[str] | None = None) -> None:
         "--sheets", type=Path, required=True, help="folder with body/ bottomwear/ topwear/ hair/ shoes/"
     )
     add_options(parser, shard_sources=50)
+    add_codec(parser)
     run_tool(lambda a: prepare_with(Sprites(a.sheets, a.codec), a), parser, argv)
 
 

@@ -12,7 +12,7 @@ from seqviews.pipeline.datasets.timit import Cut, Timit, listen
 from seqviews.pipeline.datasets.timit_tree import assign_splits, find_utterances
 from seqviews.pipeline.manifest import MelParameters, Split
 from seqviews.pipeline.prepare import prepare
-from seqviews.tools.preparing import local_folder
+from seqviews.tools.preparing import add_options
 from seqviews.tools.run import progress_bar, run_tool, tool_parser
 
 
@@ -20,15 +20,12 @@ def make_parser() -> argparse.ArgumentParser:
     """The options."""
     parser = tool_parser(__doc__ or "")
     parser.add_argument("--timit", type=Path, required=True, metavar="DIR", help="folder with TRAIN and TEST")
-    parser.add_argument("--out", type=local_folder, required=True, metavar="URL", help="folder to write, new or empty")
     parser.add_argument("--voices", type=int, default=4, help="other voices that each segment is stored in")
     parser.add_argument("--segment-frames", type=int, default=20, help="frames of 10 ms in a segment")
     parser.add_argument("--n-mels", type=int, default=80, help="mels, from 0 to 8,000 Hz")
     parser.add_argument("--keep-sa", action="store_true", help="keep the two sentences that every speaker says")
     parser.add_argument("--strict", action="store_true", help="fail where a file would be skipped")
-    parser.add_argument("--workers", type=int, default=2, help="processes; the bytes do not depend on it")
-    parser.add_argument("--seed", type=int, default=0, help="voices, order, and val if the splits are not the standard")
-    parser.add_argument("--shard-sources", type=int, default=50, help="whole utterances in a shard")
+    add_options(parser, shard_sources=50)
     return parser
 
 

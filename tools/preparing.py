@@ -18,12 +18,16 @@ def local_folder(text: str) -> Path:
 
 
 def add_options(parser: argparse.ArgumentParser, shard_sources: int) -> None:
-    """Add --out, --workers, --seed, --codec and --shard-sources."""
+    """Add --out, --workers, --seed and --shard-sources."""
     parser.add_argument("--out", type=local_folder, required=True, metavar="URL", help="folder to write, new or empty")
     parser.add_argument("--workers", type=int, default=2, help="processes; the bytes do not depend on it")
     parser.add_argument("--seed", type=int, default=0, help="order of the sources, and what is random in the records")
-    parser.add_argument("--codec", choices=["webp", "png", "npy"], default="webp", help="how frames are stored")
     parser.add_argument("--shard-sources", type=int, default=shard_sources, help="whole sources in a shard")
+
+
+def add_codec(parser: argparse.ArgumentParser) -> None:
+    """Add --codec, for clips."""
+    parser.add_argument("--codec", choices=["webp", "png", "npy"], default="webp", help="how frames are stored")
 
 
 def prepare_with(dataset: Preprocessor, arguments: argparse.Namespace) -> dict[str, Any]:

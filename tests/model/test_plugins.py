@@ -17,7 +17,8 @@ from torch import nn
 
 from seqviews.model.cdsvae import CDSVAE
 from seqviews.model.plugins import SequenceModel, check_model, class_path_of, with_class_path
-from seqviews.model.training import build_model, load_model
+from seqviews.model.runs import load_model
+from seqviews.model.training import build_model
 from seqviews.tools.train import main
 
 PROJECT = """

@@ -13,7 +13,7 @@ from tiny_training import TINY
 from toy_clips import ToyClips
 
 from seqviews.model.cdsvae import CDSVAE
-from seqviews.model.training import load_model
+from seqviews.model.runs import load_model
 from seqviews.pipeline.prepare import prepare
 from seqviews.tools.train import PRESETS, main
 
