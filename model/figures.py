@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import Tensor
 
+from seqviews.augment.views import Views
 from seqviews.model.plugins import SequenceModel
 
 FRAMES = 5
@@ -111,6 +112,24 @@ def captioned(cells: Sequence[Sequence[tuple[Image, str]]], *, row_breaks: Conta
     for top, left, image in places:
         canvas[top : top + height, left : left + width] = image
     return caption(canvas, texts)
+
+
+def views_grid(views: Views, anchor: Sequence[str], motion: Sequence[str], content: Sequence[str]) -> Image:
+    """Clips in two columns, each above its motion view and its content view, frame above frame.
+
+    Args:
+        views: Of clips; the first are shown, as many as have captions.
+        anchor: Captions of the clips.
+        motion: Captions of their motion views.
+        content: Captions of their content views.
+    """
+    kinds = [(views.anchor, anchor), (views.motion, motion), (views.content, content)]
+    cells = [
+        [(film_strip(clips[i], clips.shape[1]), texts[i]) for i in range(start, min(start + 2, len(anchor)))]
+        for start in range(0, len(anchor), 2)
+        for clips, texts in kinds
+    ]
+    return captioned(cells, row_breaks=range(len(kinds), len(cells), len(kinds)))
 
 
 def png(image: Image) -> bytes:

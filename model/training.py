@@ -19,7 +19,7 @@ from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from torch import Tensor, nn
 
 from seqviews.augment.draws import record_seeds
-from seqviews.augment.views import MultiView
+from seqviews.augment.views import MultiView, Views
 from seqviews.model.callbacks import LogFigures, ProgressLines, WholeCheckpoints
 from seqviews.model.objective import Ablation, LossTerms, LossWeights
 from seqviews.model.plugins import check_model, with_class_path
@@ -76,13 +76,17 @@ class ViewsModule(LightningModule):
         of a generator.
         """
         torch.manual_seed(_seed_of(self.seed, self.global_rank, self.global_step))
-        views = self.views(batch.x, record_seeds(self.seed, batch.epoch, batch.indices))
-        terms: LossTerms = self.model.loss(views)
+        terms: LossTerms = self.model.loss(self.views_of(batch))
         loss = terms.total(self.weights, self.ablation)
         self._figures = {"loss": loss.detach()}
         self._figures |= {name: getattr(terms, name).detach() for name in terms.__dataclass_fields__}
         self.log("loss", loss.detach(), batch_size=len(batch.keys), prog_bar=True, logger=False)
         return loss
+
+    def views_of(self, batch: Batch) -> Views:
+        """The views that the model sees of a training batch."""
+        views: Views = self.views(batch.x, record_seeds(self.seed, batch.epoch, batch.indices))
+        return views
 
     def figures(self) -> dict[str, Tensor]:
         """Scalars of the last step: loss, its terms, the gradients' norm before it was clipped, and the `val_loss`."""

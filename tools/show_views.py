@@ -16,14 +16,13 @@ import torch
 
 from seqviews.augment.draws import record_seeds
 from seqviews.augment.views import MultiView, Views
-from seqviews.model.figures import Image, captioned, film_strip, png
+from seqviews.model.figures import Image, png, views_grid
 from seqviews.model.training import CONFIG, StreamData
 from seqviews.pipeline.records import Batch
 from seqviews.pipeline.shards import write_atomically
 from seqviews.tools.run import run_tool, tool_parser
 from seqviews.tools.train import make_parser
 
-COLUMNS = 2
 KEYS = """
 The keys of --json: picture, the file; epoch and batch, both counted from 0; clips, the keys of the clips drawn.
 """
@@ -108,20 +107,14 @@ def seen_at(step: int, options: list[str]) -> Seen:
 
 
 def _picture(seen: Seen, count: int) -> Image:
-    """The clips in two columns, each above its two views, frame above frame."""
-    views = seen.views
-    shown = range(min(count, len(views.anchor)))
-    kinds = [
-        (views.anchor, [f"{seen.batch.keys[i]}, as it is" for i in shown]),
-        (views.motion, [f"motion view: {_drawn(seen.params, i)}" for i in shown]),
-        (views.content, [f"content view: frames {' '.join(map(str, views.order[i].tolist()))}" for i in shown]),
-    ]
-    cells = [
-        [(film_strip(clips[i], clips.shape[1]), texts[i]) for i in shown[start : start + COLUMNS]]
-        for start in range(0, len(shown), COLUMNS)
-        for clips, texts in kinds
-    ]
-    return captioned(cells, row_breaks=range(len(kinds), len(cells), len(kinds)))
+    """The first clips and their views, with their keys and what was drawn for them."""
+    shown = range(min(count, len(seen.batch.keys)))
+    return views_grid(
+        seen.views,
+        [f"{seen.batch.keys[i]}, as it is" for i in shown],
+        [f"motion view: {_drawn(seen.params, i)}" for i in shown],
+        [f"content view: frames {' '.join(map(str, seen.views.order[i].tolist()))}" for i in shown],
+    )
 
 
 def _drawn(params: Any, clip: int) -> str:

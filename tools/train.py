@@ -25,6 +25,7 @@ import seqviews.model
 from seqviews.augment.views import MultiView
 from seqviews.model.callbacks import Validate
 from seqviews.model.objective import ABLATIONS, Ablation, LossWeights
+from seqviews.model.pictures import SHOWN, LogPictures
 from seqviews.model.plugins import check_model, class_path_of, with_class_path
 from seqviews.model.training import CHECKPOINT, CONFIG, VALIDATE_EVERY, StreamData, ViewsModule, make_trainer
 from seqviews.pipeline.order import Last
@@ -172,6 +173,8 @@ def start_training(
     validation = stream.validation()
     if validation is not None:
         callbacks = [Validate(VALIDATE_EVERY, validation, arguments.patience), *callbacks]
+        if validation.manifest.dataset.features.mel is None:
+            callbacks.append(LogPictures(VALIDATE_EVERY, next(iter(validation)).x[:SHOWN] / 255))
     elif arguments.patience is not None:
         raise ValueError(f"{data} has no val split, which --patience needs")
     trainer = make_trainer(

@@ -6,15 +6,20 @@ import csv
 from pathlib import Path
 from typing import Any, cast
 
+import imagecodecs
+import numpy as np
 import pytest
 import torch
 import yaml
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tiny_training import TINY
 from toy_clips import ToyClips
 
 from seqviews.model.cdsvae import CDSVAE
+from seqviews.model.figures import views_grid
 from seqviews.model.runs import load_model
 from seqviews.pipeline.prepare import prepare
+from seqviews.tools.show_views import seen_at
 from seqviews.tools.train import PRESETS, main
 
 
@@ -134,6 +139,30 @@ def test_patience_ends_a_training_that_learns_no_more(
     assert "stopped: no lower val_loss in 2 validations" in capsys.readouterr().err
     rows = list(csv.DictReader((tmp_path / "run" / "log" / "metrics.csv").open()))
     assert [row["step"] for row in rows if row["val_loss"]] == ["5", "10", "15"]
+
+
+def test_pictures_are_logged_and_leave_the_training_as_it_is(
+    trained: Path, toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("seqviews.tools.train.VALIDATE_EVERY", 10)
+    monkeypatch.setattr("seqviews.model.training.LOG_EVERY", 25)
+    options = ["--config", write_config(tmp_path), "--data", str(toy), "--out", str(tmp_path / "run")]
+    assert run(*options) == 0
+    log = EventAccumulator(str(tmp_path / "run" / "tensorboard"), {"images": 0}).Reload()
+    pictures = {(tag, event.step): event for tag in ("swaps", "views") for event in log.Images(tag)}
+    assert set(pictures) == {(tag, step) for tag in ("swaps", "views") for step in (10, 20, 30)}
+    seen = seen_at(20, options)
+    captions = (seen.batch.keys[:4], ["motion view"] * 4, ["content view"] * 4)
+    logged = imagecodecs.png_decode(pictures["views", 20].encoded_image_string)
+    np.testing.assert_array_equal(logged, views_grid(seen.views, *captions))
+    assert pictures["swaps", 10].encoded_image_string != pictures["swaps", 30].encoded_image_string
+    for one, other in zip(logged_losses(tmp_path / "run"), logged_losses(trained), strict=True):
+        assert one == other
+
+
+def logged_losses(run: Path) -> list[tuple[str, str]]:
+    rows = csv.DictReader((run / "log" / "metrics.csv").open())
+    return [(row["step"], row["loss"]) for row in rows if row["loss"]]
 
 
 def test_max_time_ends_a_training(toy: Path, tmp_path: Path) -> None:
