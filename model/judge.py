@@ -19,11 +19,11 @@ from seqviews.pipeline.manifest import Manifest
 from seqviews.pipeline.records import Batch
 from seqviews.pipeline.shards import write_atomically
 
-STEPS = 480
+STEPS = 800
 VALIDATIONS = 8
 FEATURES = 96
 LEARNING_RATE = 3e-3
-SHIFT, BRIGHTNESS, NOISE = 1 / 32, 0.1, 0.05
+SHIFT, BRIGHTNESS, NOISE = 1 / 32, 0.05, 0.03
 
 Progress = Callable[[str, int, int], None]
 
