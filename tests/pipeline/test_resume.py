@@ -71,7 +71,7 @@ def kill_at_random_moments(script: Path, out: Path, times: int, whole: float, se
         assert {name: kept for name, kept in finished(out).items() if name in before} == before
 
 
-@pytest.mark.parametrize("times", [2, pytest.param(15, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("times", [2, pytest.param(30, marks=pytest.mark.slow)])
 def test_kill_9_at_random_moments(script: Path, undisturbed: dict[str, str], tmp_path: Path, times: int) -> None:
     out = tmp_path / "out"
     begun = time.monotonic()
