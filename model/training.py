@@ -19,10 +19,11 @@ from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from torch import Tensor, nn
 
 from seqviews.augment.draws import record_seeds
-from seqviews.augment.views import MultiView
+from seqviews.augment.views import MultiView, Views
 from seqviews.model.callbacks import LogFigures, ProgressLines, WholeCheckpoints
 from seqviews.model.objective import Ablation, LossTerms, LossWeights
 from seqviews.model.plugins import check_model, with_class_path
+from seqviews.model.scaling import MelScale
 from seqviews.pipeline.order import Last
 from seqviews.pipeline.records import Batch
 from seqviews.pipeline.stream import SequenceStream
@@ -48,6 +49,7 @@ class ViewsModule(LightningModule):
         clip_norm: Gradients of a larger norm are scaled down to it.
         seed: With a record's epoch and index, names its views.
         ablation: What is left out of the objective.
+        scale: What segments go through before their views; None for clips.
     """
 
     def __init__(
@@ -62,10 +64,11 @@ class ViewsModule(LightningModule):
         clip_norm: float = 1000.0,
         seed: int = 0,
         ablation: Ablation = "none",
+        scale: MelScale | None = None,
     ) -> None:
         super().__init__()
         self.model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # not in torch's stub
-        self.views, self.weights, self.seed, self.ablation = views, weights, seed, ablation
+        self.views, self.weights, self.seed, self.ablation, self.scale = views, weights, seed, ablation, scale
         self.learning_rate, self.steps, self.warmup, self.clip_norm = learning_rate, steps, warmup, clip_norm
         self._figures: dict[str, Tensor] = {}
 
@@ -76,7 +79,7 @@ class ViewsModule(LightningModule):
         of a generator.
         """
         torch.manual_seed(_seed_of(self.seed, self.global_rank, self.global_step))
-        views = self.views(batch.x, record_seeds(self.seed, batch.epoch, batch.indices))
+        views = self._views_of(batch, batch.epoch)
         terms: LossTerms = self.model.loss(views)
         loss = terms.total(self.weights, self.ablation)
         self._figures = {"loss": loss.detach()}
@@ -97,12 +100,18 @@ class ViewsModule(LightningModule):
             torch.manual_seed(_seed_of(self.seed, number))
             batch = batch.to(self.device)
             with self.trainer.precision_plugin.forward_context():
-                views = self.views(batch.x, record_seeds(self.seed, 0, batch.indices))
+                views = self._views_of(batch, 0)
                 total += self.model.loss(views).total(self.weights, self.ablation) * len(batch.keys)
             records += len(batch.keys)
         self.train()
         self._figures["val_loss"] = total / records
         return float(total / records)
+
+    def _views_of(self, batch: Batch, epoch: int) -> Views:
+        x, converted = batch.x, batch.converted
+        if self.scale is not None:
+            x, converted = self.scale(x), None if converted is None else self.scale(converted)
+        return self.views(x, record_seeds(self.seed, epoch, batch.indices), converted)  # type: ignore[no-any-return]
 
     def configure_gradient_clipping(self, optimizer: Any, *args: Any, **kwargs: Any) -> None:
         """Scale large gradients down."""
@@ -130,7 +139,7 @@ class StreamData(LightningDataModule):
     """The training split of a prepared data set, each rank its part of every batch.
 
     Raises:
-        ShardError, ValueError: As `SequenceStream`; also if clips have fewer than `min_frames` frames.
+        ShardError, ValueError: As `SequenceStream`; also if records have fewer than `min_frames` frames.
     """
 
     def __init__(self, data: Path, *, batch_size: int, min_frames: int, last: Last = "keep", seed: int = 0) -> None:
@@ -139,7 +148,7 @@ class StreamData(LightningDataModule):
         self.stream = self._stream()
         frames = self.stream.manifest.dataset.features.shape[0]
         if frames < min_frames:
-            raise ValueError(f"the clips of {data} have {frames} frames, the preset wants at least {min_frames}")
+            raise ValueError(f"the records of {data} have {frames} frames, the preset wants at least {min_frames}")
 
     def validation(self) -> SequenceStream | None:
         """The validation split, the same on every rank, or None if there is none."""
