@@ -20,15 +20,13 @@ from seqviews.model.networks import (
     DynamicPosterior,
     DynamicPrior,
     FrameShape,
+    MelShape,
     StaticPosterior,
 )
 from seqviews.model.objective import LossTerms, squared_error
 from seqviews.model.plugins import Posterior, Views
 from seqviews.model.released import ReleasedNetworks, sizes_of
 from seqviews.model.speech_networks import SegmentDecoder, SegmentEncoder
-
-MelShape = tuple[int]
-"""(n_mels,)."""
 
 
 class Networks(Protocol):

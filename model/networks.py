@@ -18,6 +18,9 @@ from seqviews.model.gaussian import Gaussian
 FrameShape = tuple[int, int, int]
 """(C, H, W)."""
 
+MelShape = tuple[int]
+"""(n_mels,)."""
+
 
 def stage_channels(frame_shape: FrameShape, width: float) -> list[int]:
     """Channels of the stages that halve a frame down to 4 x 4: 64 128 256 512 for 64 pixels [P C.2].
