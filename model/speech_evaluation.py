@@ -13,6 +13,7 @@ from seqviews.model.verification import MOST_TRIALS, bootstrap_rates, cosine_sco
 
 MANY = 10  # utterances of a speaker of whom enough is known
 RESAMPLES = 200
+RESAMPLED_TRIALS = 100_000  # at most, drawn from all: an interval is wide for want of speakers, not of trials
 LATENTS = {"content": "s", "motion": "z"}
 GROUPS = {"all": "all speakers", "many": f"speakers with {MANY} or more utterances"}
 LEVELS = {"segment": "segments", "utterance": "utterances: means over their segments"}
@@ -60,7 +61,8 @@ class Verified:
         scores: float32 `[N]`, the cosine of each trial.
         same: `[N]`, whether it is of one speaker.
         rate: The equal error rate.
-        resampled: float64 `[RESAMPLES]`, the rate with the speakers drawn anew; the same draws for every latent.
+        resampled: float64 `[RESAMPLES]`, the rate with the speakers drawn anew, on at most `RESAMPLED_TRIALS` of the
+            trials; the same trials and draws for every latent.
     """
 
     scores: NDArray[np.float32]
@@ -108,10 +110,12 @@ def verify(spoken: Spoken, seed: int = 0, most: int = MOST_TRIALS, resamples: in
         groups["many"] = spoken.chosen(many)
     for group, segments in groups.items():
         for level, recordings in {"segment": segments, "utterance": segments.means()}.items():
-            trials = make_trials(recordings.speakers, recordings.utterances, np.random.default_rng(seed), most)
+            rng = np.random.default_rng(seed)
+            trials = make_trials(recordings.speakers, recordings.utterances, rng, most)
+            some = np.sort(rng.permutation(len(trials.first))[:RESAMPLED_TRIALS])
             for latent in LATENTS:
                 scores = cosine_scores(getattr(recordings, latent), trials)
-                resampled = bootstrap_rates(scores, trials, resamples, seed)
+                resampled = bootstrap_rates(scores[some], trials.chosen(some), resamples, seed)
                 rate = equal_error_rate(scores, trials.same)
                 verdict[f"{group}/{level}/{latent}"] = Verified(scores, trials.same, rate, resampled)
     return verdict

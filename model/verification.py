@@ -31,6 +31,10 @@ class Trials:
         same: NDArray[np.bool_] = self.speakers[:, 0] == self.speakers[:, 1]
         return same
 
+    def chosen(self, places: NDArray[np.int64]) -> Trials:
+        """The trials at these places."""
+        return Trials(self.first[places], self.second[places], self.speakers[places])
+
 
 def make_trials(
     speakers: NDArray[np.int64],
