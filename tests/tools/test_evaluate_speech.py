@@ -11,7 +11,7 @@ from toy_speech import FRAMES, N_MELS, ToySpeech
 from seqviews.model.runs import load_scale
 from seqviews.model.scaling import MelScale
 from seqviews.pipeline.prepare import prepare
-from seqviews.tools import encode, evaluate, train
+from seqviews.tools import encode, evaluate, show_views, train
 
 MODEL = {"frame_shape": f"[{N_MELS}]", "width": 0.05, "static_dim": 8, "dynamic_dim": 4, "hidden_dim": 12}
 
@@ -93,6 +93,8 @@ def test_bad_input_is_told_in_a_sentence(
     assert "toy holds clips, and the run was trained on segments" in said(evaluate, "--run", trained, "--data", toy)
     told = said(evaluate, "--run", trained, "--data", data, "--max-clips", 3)
     assert "--max-clips is for clips only" in told
+    options = ["--run", trained, "--step", 1, "--out", tmp_path / "views.png"]
+    assert "holds speech, and only clips can be drawn" in said(show_views, *options)
     prepare(ToySpeech(voices=0), tmp_path / "mute")
     assert train_toy(tmp_path / "mute", tmp_path / "run") == 1
     assert "must have been prepared with --voices 2" in capsys.readouterr().err.splitlines()[-1]
