@@ -45,7 +45,7 @@ def probe(train: Frames, test: Frames, seed: int = 0) -> dict[str, float]:
     sounds, true = clusters.predict(mfcc(train.mel)), clusters.predict(mfcc(test.mel))
     scores: dict[str, float] = {}
     for name in ("z", "mel"):
-        classifier = make_pipeline(StandardScaler(), LogisticRegression(max_iter=200, tol=1e-3))
+        classifier = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000, tol=1e-3))
         classifier.fit(getattr(train, name), sounds)
         scores[f"probe/{name}"] = float(classifier.score(getattr(test, name), true))
     return scores

@@ -16,7 +16,7 @@ RESAMPLES = 200
 RESAMPLED_TRIALS = 100_000  # at most, drawn from all: an interval is wide for want of speakers, not of trials
 LATENTS = {"content": "s", "motion": "z"}
 GROUPS = {"all": "all speakers", "many": f"speakers with {MANY} or more utterances"}
-LEVELS = {"segment": "segments", "utterance": "utterances: means over their segments"}
+LEVELS = {"segment": "segments", "utterance": "utterances"}
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -102,7 +102,7 @@ def error_figure(verdict: Verdict) -> Image:
             axes.plot(thresholds, false_accepts, color=COLOURS[latent], label="other speakers accepted")
             axes.plot(thresholds, false_rejects, color=COLOURS[latent], linestyle="--", label="the speaker refused")
             axes.axhline(one.rate, color="#555555", linewidth=1, linestyle=":", label=f"EER {one.rate:.1%}")
-            axes.set_title(f"{kind}\n{GROUPS[group]}, {LEVELS[level].partition(':')[0]}", fontsize=10)
+            axes.set_title(f"{kind}\n{GROUPS[group]}, {LEVELS[level]}", fontsize=10)
             axes.set_xlabel("threshold of the cosine", fontsize=9)
             axes.legend(fontsize=8, edgecolor="none")
             axes.spines[["top", "right"]].set_visible(False)
