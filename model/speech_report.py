@@ -45,8 +45,8 @@ different speakers are accepted as pairs of one speaker are refused: 0 % if the 
 knows nothing of the speaker. The speakers were never heard in training.</p>
 <h2>Who speaks</h2>
 <div class="wide">{_rates(metrics, "")}</div>
-<p class="soft">In brackets, 95 % intervals by a bootstrap over speakers. Pairs are of different utterances; the latents of
-an utterance are means over its segments.</p>
+<p class="soft">In brackets, 95 % intervals by a bootstrap over speakers. Pairs are of different utterances; the latents
+of an utterance are means over its segments.</p>
 {_beside(metrics)}
 {_published(info)}
 <h2>What is said</h2>
