@@ -47,7 +47,10 @@ class StoredVoices(nn.Module):
             ValueError: If there is another number of voices.
         """
         if converted.ndim != 4 or converted.shape[1] != self.voices:
-            raise ValueError(f"StoredVoices takes [B, {self.voices}, T, n_mels], not {list(converted.shape)}")
+            raise ValueError(
+                f"StoredVoices takes [B, {self.voices}, T, n_mels], not {list(converted.shape)}: "
+                f"the segments must have been prepared with --voices {self.voices}"
+            )
         choice = self.draw(fresh_seeds(len(converted))) if choice is None else choice
         rows = torch.arange(len(converted), device=converted.device)
         return converted[rows, choice.to(converted.device, non_blocking=True)].to(torch.float32)

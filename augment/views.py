@@ -16,8 +16,8 @@ class Views:
     """What a contrastive model is trained on.
 
     Attributes:
-        anchor: float32 `[B, T, C, H, W]` in [0, 1], the clips themselves.
-        motion: float32 `[B, T, C, H, W]` in [0, 1], the same motion in another look.
+        anchor: float32 `[B, T, C, H, W]` in [0, 1], the clips themselves; of speech, the segments `[B, T, n_mels]`.
+        motion: float32, shaped like the anchor: the same motion in another look, the same words in another voice.
         order: int64 `[B, T]`: frame t of the content view is frame `order[b, t]` of the anchor.
     """
 
@@ -27,7 +27,7 @@ class Views:
 
     @property
     def content(self) -> Tensor:
-        """The content view `[B, T, C, H, W]`, gathered on use: a frame encoder can permute its features instead."""
+        """The content view, like the anchor, gathered on use: a frame encoder can permute its features instead."""
         return take_frames(self.anchor, self.order)
 
 
@@ -52,7 +52,7 @@ class MultiView(nn.Module):
     """A batch and its two views, drawn from one seed a record.
 
     Args:
-        motion: The motion view, for example `VideoMotion()`.
+        motion: The motion view, for example `VideoMotion()`, or `StoredVoices(4)` for speech.
         content: The content view, `TemporalShuffle()` or `TemporalReverse()`.
     """
 
@@ -65,17 +65,21 @@ class MultiView(nn.Module):
         self.content = content
 
     @torch.no_grad()
-    def forward(self, x: Tensor, seeds: Tensor) -> Views:
+    def forward(self, x: Tensor, seeds: Tensor, converted: Tensor | None = None) -> Views:
         """The views of a batch: the same record and seed give the same views in any batch.
 
         Args:
             x: Clips `[B, T, C, H, W]`, uint8, or float in [0, 1]; on any device, stored channels last if speed counts.
+                Or segments `[B, T, n_mels]`, float.
             seeds: int64 `[B]`, as `record_seeds` gives them. Keep them on the CPU: the draws happen where they are.
+            converted: The segments in K other voices, `[B, K, T, n_mels]`: if given, the motion view is made from them
+                and not from the segments.
         """
         params = self.motion.draw(seeds)
         order = self.content.draw(seeds, x.shape[1])
         anchor = to_unit(x)
-        return Views(anchor, self.motion(anchor, params), order.to(x.device, non_blocking=True))
+        motion = self.motion(anchor if converted is None else converted, params)
+        return Views(anchor, motion, order.to(x.device, non_blocking=True))
 
 
 def to_unit(x: Tensor) -> Tensor:

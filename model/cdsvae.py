@@ -20,11 +20,13 @@ from seqviews.model.networks import (
     DynamicPosterior,
     DynamicPrior,
     FrameShape,
+    MelShape,
     StaticPosterior,
 )
 from seqviews.model.objective import LossTerms, squared_error
 from seqviews.model.plugins import Posterior, Views
 from seqviews.model.released import ReleasedNetworks, sizes_of
+from seqviews.model.speech_networks import SegmentDecoder, SegmentEncoder
 
 
 class Networks(Protocol):
@@ -54,8 +56,8 @@ class Networks(Protocol):
 class PaperNetworks:
     """The layout that the paper describes [P C.2]."""
 
-    encoder: ClipEncoder
-    decoder: ClipDecoder
+    encoder: ClipEncoder | SegmentEncoder
+    decoder: ClipDecoder | SegmentDecoder
     static_posterior: StaticPosterior
     dynamic_posterior: DynamicPosterior
     dynamic_prior: DynamicPrior
@@ -63,7 +65,7 @@ class PaperNetworks:
     @classmethod
     def build(
         cls,
-        frame_shape: FrameShape,
+        frame_shape: FrameShape | MelShape,
         *,
         width: float,
         static_dim: int,
@@ -72,9 +74,18 @@ class PaperNetworks:
         hidden_dim: int,
     ) -> PaperNetworks:
         """New networks; the arguments are those of `CDSVAE`."""
+        latent_dim = static_dim + dynamic_dim
+        encoder: ClipEncoder | SegmentEncoder
+        decoder: ClipDecoder | SegmentDecoder
+        if len(frame_shape) == 1:
+            encoder = SegmentEncoder(*frame_shape, feature_dim, width)
+            decoder = SegmentDecoder(*frame_shape, latent_dim, width)
+        else:
+            encoder = ClipEncoder(frame_shape, feature_dim, width)
+            decoder = ClipDecoder(frame_shape, latent_dim, width)
         return cls(
-            ClipEncoder(frame_shape, feature_dim, width),
-            ClipDecoder(frame_shape, static_dim + dynamic_dim, width),
+            encoder,
+            decoder,
             StaticPosterior(feature_dim, hidden_dim, static_dim),
             DynamicPosterior(feature_dim, hidden_dim, dynamic_dim),
             DynamicPrior(hidden_dim, dynamic_dim),
@@ -90,11 +101,12 @@ class PaperNetworks:
 
 
 class CDSVAE(nn.Module):
-    """Contrastively disentangled sequential VAE, for clips [P 2, C.2].
+    """Contrastively disentangled sequential VAE, for clips and for segments of speech [P 2, C.2].
 
     Args:
-        frame_shape: (C, H, W); H = W is 16, 32, 64 (the paper) or 128. Frames of half the side have a stage less.
-        width: Scales the channels of the convolutions; 1 is the paper.
+        frame_shape: (C, H, W) of a clip; H = W is 16, 32, 64 (the paper) or 128. Frames of half the side have a stage
+            less. (n_mels,) of a segment, whose mels have mean 0 and deviation 1.
+        width: Scales the channels of the convolutions; 1 is the paper. For segments, the hidden layers.
         static_dim: Size of s.
         dynamic_dim: Size of z_t.
         feature_dim: Size of a frame's features.
@@ -105,7 +117,7 @@ class CDSVAE(nn.Module):
 
     Raises:
         ValueError: If the frames are not square, not of one of these sides, or the width is not positive; if there is
-            no such variant.
+            no such variant, or not for segments.
 
     Example:
         >>> model = CDSVAE(frame_shape=(1, 16, 16), width=0.125).eval()
@@ -114,12 +126,16 @@ class CDSVAE(nn.Module):
         (torch.Size([4, 256]), torch.Size([4, 8, 32]))
         >>> model.decode(model.sample_static(4), posterior.dynamic.mean).shape  # same motion, another character
         torch.Size([4, 8, 1, 16, 16])
+
+        >>> speech = CDSVAE(frame_shape=(80,), dynamic_dim=64)
+        >>> speech.encode(torch.randn(4, 20, 80)).dynamic.mean.shape
+        torch.Size([4, 20, 64])
     """
 
     def __init__(
         self,
         *,
-        frame_shape: FrameShape,
+        frame_shape: FrameShape | MelShape,
         width: float = 1.0,
         static_dim: int = 256,
         dynamic_dim: int = 32,
@@ -134,6 +150,8 @@ class CDSVAE(nn.Module):
         self.temperature = temperature
         if variant not in _VARIANTS:
             raise ValueError(f"there is no variant {variant} of CDSVAE; the variants are {', '.join(_VARIANTS)}")
+        if variant == "released" and len(frame_shape) == 1:
+            raise ValueError("the released code has no networks for speech: use variant paper")
         self.networks: Networks = _VARIANTS[variant](
             frame_shape,
             width=width,
@@ -146,7 +164,7 @@ class CDSVAE(nn.Module):
             self.add_module(name, network)
 
     def encode(self, x: Tensor) -> Posterior:
-        """The posterior of sequences `[B, T, C, H, W]` in [0, 1].
+        """The posterior of sequences `[B, T, *frame_shape]`: clips in [0, 1], or segments of mean 0 and deviation 1.
 
         Raises:
             ValueError: If the frames have another shape than the model's.
@@ -156,7 +174,7 @@ class CDSVAE(nn.Module):
             return Posterior(self.networks.static_posterior(features), self.networks.dynamic_posterior(features))
 
     def decode(self, s: Tensor, z: Tensor) -> Tensor:
-        """Sequences `[B, T, C, H, W]` in [0, 1] of static latents `[B, S]` and dynamic latents `[B, T, D]`."""
+        """Sequences `[B, T, *frame_shape]` of static latents `[B, S]` and dynamic latents `[B, T, D]`."""
         static = s[:, None].expand(-1, z.shape[1], -1)
         frames = self.networks.decode(static.flatten(0, 1), z.flatten(0, 1))
         return frames.view(*z.shape[:2], *self.frame_shape)
@@ -174,7 +192,7 @@ class CDSVAE(nn.Module):
         """The terms of the objective for a batch [P eq. 6 to 8, 13].
 
         The content view's features are the anchor's, permuted, and of each view only the latent that is compared is
-        computed. Everything but the convolutions runs without autocast: densities need their digits.
+        computed. Everything but the frames' networks runs without autocast: densities need their digits.
 
         Args:
             views: A batch and its views.

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from seqviews.model.metrics import factor_scores, foreground_psnr
 from seqviews.model.plugins import Posterior, SequenceModel
+from seqviews.model.scaling import MelScale, PixelScale
 from seqviews.pipeline.manifest import DatasetInfo
 from seqviews.pipeline.records import Batch
 
@@ -56,19 +57,31 @@ class Encoded:
 
 
 @torch.inference_mode()
-def check_clips(model: SequenceModel, info: DatasetInfo, device: torch.device | str = "cpu") -> None:
+def check_records(
+    model: SequenceModel, scale: PixelScale | MelScale, info: DatasetInfo, device: torch.device | str = "cpu"
+) -> None:
     """Let a model refuse the records of a data set, before any is read.
 
+    Args:
+        model: In evaluation mode, on the device.
+        scale: Of the run, which tells what it was trained on.
+        info: Of the data set.
+        device: Where the model is.
+
     Raises:
-        ValueError: If they are no clips, or of a shape that the model was not built for.
+        ValueError: If they are not of the run's modality, or of a shape that the model was not built for.
     """
-    if info.modality != "clip":
-        raise ValueError(f"{info.name} holds {info.modality}s, and only clips can be encoded and judged so far")
-    length, height, width, channels = info.features.shape
+    trained = "clip" if isinstance(scale, PixelScale) else "segment"
+    if info.modality != trained:
+        raise ValueError(f"{info.name} holds {info.modality}s, and the run was trained on {trained}s")
+    shape = info.features.shape
+    if info.modality == "clip":
+        length, height, width, channels = shape
+        shape = length, channels, height, width
     try:
-        model.encode(torch.zeros(1, length, channels, height, width, device=device))
+        model.encode(torch.zeros(1, *shape, device=device))
     except ValueError as error:
-        raise ValueError(f"the run's model does not take the clips of --data: {error}") from None
+        raise ValueError(f"the run's model does not take the {trained}s of --data: {error}") from None
 
 
 @torch.inference_mode()

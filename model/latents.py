@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from seqviews.model.plugins import SequenceModel
+from seqviews.model.scaling import MelScale, PixelScale
 
 if TYPE_CHECKING:
     from seqviews.pipeline.stream import SequenceStream
@@ -22,25 +23,28 @@ def encode_split(
     model: SequenceModel,
     stream: SequenceStream,
     device: torch.device | str = "cpu",
+    scale: PixelScale | MelScale | None = None,
     progress: Callable[[str, int, int], None] = lambda split, done, total: None,
 ) -> dict[str, NDArray[Any]]:
-    """Means of the posterior of every clip of a split, in the order of the split.
+    """Means of the posterior of every record of a split, in the order of the split.
 
     Args:
         model: In evaluation mode, on the device.
         stream: One epoch of it is read; it gives the factors that it was asked for.
         device: Where the model is.
-        progress: Called now and then with the split, the clips encoded and all its clips.
+        scale: What the records go through first, on the device; that of pixels if None.
+        progress: Called now and then with the split, the records encoded and all its records.
 
     Returns:
         `static` float32 `[N, S]`, `dynamic` float32 `[N, T, D]`, `keys` and `split` as text `[N]`, and for each factor
         `factor_<name>`: int64 `[N]` classes or a float32 `[N, T, ...]` trajectory.
     """
+    scale = PixelScale() if scale is None else scale
     parts: list[dict[str, NDArray[Any]]] = []
     indices: list[int] = []
     split = stream.manifest.split
     for batch in stream:
-        posterior = model.encode(batch.x.to(device) / 255)
+        posterior = model.encode(scale(batch.x.to(device)))
         tensors = {"static": posterior.static.mean, "dynamic": posterior.dynamic.mean}
         tensors |= {f"factor_{name}": values for name, values in batch.factors.items()}
         texts = {"keys": np.array(batch.keys), "split": np.full(len(batch.keys), split)}

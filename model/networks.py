@@ -1,8 +1,8 @@
 """Networks of C-DSVAE: frames to features, features to latents, latents to frames, and the dynamic prior.
 
 A modality is a pair: an encoder `[N, *frame_shape] -> [N, feature_dim]` and a decoder `[N, latent_dim] -> [N,
-*frame_shape]` that work frame by frame. `ClipEncoder` and `ClipDecoder` are the pair for video; the recurrent networks
-see features and latents only.
+*frame_shape]` that work frame by frame. `ClipEncoder` and `ClipDecoder` are the pair for video, those of
+`speech_networks` that for speech; the recurrent networks see features and latents only.
 """
 
 from __future__ import annotations
@@ -17,6 +17,9 @@ from seqviews.model.gaussian import Gaussian
 
 FrameShape = tuple[int, int, int]
 """(C, H, W)."""
+
+MelShape = tuple[int]
+"""(n_mels,)."""
 
 
 def stage_channels(frame_shape: FrameShape, width: float) -> list[int]:

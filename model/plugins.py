@@ -36,11 +36,11 @@ class Views(Protocol):
 
     @property
     def anchor(self) -> Tensor:
-        """The sequences themselves, `[B, T, C, H, W]` in [0, 1]."""
+        """The sequences themselves: clips `[B, T, C, H, W]` in [0, 1], or segments `[B, T, n_mels]` of mean 0."""
 
     @property
     def motion(self) -> Tensor:
-        """Same motion, other content: `[B, T, C, H, W]` in [0, 1]."""
+        """Same motion, other content; shaped and scaled like the anchor."""
 
     @property
     def order(self) -> Tensor:
@@ -55,10 +55,10 @@ class SequenceModel(Protocol):
     """
 
     def encode(self, x: Tensor) -> Posterior:
-        """The posterior of sequences `[B, T, C, H, W]` in [0, 1]."""
+        """The posterior of clips `[B, T, C, H, W]` in [0, 1], or of segments `[B, T, n_mels]`, each mel of mean 0."""
 
     def decode(self, s: Tensor, z: Tensor) -> Tensor:
-        """Sequences `[B, T, C, H, W]` in [0, 1] of latents `[B, S]` and `[B, T, D]`."""
+        """Sequences like those that are encoded, of latents `[B, S]` and `[B, T, D]`."""
 
     def sample_static(self, n: int, generator: torch.Generator | None = None) -> Tensor:
         """`[n, S]` from the prior of s."""

@@ -84,19 +84,7 @@ def render_report(
         about: What was evaluated and how: the first on top of the page, all of it at the bottom.
         configuration: Of the run, as text.
     """
-    facts = "".join(f"<tr><th>{escape(key)}</th><td>{escape(value)}</td></tr>" for key, value in about.items())
-    title = f"Evaluation on {escape(info.name)}"
-    return f"""<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title}</title>
-<style>{STYLE}</style>
-</head>
-<body>
-<h1>{title}</h1>
-<p class="soft">{escape(next(iter(about.values()), ""))}</p>
+    body = f"""
 <p>Each clip is encoded into a static latent s (who) and dynamic latents z (what happens), and decoded again with one of
 them kept and the other replaced. A judge, trained with labels on real clips, says what a decoded clip shows. What it
 gets right on real clips is the floor: no score can mean more than that.</p>
@@ -107,12 +95,37 @@ gets right on real clips is the floor: no score can mean more than that.</p>
 <p class="soft">The factor of the latent that is kept should stay: its accuracy, or a trajectory's error. The factor of
 the latent that is drawn should vary: H(y) over the draws, in nats, as near to that of the real clips as can be, and at
 most log K with K classes.</p>
-{"".join(map(_figure, pictures))}
+{"".join(map(figure_of, pictures))}
 <h2>All figures</h2>
 <p>IS = exp(H(y) &minus; H(y|x)), entropies in nats. A low H(y|x) says that the judge is sure of each clip, a high H(y)
 that the clips are varied; with K equally frequent classes it is at most log K. A latent that is drawn has no true
 class, so its factors have no accuracy.</p>
-<div class="wide">{_all_figures(info, metrics)}</div>
+<div class="wide">{_all_figures(info, metrics)}</div>"""
+    return page(f"Evaluation on {info.name}", body, about, configuration)
+
+
+def page(title: str, body: str, about: Mapping[str, str], configuration: str) -> str:
+    """A page that needs nothing else.
+
+    Args:
+        title: Of the page, and its heading.
+        body: HTML.
+        about: What was evaluated and how: the first on top of the page, all of it at the bottom.
+        configuration: Of the run, as text.
+    """
+    facts = "".join(f"<tr><th>{escape(key)}</th><td>{escape(value)}</td></tr>" for key, value in about.items())
+    return f"""<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{escape(title)}</title>
+<style>{STYLE}</style>
+</head>
+<body>
+<h1>{escape(title)}</h1>
+<p class="soft">{escape(next(iter(about.values()), ""))}</p>
+{body}
 <h2>What was evaluated</h2>
 <div class="wide"><table class="facts"><tbody>{facts}</tbody></table></div>
 <details><summary>Configuration of the run</summary><pre>{escape(configuration)}</pre></details>
@@ -195,7 +208,8 @@ def _cells(metrics: Mapping[str, float], settings: Sequence[str], factor: str, f
     return cells
 
 
-def _figure(picture: Picture) -> str:
+def figure_of(picture: Picture) -> str:
+    """The picture inside the page, below its heading and caption."""
     source = f"data:image/png;base64,{base64.b64encode(picture.png).decode()}"
     return (
         f"<h2>{escape(picture.heading)}</h2>\n<figure><figcaption>{escape(picture.caption)}</figcaption>"

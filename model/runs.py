@@ -10,9 +10,12 @@ import torch
 import yaml
 from torch import Tensor, nn
 
+from seqviews.model.scaling import MelScale, PixelScale
 from seqviews.model.training import CHECKPOINT, CONFIG, build_model
+from seqviews.pipeline.manifest import MelFeatures
 
 PREFIX = "model."  # of the model's weights in a checkpoint of `ViewsModule`
+SCALE = "scale."  # of the mels' mean and deviation there
 
 
 def load_config(run: Path) -> dict[str, Any]:
@@ -40,17 +43,34 @@ def load_model(run: Path) -> nn.Module:
         ValueError: If the folder holds no training, nothing was saved yet, or its weights are not of this model.
     """
     model = build_model(load_config(run)["model"])
+    state = _load_state(run)
+    weights = {name.removeprefix(PREFIX): value for name, value in state.items() if name.startswith(PREFIX)}
+    _check_weights(weights, model.state_dict(), run / CHECKPOINT)
+    model.load_state_dict(weights)
+    return model.eval()
+
+
+def load_scale(run: Path) -> PixelScale | MelScale:
+    """How a run scaled its records: mels by the mean and deviation of what it was trained on, on the CPU.
+
+    Raises:
+        ValueError: If the folder holds no training, or nothing was saved yet.
+    """
+    kept = {name.removeprefix(SCALE): value for name, value in _load_state(run).items() if name.startswith(SCALE)}
+    if not kept:
+        return PixelScale()
+    return MelScale(MelFeatures(tuple(kept["mean"].tolist()), tuple(kept["deviation"].tolist())))
+
+
+def _load_state(run: Path) -> dict[str, Tensor]:
     path = run / CHECKPOINT
     if not path.is_file():
         raise ValueError(f"{run} holds no {CHECKPOINT}: nothing was saved yet")
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
+        state: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
     except Exception as error:  # pickle, zip and torch each raise classes of their own
         raise ValueError(f"{path} is damaged, or no checkpoint of a training") from error
-    weights = {name.removeprefix(PREFIX): value for name, value in state.items() if name.startswith(PREFIX)}
-    _check_weights(weights, model.state_dict(), path)
-    model.load_state_dict(weights)
-    return model.eval()
+    return state
 
 
 def _check_weights(weights: Mapping[str, Tensor], expected: Mapping[str, Tensor], path: Path) -> None:

@@ -23,6 +23,7 @@ from seqviews.augment.views import MultiView, Views
 from seqviews.model.callbacks import LogFigures, ProgressLines, WholeCheckpoints
 from seqviews.model.objective import Ablation, LossTerms, LossWeights
 from seqviews.model.plugins import check_model, with_class_path
+from seqviews.model.scaling import MelScale
 from seqviews.pipeline.order import Last
 from seqviews.pipeline.records import Batch
 from seqviews.pipeline.stream import SequenceStream
@@ -49,6 +50,7 @@ class ViewsModule(LightningModule):
         clip_norm: Gradients of a larger norm are scaled down to it.
         seed: With a record's epoch and index, names its views.
         ablation: What is left out of the objective.
+        scale: What segments go through before their views; None for clips.
     """
 
     def __init__(
@@ -63,10 +65,11 @@ class ViewsModule(LightningModule):
         clip_norm: float = 1000.0,
         seed: int = 0,
         ablation: Ablation = "none",
+        scale: MelScale | None = None,
     ) -> None:
         super().__init__()
         self.model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # not in torch's stub
-        self.views, self.weights, self.seed, self.ablation = views, weights, seed, ablation
+        self.views, self.weights, self.seed, self.ablation, self.scale = views, weights, seed, ablation, scale
         self.learning_rate, self.steps, self.warmup, self.clip_norm = learning_rate, steps, warmup, clip_norm
         self._figures: dict[str, Tensor] = {}
 
@@ -84,10 +87,13 @@ class ViewsModule(LightningModule):
         self.log("loss", loss.detach(), batch_size=len(batch.keys), prog_bar=True, logger=False)
         return loss
 
-    def views_of(self, batch: Batch) -> Views:
-        """The views that the model sees of a training batch."""
-        views: Views = self.views(batch.x, record_seeds(self.seed, batch.epoch, batch.indices))
-        return views
+    def views_of(self, batch: Batch, epoch: int | None = None) -> Views:
+        """What the model sees of a batch: the views that its records have in its epoch, or in another."""
+        x, converted = batch.x, batch.converted
+        if self.scale is not None:
+            x, converted = self.scale(x), None if converted is None else self.scale(converted)
+        seeds = record_seeds(self.seed, batch.epoch if epoch is None else epoch, batch.indices)
+        return self.views(x, seeds, converted)  # type: ignore[no-any-return]
 
     def figures(self) -> dict[str, Tensor]:
         """Scalars of the last step: loss, its terms, the gradients' norm before it was clipped, and the `val_loss`."""
@@ -102,7 +108,7 @@ class ViewsModule(LightningModule):
             torch.manual_seed(_seed_of(self.seed, number))
             batch = batch.to(self.device)
             with self.trainer.precision_plugin.forward_context():
-                views = self.views(batch.x, record_seeds(self.seed, 0, batch.indices))
+                views = self.views_of(batch, 0)
                 total += self.model.loss(views).total(self.weights, self.ablation) * len(batch.keys)
             records += len(batch.keys)
         self.train()
@@ -135,7 +141,7 @@ class StreamData(LightningDataModule):
     """The training split of a prepared data set, each rank its part of every batch.
 
     Raises:
-        ShardError, ValueError: As `SequenceStream`; also if clips have fewer than `min_frames` frames.
+        ShardError, ValueError: As `SequenceStream`; also if records have fewer than `min_frames` frames.
     """
 
     def __init__(self, data: Path, *, batch_size: int, min_frames: int, last: Last = "keep", seed: int = 0) -> None:
@@ -144,7 +150,7 @@ class StreamData(LightningDataModule):
         self.stream = self._stream()
         frames = self.stream.manifest.dataset.features.shape[0]
         if frames < min_frames:
-            raise ValueError(f"the clips of {data} have {frames} frames, the preset wants at least {min_frames}")
+            raise ValueError(f"the records of {data} have {frames} frames, the preset wants at least {min_frames}")
 
     def validation(self) -> SequenceStream | None:
         """The validation split, the same on every rank, or None if there is none."""

@@ -10,10 +10,10 @@ from typing import Any, cast
 import numpy as np
 import torch
 
-from seqviews.model.evaluation import check_clips
+from seqviews.model.evaluation import check_records
 from seqviews.model.latents import encode_split
 from seqviews.model.plugins import SequenceModel
-from seqviews.model.runs import load_model
+from seqviews.model.runs import load_model, load_scale
 from seqviews.pipeline.check import split_folders
 from seqviews.pipeline.manifest import SPLITS, load_manifest
 from seqviews.pipeline.recordset import check_agreement
@@ -23,9 +23,10 @@ from seqviews.tools.preparing import local_folder
 from seqviews.tools.run import progress_bar, run_tool, tool_parser
 
 KEYS = """
-The file's arrays, a row a clip, split by split and each in its order: static [N, S] and dynamic [N, T, D], the means of
-the posterior; keys and split as text; and for each factor factor_NAME, classes [N] as numbers (the manifest has their
-names) or a trajectory [N, T, ...]. The keys of --json: latents, the file; clips, the rows of each split.
+The file's arrays, a row a clip or segment, split by split and each in its order: static [N, S] and dynamic [N, T, D],
+the means of the posterior; keys and split as text; and for each factor factor_NAME, classes [N] as numbers (the
+manifest has their names) or a trajectory [N, T, ...]. The keys of --json: latents, the file; clips, the rows of each
+split.
 """
 
 
@@ -37,14 +38,14 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, required=True, metavar="NPZ", help="the file to write")
     parser.add_argument("--split", nargs="+", choices=SPLITS, help="what to encode; by default all there are")
     parser.add_argument("--factors", nargs="*", metavar="FACTOR", help="factors to store; by default all there are")
-    parser.add_argument("--batch-size", type=int, default=128, help="clips encoded at a time")
+    parser.add_argument("--batch-size", type=int, default=128, help="clips or segments encoded at a time")
     run_tool(encode, parser, argv)
 
 
 def encode(arguments: argparse.Namespace) -> dict[str, Any]:
     """Write the latents; returns the file and how many clips of each split are in it."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    network = load_model(arguments.run).to(device)
+    network, scale = load_model(arguments.run).to(device), load_scale(arguments.run).to(device)
     model = cast(SequenceModel, network)
     splits = dict.fromkeys(arguments.split or split_folders(arguments.data))
     folders = [arguments.data / split for split in splits]
@@ -53,9 +54,9 @@ def encode(arguments: argparse.Namespace) -> dict[str, Any]:
         factors = list(load_manifest(folders[0]).factors)
     streams = [SequenceStream(folder, arguments.batch_size, factors=tuple(factors)) for folder in folders]
     check_agreement([stream.sets[0] for stream in streams], factors)
-    check_clips(model, streams[0].manifest.dataset, device)
+    check_records(model, scale, streams[0].manifest.dataset, device)
     with progress_bar() as progress:
-        parts = [encode_split(model, stream, device, progress) for stream in streams]
+        parts = [encode_split(model, stream, device, scale, progress) for stream in streams]
     buffer = io.BytesIO()
     np.savez(buffer, allow_pickle=False, **{name: np.concatenate([part[name] for part in parts]) for name in parts[0]})
     write_atomically(arguments.out, buffer.getvalue())

@@ -10,28 +10,35 @@ from pathlib import Path
 from typing import cast
 
 import torch
+from torch import nn
 
-from seqviews.model.evaluation import DRAWS, check_clips, encode_clips, score
+from seqviews.model.evaluation import DRAWS, check_records, encode_clips, score
 from seqviews.model.gallery import pictures_of_clips, pictures_of_log
 from seqviews.model.judge import STEPS, cached_judge
 from seqviews.model.plugins import SequenceModel
 from seqviews.model.report import Picture, render_report
-from seqviews.model.runs import load_config, load_model
+from seqviews.model.runs import load_config, load_model, load_scale
 from seqviews.model.training import CONFIG
 from seqviews.pipeline.manifest import SPLITS, load_manifest
 from seqviews.pipeline.recordset import check_agreement
 from seqviews.pipeline.shards import write_atomically
 from seqviews.pipeline.stream import SequenceStream
+from seqviews.tools.evaluate_speech import judge_speech
 from seqviews.tools.preparing import local_folder
 from seqviews.tools.run import progress_bar, run_tool, tool_parser
 
 JUDGE_BATCH = 64
 KEYS = """
-metrics.json holds figures keyed setting/factor/figure. Settings: real (the real clips: the judge's floor),
+Of clips, metrics.json holds figures keyed setting/factor/figure. Settings: real (the real clips: the judge's floor),
 reconstruction, swap (s of one clip, z of another), static_drawn (s from its prior, z of a clip), dynamic_drawn (z from
 its prior, s of a clip). Figures: accuracy, inception_score, intra_entropy H(y|x) and inter_entropy H(y) in nats of a
 factor with classes; error in pixels of a trajectory. And reconstruction/foreground_psnr in dB, over the pixels that are
 not black in the real clip.
+
+Of speech, figures are keyed group/level/figure. Groups: all, many (speakers with ten or more utterances). Levels:
+segment, utterance. Figures: content_eer by s, motion_eer by z, gap, motion less content; each also with _low and _high,
+its 95 %% interval over speakers. With --beside, the same keys behind less/ are this run less the other. And probe/z and
+probe/mel, accuracies from 0 to 1.
 """
 
 
@@ -45,6 +52,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the draws, the pairs and the judge")
     parser.add_argument("--batch-size", type=int, default=128, help="clips encoded or decoded at a time")
     parser.add_argument("--max-clips", type=int, metavar="N", help="evaluate N clips only, instead of all of the split")
+    parser.add_argument("--beside", type=Path, metavar="DIR", help="another run of speech, to compare with in pairs")
     parser.add_argument("--judges", type=Path, metavar="DIR", default=_cache(), help="where trained judges are kept")
     parser.add_argument(
         "--judge-steps", type=int, default=STEPS, help=f"batches of {JUDGE_BATCH} a judge is trained on"
@@ -60,13 +68,40 @@ def evaluate(arguments: argparse.Namespace) -> dict[str, float]:
     """Write `metrics.json`, the pictures and `report.html`; returns the figures."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     network = load_model(arguments.run).to(device)
-    model, seed = cast(SequenceModel, network), arguments.seed
     curves = pictures_of_log(arguments.run, load_config(arguments.run).get("batch_size"))
-    stream = _stream(arguments.data / arguments.split, arguments.batch_size, seed)
-    train, val = (_stream(arguments.data / split, JUDGE_BATCH, seed) for split in ("train", "val"))
+    stream = _stream(arguments.data / arguments.split, arguments.batch_size, arguments.seed)
+    info = stream.manifest.dataset
+    about = {
+        "data": f"{info.name}, {arguments.split} split",
+        "data's SHA-256": stream.manifest.digest,
+        "attribution": f"{info.attribution} ({info.licence})",
+        "model": f"{type(network).__name__}, {sum(p.numel() for p in network.parameters()):,} parameters",
+        "seed": str(arguments.seed),
+        "torch": torch.__version__,
+    }
+    train = _stream(arguments.data / "train", JUDGE_BATCH, arguments.seed)
+    judged = judge_clips if info.modality == "clip" else judge_speech
+    metrics, pictures, report = judged(arguments, network, stream, train, about, curves)
+    _write(arguments.out or arguments.run / "evaluation", metrics, pictures, report)
+    return metrics
+
+
+def judge_clips(
+    arguments: argparse.Namespace,
+    network: nn.Module,
+    stream: SequenceStream,
+    train: SequenceStream,
+    about: Mapping[str, str],
+    curves: Sequence[Picture],
+) -> tuple[dict[str, float], list[Picture], str]:
+    """Figures, pictures and the report of a model of clips."""
+    if arguments.beside:
+        raise ValueError("--beside compares models of speech only")
+    model, seed, device = cast(SequenceModel, network), arguments.seed, next(network.parameters()).device
+    val = _stream(arguments.data / "val", JUDGE_BATCH, seed)
     info = stream.manifest.dataset
     check_agreement([s.sets[0] for s in (stream, train, val)], stream.factors)
-    check_clips(model, info, device)
+    check_records(model, load_scale(arguments.run), info, device)
     with progress_bar() as progress:
         judge = cached_judge(
             arguments.judges, train, val, seed=seed, device=device, steps=arguments.judge_steps, progress=progress
@@ -76,19 +111,13 @@ def evaluate(arguments: argparse.Namespace) -> dict[str, float]:
             model, judge.predict, clips, info, seed=seed, batch_size=arguments.batch_size, progress=progress
         )
     about = {
-        "data": f"{info.name}, {arguments.split} split, {len(clips)} of {len(stream.manifest)} clips",
-        "data's SHA-256": stream.manifest.digest,
-        "attribution": f"{info.attribution} ({info.licence})",
-        "model": f"{type(network).__name__}, {sum(p.numel() for p in network.parameters()):,} parameters",
-        "seed": str(seed),
+        **about,
+        "data": f"{about['data']}, {len(clips)} of {len(stream.manifest)} clips",
         "draws": f"{DRAWS} a clip",
-        "torch": torch.__version__,
     }
     pictures = [*pictures_of_clips(model, clips, stream, info, seed), *curves]
     configuration = (arguments.run / CONFIG).read_text(encoding="utf-8")
-    report = render_report(info, metrics, pictures, about, configuration)
-    _write(arguments.out or arguments.run / "evaluation", metrics, pictures, report)
-    return metrics
+    return metrics, pictures, render_report(info, metrics, pictures, about, configuration)
 
 
 def _write(out: Path, metrics: Mapping[str, float], pictures: Sequence[Picture], report: str) -> None:

@@ -46,9 +46,9 @@ def prepare_timit(arguments: argparse.Namespace) -> dict[str, Any]:
             print(f"skipped ({skip.fault}): {skip.message}", file=sys.stderr)
 
         def tell_written(split: Split, done: int, total: int) -> None:
-            # Utterances become seconds by their share of the split, as the shards end in any order.
-            seconds = timit.seconds(split)
-            progress(f"{split}, seconds of speech", round(seconds * done / total), round(seconds))
+            # Utterances become hours by their share of the split, as the shards end in any order.
+            hours = timit.seconds(split) / 3600
+            progress(f"{split}, hours of speech", round(hours * done / total, 3), round(hours, 3))
 
         manifests = prepare(
             timit,

@@ -98,6 +98,8 @@ def seen_at(step: int, options: list[str]) -> Seen:
         last=training.last,
         seed=training.seed,
     ).stream
+    if stream.manifest.dataset.modality != "clip":
+        raise ValueError(f"{training.data} holds speech, and only clips can be drawn: evaluate shows and plays speech")
     epoch, number = divmod(step - 1, len(stream))
     stream.load_state_dict({**stream.state_dict(), "epoch": epoch, "batches": number})
     batch = next(iter(stream))

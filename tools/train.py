@@ -27,6 +27,7 @@ from seqviews.model.callbacks import Validate
 from seqviews.model.objective import ABLATIONS, Ablation, LossWeights
 from seqviews.model.pictures import SHOWN, LogPictures
 from seqviews.model.plugins import check_model, class_path_of, with_class_path
+from seqviews.model.scaling import MelScale
 from seqviews.model.training import CHECKPOINT, CONFIG, VALIDATE_EVERY, StreamData, ViewsModule, make_trainer
 from seqviews.pipeline.order import Last
 from seqviews.pipeline.shards import write_atomically
@@ -109,7 +110,7 @@ def make_parser() -> ArgumentParser:
     parser.add_argument("--data", type=str, required=True, help="folder of a prepared data set")
     parser.add_argument("--out", type=str, required=True, help="folder of the run, new or empty")
     parser.add_argument("--resume", action="store_true", help="go on with the run in --out, however it ended")
-    parser.add_argument("--max-clips", type=int, default=100_000, help="stop after so many clips")
+    parser.add_argument("--max-clips", type=int, default=100_000, help="stop after so many clips or segments")
     parser.add_argument("--max-time", type=str, default=None, help="stop after a time such as 90s, 60m or 2h")
     parser.add_argument(
         "--patience",
@@ -118,9 +119,9 @@ def make_parser() -> ArgumentParser:
         help=f"stop after so many validations, one every {VALIDATE_EVERY} steps, without a lower val_loss",
     )
     parser.add_argument("--seed", type=int, default=0, help="of weights, order and views")
-    parser.add_argument("--batch-size", type=int, default=64, help="clips in a batch")
+    parser.add_argument("--batch-size", type=int, default=64, help="clips or segments in a batch")
     parser.add_argument("--learning-rate", type=float, default=1e-3, help="Adam's, at its highest")
-    parser.add_argument("--min-frames", type=int, default=2, help="refuse data whose clips are shorter")
+    parser.add_argument("--min-frames", type=int, default=2, help="refuse data whose records are shorter")
     parser.add_argument("--last", type=Last, default="keep", help="what to do with a last batch that is not full")
     parser.add_argument("--devices", type=int, default=1, help="processes, each with its part of every batch")
     parser.add_argument("--precision", type=str, default="auto", help="as Lightning's; auto is bf16 where it pays")
@@ -158,6 +159,7 @@ def start_training(
         return {"run": str(out), "steps": steps}
     parts = parser.instantiate(arguments)
     check_model(parts.model)
+    mel = stream.stream.manifest.dataset.features.mel
     module = ViewsModule(
         parts.model,
         MultiView(parts.motion, parts.content),
@@ -166,6 +168,7 @@ def start_training(
         steps=steps,
         seed=arguments.seed,
         ablation=arguments.ablation,
+        scale=None if mel is None else MelScale(mel),
     )
     if rank == 0:
         out.mkdir(parents=True, exist_ok=True)

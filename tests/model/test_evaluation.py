@@ -9,8 +9,9 @@ from moving_squares import LENGTH, SHADES, MovingSquares
 from square_models import EntangledModel, PerfectModel, exact_judge
 from torch import Tensor
 
-from seqviews.model.evaluation import DRAWS, PSNR, SETTINGS, check_clips, encode_clips, partners, score
+from seqviews.model.evaluation import DRAWS, PSNR, SETTINGS, check_records, encode_clips, partners, score
 from seqviews.model.metrics import MAX_PSNR, foreground_psnr
+from seqviews.model.scaling import MelScale, PixelScale
 from seqviews.pipeline.manifest import DatasetInfo, Features, MelFeatures
 from seqviews.pipeline.stream import SequenceStream
 
@@ -107,11 +108,13 @@ def test_the_psnr_is_that_of_each_clip_s_reconstruction(squares: Path) -> None:
     assert clips.psnr.isfinite().all()
 
 
-def test_segments_are_refused() -> None:
+def test_what_the_run_was_not_trained_on_is_refused() -> None:
     features = Features.for_segments(20, MelFeatures((0.0,) * 80, (1.0,) * 80))
     speech = DatasetInfo("speech", "", "", features, {}, {})
-    with pytest.raises(ValueError, match="speech holds segments, and only clips can be encoded"):
-        check_clips(PerfectModel(), speech)
+    with pytest.raises(ValueError, match="speech holds segments, and the run was trained on clips"):
+        check_records(PerfectModel(), PixelScale(), speech)
+    with pytest.raises(ValueError, match="squares holds clips, and the run was trained on segments"):
+        check_records(PerfectModel(), MelScale(MelFeatures((0.0,) * 80, (1.0,) * 80)), INFO)
 
 
 def test_only_some_clips_if_so_wished(squares: Path) -> None:
