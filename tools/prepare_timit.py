@@ -21,6 +21,12 @@ def make_parser() -> argparse.ArgumentParser:
     parser = tool_parser(__doc__ or "")
     parser.add_argument("--timit", type=Path, required=True, metavar="DIR", help="folder with TRAIN and TEST")
     parser.add_argument("--voices", type=int, default=4, help="other voices that each segment is stored in")
+    parser.add_argument(
+        "--f0-method",
+        choices=["dio", "harvest"],
+        default="dio",
+        help="how the pitch is found; harvest keeps more frames voiced and takes 30 times as long",
+    )
     parser.add_argument("--segment-frames", type=int, default=20, help="frames of 10 ms in a segment")
     parser.add_argument("--n-mels", type=int, default=80, help="mels, from 0 to 8,000 Hz")
     parser.add_argument("--keep-sa", action="store_true", help="keep the two sentences that every speaker says")
@@ -32,7 +38,8 @@ def make_parser() -> argparse.ArgumentParser:
 def prepare_timit(arguments: argparse.Namespace) -> dict[str, Any]:
     """Write the splits; returns what was written by split, what was left out and what was skipped."""
     mel = MelParameters(n_mels=arguments.n_mels)
-    cut = Cut(arguments.segment_frames, mel, arguments.voices, VoiceConverter(mel.sample_rate))
+    converter = VoiceConverter(mel.sample_rate, f0_method=arguments.f0_method)
+    cut = Cut(arguments.segment_frames, mel, arguments.voices, converter)
     tree = find_utterances(arguments.timit, arguments.keep_sa)
     splits = assign_splits(tree, arguments.seed)
     with progress_bar() as progress:

@@ -64,6 +64,7 @@ def test_the_voices_are_those_of_the_converter(tree: Path, tmp_path: Path) -> No
     assert run("--timit", tree, "--out", tmp_path / "out", "--voices", 2) == 0
     manifest = load_manifest(tmp_path / "out" / "test")
     assert manifest.parameters["converter"]["warp"] == list(VoiceConverter().warp)
+    assert manifest.parameters["converter"]["f0_method"] == "dio"
     stored: dict[str, NDArray[np.float32]] = {}
     for batch in SequenceStream(tmp_path / "out" / "test", 4):
         assert batch.converted is not None
@@ -129,6 +130,12 @@ def test_a_folder_that_is_no_timit_is_one_sentence(tmp_path: Path, capsys: pytes
 def test_wrong_arguments_exit_with_2(capsys: pytest.CaptureFixture[str], options: list[str]) -> None:
     assert run(*options) == 2
     assert "usage:" in capsys.readouterr().err
+
+
+def test_the_pitch_is_found_as_asked(tree: Path, tmp_path: Path) -> None:
+    options = ["--timit", tree, "--out", tmp_path / "out", "--voices", 1, "--f0-method", "harvest"]
+    assert run(*options) == 0
+    assert load_manifest(tmp_path / "out" / "test").parameters["converter"]["f0_method"] == "harvest"
 
 
 def test_numbers_out_of_bounds(tree: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -36,7 +36,7 @@ def trained(toy: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, 
     seen: list[Views] = []
     original = MultiView.forward
 
-    def spy(self: MultiView, x: torch.Tensor, seeds: torch.Tensor, converted: torch.Tensor | None) -> Views:
+    def spy(self: MultiView, x: torch.Tensor, seeds: torch.Tensor, converted: torch.Tensor | None = None) -> Views:
         seen.append(original(self, x, seeds, converted))
         return seen[-1]
 
