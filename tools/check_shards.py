@@ -24,7 +24,7 @@ from seqviews.pipeline.manifest import Manifest, load_manifest
 from seqviews.pipeline.records import ShardError
 from seqviews.pipeline.shards import write_atomically
 from seqviews.pipeline.stream import SequenceStream
-from seqviews.tools.preparing import local_folder
+from seqviews.tools.preparing import data_folder
 from seqviews.tools.run import progress_bar, run_tool, tool_parser
 
 SHEET_RECORDS, SHEET_COLUMNS = 6, 2
@@ -38,7 +38,7 @@ list of sentences.
 def main(argv: list[str] | None = None) -> None:
     """Parse the arguments and check."""
     parser = tool_parser((__doc__ or "") + KEYS)
-    parser.add_argument("data", type=local_folder, metavar="URL", help="folder of a prepared data set, or of one split")
+    parser.add_argument("data", type=data_folder, metavar="URL", help="of a prepared data set, or of one split")
     parser.add_argument("--fast", action="store_true", help="sizes, hashes, counts and keys only: decode no record")
     parser.add_argument("--sheet", type=Path, metavar="PNG", help="draw a few records of each split and their factors")
     parser.add_argument(

@@ -22,7 +22,7 @@ from seqviews.pipeline.manifest import SPLITS, load_manifest
 from seqviews.pipeline.recordset import check_agreement
 from seqviews.pipeline.shards import write_atomically
 from seqviews.pipeline.stream import SequenceStream
-from seqviews.tools.preparing import local_folder
+from seqviews.tools.preparing import data_folder
 from seqviews.tools.run import progress_bar, run_tool, tool_parser
 
 JUDGE_BATCH = 64
@@ -39,7 +39,7 @@ def main(argv: list[str] | None = None) -> None:
     """Parse the arguments and evaluate."""
     parser = tool_parser((__doc__ or "") + KEYS)
     parser.add_argument("--run", type=Path, required=True, metavar="DIR", help="the --out of a training")
-    parser.add_argument("--data", type=local_folder, required=True, metavar="URL", help="folder of a prepared data set")
+    parser.add_argument("--data", type=data_folder, required=True, metavar="URL", help="where a prepared data set is")
     parser.add_argument("--split", choices=SPLITS, default="test", help="what to evaluate on")
     parser.add_argument("--out", type=Path, metavar="DIR", help="where to write; by default RUN/evaluation")
     parser.add_argument("--seed", type=int, default=0, help="of the draws, the pairs and the judge")

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import Any
 
 from seqviews.pipeline.prepare import Preprocessor, prepare
+from seqviews.pipeline.storage import Folder, open_folder
 from seqviews.tools.run import progress_bar
 
 
-def local_folder(text: str) -> Path:
-    """An argument that is a folder on this machine; other kinds of URL are refused."""
-    if "://" in text:
-        raise argparse.ArgumentTypeError(f"{text} is not a local folder, and only local folders are supported")
-    return Path(text)
+def data_folder(text: str) -> Folder:
+    """An argument that is a folder on this machine, or a URL of object storage."""
+    try:
+        return open_folder(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def add_options(parser: argparse.ArgumentParser, shard_sources: int) -> None:
     """Add --out, --workers, --seed and --shard-sources."""
-    parser.add_argument("--out", type=local_folder, required=True, metavar="URL", help="folder to write, new or empty")
+    parser.add_argument(
+        "--out", type=data_folder, required=True, metavar="URL", help="folder or s3:// prefix to write, new or empty"
+    )
     parser.add_argument("--workers", type=int, default=2, help="processes; the bytes do not depend on it")
     parser.add_argument("--seed", type=int, default=0, help="order of the sources, and what is random in the records")
     parser.add_argument("--shard-sources", type=int, default=shard_sources, help="whole sources in a shard")
