@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import time
 import urllib.error
 import urllib.request
@@ -42,7 +43,7 @@ class SeaweedFS:
         ports = [f"-{name}={port}" for name, port in zip(names, self.ports, strict=True)]
         quiet = ["-webdav=false", "-admin.ui=false", "-s3.port.iceberg=0", "-s3.port.lance=0", "-bucket=data"]
         self.process = subprocess.Popen(
-            ["weed", "mini", f"-dir={self.folder}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", *ports, *quiet],
+            [Path(sys.executable).with_name("weed"), "mini", f"-dir={self.folder}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", *ports, *quiet],
             env={**os.environ, "AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET},
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
