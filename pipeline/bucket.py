@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from hashlib import sha256
-from typing import Any, TypeVar
+from typing import Any
 
 import obstore
-from obstore.exceptions import AlreadyExistsError, BaseError, NotSupportedError, PreconditionError
+from obstore.exceptions import AlreadyExistsError, BaseError
 
-from seqviews.pipeline.attempts import persist
 from seqviews.pipeline.connection import connect, translated
-from seqviews.pipeline.storage import MANIFEST, Cache, ChangedError, Folder, Patience, StorageError, TransientError
+from seqviews.pipeline.storage import MANIFEST, Cache, Folder, Patience, StorageError, TransientError
 
 CHUNK = 256 << 10
-T = TypeVar("T")
+ATTEMPTS = 3
+UPLOAD_SECONDS = 300.0
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -38,6 +39,10 @@ class Bucket(Folder):
 
     def __str__(self) -> str:
         return f"{self.root}/{self.prefix}".rstrip("/")
+
+    def for_writing(self) -> Bucket:
+        """The same, patient enough for large objects: the server is silent for as long as it receives one."""
+        return replace(self, store=connect(self.root, replace(self.patience, stall=UPLOAD_SECONDS)))
 
     def __repr__(self) -> str:
         return f"Bucket({str(self)!r})"
@@ -65,15 +70,12 @@ class Bucket(Folder):
         Raises:
             StorageError: If that cannot be told.
         """
-
-        def ask() -> dict[str, str] | None:
+        with self._told(name):
             try:
-                found = self._open(name, {"head": True})
+                found: Any = obstore.get(self.store, self._key(name), options={"head": True})
             except FileNotFoundError:
                 return None
             return {**found.attributes, "size": str(found.meta["size"])}
-
-        return self._persist(ask, name)
 
     def get(self, name: str, limit: int) -> bytes | None:
         """The first `limit` bytes of an object, or None if it is not there.
@@ -81,25 +83,20 @@ class Bucket(Folder):
         Raises:
             StorageError: If it cannot be read, or is whole but not what was put there.
         """
-
-        def read() -> bytes | None:
-            try:
-                found = self._open(name)
-            except FileNotFoundError:
-                return None
-            data = b""
-            for piece in _pieces(found):
-                data += piece
-                if len(data) >= limit:
-                    return data[:limit]
-            if len(data) != found.meta["size"] or found.attributes.get("sha256") not in (
-                None,
-                sha256(data).hexdigest(),
-            ):
-                raise TransientError("what arrived is not what was stored")
-            return data
-
-        return self._persist(read, name)
+        with self._told(name):
+            for _ in range(ATTEMPTS):
+                try:
+                    found: Any = obstore.get(self.store, self._key(name))
+                except FileNotFoundError:
+                    return None
+                data: bytes = b""
+                for piece in found.stream(min_chunk_size=CHUNK):
+                    data += piece
+                    if len(data) >= limit:
+                        return data[:limit]
+                if found.attributes.get("sha256") in (None, sha256(data).hexdigest()):
+                    return data
+            raise StorageError("its SHA-256 is not that of its metadata: put it there again")
 
     def put(self, name: str, data: bytes, metadata: Mapping[str, str]) -> bool:
         """Store an object with its SHA-256 as metadata, unless there is one; says whether it was stored.
@@ -109,20 +106,19 @@ class Bucket(Folder):
         Raises:
             StorageError: If it cannot be stored.
         """
-        attributes = {**metadata, "sha256": sha256(data).hexdigest()}
-
-        def write() -> bool:
-            try:
-                obstore.put(
-                    self.store, self._key(name), data, mode="create", use_multipart=False, attributes=attributes
-                )
-            except AlreadyExistsError:
-                return False
-            except (BaseError, OSError) as error:
-                raise translated(error) from None
-            return True
-
-        return self._persist(write, name)
+        attributes, key = {**metadata, "sha256": sha256(data).hexdigest()}, self._key(name)
+        with self._told(name):
+            for attempt in range(1, ATTEMPTS + 1):  # obstore does not repeat a conditional put whose answer was lost
+                try:
+                    obstore.put(self.store, key, data, mode="create", use_multipart=False, attributes=attributes)
+                except AlreadyExistsError:
+                    return False
+                except (BaseError, OSError) as error:
+                    if attempt == ATTEMPTS or not isinstance(translated(error), TransientError):
+                        raise
+                else:
+                    break
+        return True
 
     def is_empty(self) -> bool:
         """Whether no object is below it.
@@ -130,60 +126,41 @@ class Bucket(Folder):
         Raises:
             StorageError: If that cannot be told.
         """
+        with self._told(""):
+            return not any(obstore.list(self.store, self.prefix or None, chunk_size=1))
 
-        def ask() -> bool:
-            try:
-                return not any(obstore.list(self.store, self.prefix or None, chunk_size=1))
-            except (BaseError, OSError) as error:
-                raise translated(error) from None
-
-        return self._persist(ask, "")
-
-    def stream(self, name: str, offset: int = 0, e_tag: str | None = None) -> tuple[int, str | None, Iterator[bytes]]:
-        """One attempt at the bytes of an object, from an offset on.
-
-        Args:
-            name: Of the object.
-            offset: Where to begin; the object must still be the one of `e_tag`, if that is given.
-            e_tag: What an earlier call returned.
-
-        Returns:
-            The size of the whole object, its tag, and its bytes in pieces, which raise as this does.
+    async def stream(self, name: str) -> tuple[int, AsyncIterator[bytes]]:
+        """The size of an object and its bytes in pieces, which raise as this does.
 
         Raises:
-            TransientError: If it did not work out, or the object is another one now.
-            StorageError: If it is not there, or may not be read.
+            TransientError: If the object became another one, or its bytes broke off too often.
+            StorageError: If it is not there, may not be read, or the server does not answer.
         """
         try:
-            found = self._open(name, {"range": {"offset": offset}, "if_match": e_tag} if offset else None)
-        except FileNotFoundError:
-            raise StorageError("is not there") from None
-        return found.meta["size"], found.meta["e_tag"], _pieces(found)
-
-    def _open(self, name: str, options: Any = None) -> Any:
-        try:
-            return obstore.get(self.store, self._key(name), options=options)
-        except FileNotFoundError:
-            raise
-        except PreconditionError:
-            raise ChangedError("was replaced while it was read") from None
-        except NotSupportedError:
-            raise ChangedError("broke off, and the server cannot go on in the middle") from None
+            found = await obstore.get_async(self.store, self._key(name))
         except (BaseError, OSError) as error:
-            raise translated(error) from None
+            raise StorageError(str(translated(error))) from None
+        return found.meta["size"], _pieces(found)
 
     def _key(self, name: str) -> str:
         return f"{self.prefix}/{name}".strip("/")
 
-    def _persist(self, action: Callable[[], T], name: str) -> T:
-        return persist(action, f"{self}/{name}".rstrip("/"), lambda: self.patience.deadline)
+    @contextmanager
+    def _told(self, name: str) -> Iterator[None]:
+        """Raise obstore's errors, and ours, with the URL and without secrets."""
+        try:
+            yield
+        except (BaseError, OSError) as error:
+            told = error if isinstance(error, StorageError) else translated(error)
+            raise StorageError(f"{self}/{name}".rstrip("/") + f": {told}") from None
 
 
-def _pieces(found: Any) -> Iterator[bytes]:
+async def _pieces(found: Any) -> AsyncIterator[bytes]:
     try:
-        yield from found.stream(min_chunk_size=CHUNK)
+        async for piece in found.stream(min_chunk_size=CHUNK):
+            yield piece
     except (BaseError, OSError) as error:
-        raise translated(error) from None
+        raise TransientError(str(translated(error))) from None
 
 
 def open_bucket(root: str, prefix: str, cache: Cache, patience: Patience) -> Bucket:

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
 import fcntl
 import functools
 import os
-from collections.abc import Callable, Iterator
+import weakref
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
-from typing import IO, BinaryIO
+from typing import IO, BinaryIO, Protocol
 
 from seqviews.pipeline.manifest import ShardEntry
 from seqviews.pipeline.storage import Cache, StorageError
 
-NOW = -1.0
-NEVER = float("inf")
+NOW, NEVER = 0.0, float("inf")
 POLL = 0.02
+
+
+class User(Protocol):
+    """Who reads from a cache."""
+
+    def needs(self, name: str) -> float:
+        """How soon it needs the shard of this SHA-256: `NOW`, `NEVER`, or in how many windows."""
 
 
 class ShardCache:
@@ -31,8 +39,7 @@ class ShardCache:
 
     Attributes:
         size: The bytes it may take.
-        needed: By SHA-256, how soon this process needs a shard, smaller is sooner. What no process here needs goes
-            first, what is needed last goes next.
+        users: What none of them needs goes first, what they need last goes next.
 
     Raises:
         StorageError: If the folder cannot be written to.
@@ -40,19 +47,18 @@ class ShardCache:
 
     def __init__(self, place: Cache) -> None:
         self.folder, self.size = place.folder, place.size
-        self.needed: dict[str, float] = {}
+        self.users: weakref.WeakSet[User] = weakref.WeakSet()
         self._checked: dict[str, tuple[int, int, int]] = {}
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             with self._locked():
                 self._clear_stale()
         except OSError as error:
-            raise self.failure(error) from None
+            raise self._failure(error) from None
 
-    def failure(self, error: OSError) -> StorageError:
-        """An error of the file system, told with what to do."""
+    def _failure(self, error: OSError) -> StorageError:
         return StorageError(
-            f"the cache {self.folder} cannot be written to ({error.strerror}): make room there, or set XDG_CACHE_HOME"
+            f"the cache {self.folder} cannot be used ({error.strerror}): make room there, or set XDG_CACHE_HOME"
         )
 
     def has(self, shard: ShardEntry) -> bool:
@@ -70,7 +76,7 @@ class ShardCache:
         except FileNotFoundError:
             return None
         except OSError as error:
-            raise self.failure(error) from None
+            raise self._failure(error) from None
         if self._checked.get(shard.sha256) != found:
             if sha256(data).hexdigest() != shard.sha256:
                 self._path(shard).unlink(missing_ok=True)
@@ -78,33 +84,27 @@ class ShardCache:
             self._checked[shard.sha256] = found
         return data
 
-    @contextmanager
-    def filling(self, shard: ShardEntry, needed: float, wait: Callable[[float], None]) -> Iterator[BinaryIO | None]:
-        """A file to write a shard to, which becomes part of the cache if the block ends without an exception.
+    async def fill(self, shard: ShardEntry, needed: float, write: Callable[[BinaryIO], Awaitable[None]]) -> None:
+        """Let `write` fill a file that becomes part of the cache if it raises nothing; not if the shard is there.
 
-        Args:
-            shard: What is to be written; another process that wants it too waits.
-            needed: How soon: only what is needed later makes room for it. `NOW` is sooner than everything.
-            wait: Called with seconds to wait, when there is no room, or another process writes the shard; may raise.
-
-        Yields:
-            The file; None if the shard is there already, or there is no room and it is not needed now.
+        Waits while another process writes the shard. What is needed later makes room; where that is not enough, a shard
+        that is needed `NOW` waits for room, another is left.
 
         Raises:
             StorageError: If it cannot be written.
         """
         part = self._path(shard).with_suffix(".part")
         try:
-            file = self._lock_part(part, shard, wait)
+            file = await self._lock_part(part, shard)
             if file is None:
-                yield None
                 return
             with file:
                 try:
                     while not (reserved := self._reserve(file, part, shard.bytes, needed)) and needed == NOW:
-                        wait(POLL)
-                    yield file if reserved else None
-                    file.flush()
+                        await asyncio.sleep(POLL)
+                    if reserved:
+                        await write(file)
+                        file.flush()
                 except BaseException:
                     part.unlink()
                     raise
@@ -116,9 +116,9 @@ class ShardCache:
         except StorageError:
             raise
         except OSError as error:
-            raise self.failure(error) from None
+            raise self._failure(error) from None
 
-    def _lock_part(self, part: Path, shard: ShardEntry, wait: Callable[[float], None]) -> BinaryIO | None:
+    async def _lock_part(self, part: Path, shard: ShardEntry) -> BinaryIO | None:
         while not self.has(shard):
             file = os.fdopen(os.open(part, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666), "r+b")
             if _try_lock(file):
@@ -129,7 +129,7 @@ class ShardCache:
                     if self.has(shard):
                         part.unlink()
             file.close()
-            wait(POLL)
+            await asyncio.sleep(POLL)
         return None
 
     def _reserve(self, file: BinaryIO, part: Path, size: int, needed: float) -> bool:
@@ -138,18 +138,22 @@ class ShardCache:
             self._clear_stale()
             files = [(path, stat) for path, stat in self._files() if path != part]
             excess = sum(stat.st_size for _, stat in files) + size - self.size
-            kept = [(self.needed.get(path.stem, NEVER), -stat.st_mtime_ns, path, stat.st_size) for path, stat in files]
             victims = []
-            for when, _, path, freed in sorted(kept, reverse=True):
-                if excess > 0 and path.suffix == ".tar" and when > needed:
-                    victims.append(path)
-                    excess -= freed
+            if excess > 0:
+                kept = [(self._needed(path.stem), -stat.st_mtime_ns, path, stat.st_size) for path, stat in files]
+                for when, _, path, freed in sorted(kept, reverse=True):
+                    if excess > 0 and path.suffix == ".tar" and when > needed:
+                        victims.append(path)
+                        excess -= freed
             if excess > 0:
                 return False
             for path in victims:
                 path.unlink(missing_ok=True)
             file.truncate(size)
             return True
+
+    def _needed(self, name: str) -> float:
+        return min((user.needs(name) for user in self.users), default=NEVER)
 
     def _files(self) -> Iterator[tuple[Path, os.stat_result]]:
         for path in self.folder.iterdir():

@@ -10,21 +10,23 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
+from obstore.exceptions import BaseError, PermissionDeniedError, PreconditionError, UnauthenticatedError
 from obstore.store import from_url
 
 from seqviews.pipeline.storage import Patience, StorageError, TransientError
 
 LONGEST_REQUEST = timedelta(hours=1)
+MOST_RETRIES = 1000  # the deadline comes first
+FIRST_PAUSE, LONGEST_PAUSE = timedelta(milliseconds=100), timedelta(seconds=5)
 _STATUS, _CODE = re.compile(r"status code: (\d{3})"), re.compile(r"<Code>(\w{1,60})</Code>")
+_RETRIES = re.compile(r"after (\d+) retries")
 _EXPIRED = {"ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired"}
-_BUSY = {"RequestTimeout", "RequestTimeTooSkewed", "SlowDown"}
 
 
 def connect(root: str, patience: Patience) -> Any:
     """The store of obstore for the root of a bucket or of an HTTP server; nothing is asked of it yet.
 
-    Attempts are made by `persist`, which counts them and knows the deadline, so obstore itself makes one.
+    obstore makes a failed request again, with growing random pauses, and goes on in the middle where one broke off.
     """
     options = _aws_options(os.environ) if root.startswith("s3://") else {}
     make: Any = from_url  # it has an overload for each kind of store
@@ -36,7 +38,11 @@ def connect(root: str, patience: Patience) -> Any:
             "connect_timeout": timedelta(seconds=patience.stall),
             "timeout": LONGEST_REQUEST,
         },
-        retry_config={"max_retries": 0},
+        retry_config={
+            "max_retries": MOST_RETRIES,
+            "retry_timeout": timedelta(seconds=patience.deadline),
+            "backoff": {"init_backoff": FIRST_PAUSE, "max_backoff": LONGEST_PAUSE, "base": 2},
+        },
         **options,
     )
 
@@ -78,6 +84,10 @@ def translated(error: Exception) -> StorageError:
     text = str(error)
     status, code = (match[1] if (match := pattern.search(text)) else "" for pattern in (_STATUS, _CODE))
     answer = " ".join(filter(None, (status, code)))
+    if isinstance(error, FileNotFoundError):
+        return StorageError("is not there")
+    if isinstance(error, PreconditionError):
+        return TransientError("was replaced while it was read")
     if code in _EXPIRED:
         return StorageError(f"the credentials have expired ({answer}): renew them and start again")
     if "169.254.169.254" in text or "metadata.google.internal" in text:
@@ -88,11 +98,11 @@ def translated(error: Exception) -> StorageError:
         return StorageError(f"access was denied ({answer}): check credentials and permissions")
     if "edirect" in text.partition("Debug source")[0]:
         return StorageError("the server points elsewhere: check region and endpoint")
-    if status.startswith("5") or status in {"408", "425", "429"} or code in _BUSY:
-        return TransientError(f"the server answered {answer}")
+    match = _RETRIES.search(text)
+    retried = f"; given up after {int(match[1]) + 1} attempts" if match else ""
     if status:
-        return StorageError(f"the server answered {answer}")
-    return TransientError(_without_answer(error, text))
+        return StorageError(f"the server answered {answer}{retried}")
+    return TransientError(_without_answer(error, text) + retried)
 
 
 def _without_answer(error: Exception, text: str) -> str:

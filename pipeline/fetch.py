@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
+import asyncio
+import atexit
+import functools
 import threading
-import time
-from collections.abc import Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Sequence
+from concurrent.futures import CancelledError, Future
 from hashlib import sha256
 from typing import BinaryIO
 
-from seqviews.pipeline.attempts import ending, persist
 from seqviews.pipeline.bucket import Bucket
 from seqviews.pipeline.cache import NEVER, NOW, shared_cache
 from seqviews.pipeline.manifest import ShardEntry
 from seqviews.pipeline.records import ShardError
-from seqviews.pipeline.storage import Cache, ChangedError, Patience, StorageError, TransientError
+from seqviews.pipeline.storage import Cache, StorageError, TransientError
 
 PARALLEL = 8
-DAMAGES = 3
+ATTEMPTS = 3
 SECONDS_PER_MEGABYTE = 20
+POLL = 0.5
 
 
 class Fetcher:
     """The shards of one split in a bucket, through the cache.
+
+    All of a process are fetched in one thread, by coroutines: these can be given up at any moment.
 
     Args:
         folder: The split.
@@ -37,40 +41,40 @@ class Fetcher:
             self._cache = shared_cache(folder.cache)
         except StorageError as error:
             raise ShardError(f"{folder}: {error}") from None
-        self._pool = ThreadPoolExecutor(PARALLEL, thread_name_prefix="seqviews-fetch")
+        self._cache.users.add(self)
+        self._slots = asyncio.Semaphore(PARALLEL)
         self._running: dict[str, Future[bytes | None]] = {}
-        self._lock = threading.Lock()
-        self._stop = threading.Event()
-        self._later: Mapping[str, float] = {}
+        self._lock = threading.RLock()
         self._demanded: set[str] = set()
+        self._when: Callable[[str], float] = lambda name: NEVER
 
     @property
     def place(self) -> Cache:
         """Of the cache."""
         return self._folder.cache
 
+    def needs(self, name: str) -> float:
+        """How soon a shard is needed, by its SHA-256."""
+        return NOW if name in self._demanded else self._when(name)
+
     def demand(self, shards: Sequence[ShardEntry]) -> None:
         """Begin to fetch shards that will be read next."""
         for shard in shards:
             self._demanded.add(shard.sha256)
-            self._cache.needed[shard.sha256] = 0.0
             if not self._cache.has(shard):
                 self._begin(shard, NOW)
 
-    def expect(self, needed: Mapping[str, float], ahead: Sequence[ShardEntry]) -> None:
-        """Say when shards will be needed, and begin to fetch some, as far as there is room.
+    def expect(self, shards: Sequence[ShardEntry], when: Callable[[str], float]) -> None:
+        """Begin to fetch shards that will be read later, as far as there is room.
 
         Args:
-            needed: By SHA-256, in how many windows, without the reading that was demanded already.
-            ahead: What to fetch.
+            shards: What to fetch.
+            when: Says by SHA-256 in how many windows a shard is needed, from now on until the next call.
         """
-        self._later = needed
-        for name, when in needed.items():
-            if name not in self._demanded:
-                self._cache.needed[name] = when
-        for shard in ahead:
+        self._when = when
+        for shard in shards:
             if not self._cache.has(shard):
-                self._begin(shard, needed[shard.sha256])
+                self._begin(shard, when(shard.sha256))
 
     def read(self, shard: ShardEntry) -> bytes:
         """The bytes of a shard, which are what the manifest says.
@@ -78,122 +82,119 @@ class Fetcher:
         Raises:
             ShardError: If they cannot be had within the deadline.
         """
-        data = self._cache.read(shard)
         try:
+            data = self._cache.read(shard)
             while data is None:
-                data = self._begin(shard, NOW, reading=True).result() or self._cache.read(shard)
+                data = _result(self._begin(shard, NOW)) or self._cache.read(shard)
         except StorageError as error:
-            raise ShardError(str(error)) from None
-        self._release(shard.sha256)
+            raise ShardError(f"{self._folder}/{shard.name}: {error}") from None
+        self._demanded.discard(shard.sha256)
         return data
-
-    def _release(self, name: str) -> None:
-        self._demanded.discard(name)
-        self._cache.needed[name] = self._later.get(name, NEVER)
 
     def abandon(self) -> None:
         """Let go of what is being fetched; later calls begin anew."""
+        self._demanded.clear()
         with self._lock:
-            self._stop.set()
-            self._stop = threading.Event()
-            self._running.clear()
-        for name in list(self._demanded):
-            self._release(name)
+            running = list(self._running.values())
+        for future in running:
+            future.cancel()
 
-    def _begin(self, shard: ShardEntry, needed: float, reading: bool = False) -> Future[bytes | None]:
+    def _begin(self, shard: ShardEntry, needed: float) -> Future[bytes | None]:
         with self._lock:
-            running = self._running.get(shard.sha256)
-            if running is None:
-                running = self._pool.submit(self._fetch, shard, needed, self._stop, reading)
-                self._running[shard.sha256] = running
-                running.add_done_callback(lambda done: self._forget(shard, done))
-            return running
+            future = self._running.get(shard.sha256)
+            if future is None:
+                future = asyncio.run_coroutine_threadsafe(self._fetch(shard, needed), _loop())
+                self._running[shard.sha256] = future
+                future.add_done_callback(lambda done: self._forget(shard, done))
+            return future
 
     def _forget(self, shard: ShardEntry, done: Future[bytes | None]) -> None:
-        """An error that nobody waited for is not kept: who reads the shard makes attempts of their own."""
+        """An error that nobody waited for is not kept: who reads the shard begins anew."""
         with self._lock:
             if self._running.get(shard.sha256) is done:
                 del self._running[shard.sha256]
 
-    def _fetch(self, shard: ShardEntry, needed: float, stop: threading.Event, reading: bool) -> bytes | None:
-        what, begun = f"{self._folder}/{shard.name}", time.monotonic()
-        longest = deadline_after(self._folder.patience, shard.bytes)
+    async def _fetch(self, shard: ShardEntry, needed: float) -> bytes | None:
+        """Bring a shard into the cache; its bytes, if it is needed now: then it is as well if it does not stay there.
 
-        def wait(seconds: float) -> None:
-            if ending(stop):
-                raise StorageError(f"{what}: stopped")
-            if time.monotonic() > begun + longest:
-                cache = f"{self._cache.folder}, of {self._cache.size / 1e6:.1f} MB"
-                raise StorageError(f"{what}: the cache {cache}, had no room for {longest:.0f} s: enlarge it")
-            time.sleep(seconds)
-
-        wait(0)
-        try:
-            with self._cache.filling(shard, needed, wait) as file:
-                if file is not None:
-                    download = _Download(self._folder, shard, file, stop)
-                    persist(download.attempt, what, download.deadline, stop)
-        except StorageError as error:
-            raise StorageError(str(error) if what in str(error) else f"{what}: {error}") from None
-        return self._cache.read(shard) if reading else None
-
-
-def deadline_after(patience: Patience, received: int) -> float:
-    """Seconds after which no more is hoped for, of a download of which some bytes were received."""
-    return patience.deadline + SECONDS_PER_MEGABYTE * received / 1e6
+        Raises:
+            StorageError: If it does not come whole within the deadline.
+        """
+        download = _Download(self._folder, shard)
+        longest = self._folder.patience.deadline + SECONDS_PER_MEGABYTE * shard.bytes / 1e6
+        async with self._slots:
+            try:
+                async with asyncio.timeout(longest):
+                    await self._cache.fill(shard, needed, download.write)
+            except TimeoutError:
+                raise StorageError(f"{download.state}; given up after {longest:.0f} s") from None
+        return self._cache.read(shard) if needed == NOW else None
 
 
 class _Download:
-    """A shard on its way into a file, over several attempts, each from where the one before ended."""
+    """A shard on its way into a file; `state` tells what is being waited for."""
 
-    def __init__(self, folder: Bucket, shard: ShardEntry, file: BinaryIO, stop: threading.Event) -> None:
-        self._folder, self._shard, self._file, self._stop = folder, shard, file, stop
-        self._begun, self._received, self._damages = time.monotonic(), 0, 0
-        self._tag: str | None = None
-        self._restart()
+    def __init__(self, folder: Bucket, shard: ShardEntry) -> None:
+        self._folder, self._shard = folder, shard
+        self.state = f"the cache of {folder.cache.size / 1e6:.1f} MB has no room, or another process is at it"
 
-    def deadline(self) -> float:
-        """In seconds from the beginning, after what was received so far."""
-        return deadline_after(self._folder.patience, self._received)
-
-    def _restart(self) -> None:
-        self._file.seek(0)
-        self._digest, self._offset, self._tag = sha256(), 0, None
-
-    def attempt(self) -> None:
-        """One request.
+    async def write(self, file: BinaryIO) -> None:
+        """Fill the file. A connection that breaks is for obstore; what came damaged is fetched anew.
 
         Raises:
-            TransientError: If the shard did not come whole.
-            StorageError: If it will not, or no longer needs to.
+            StorageError: If it is not there, was damaged each time, or the server gave no answer.
         """
-        shard = self._shard
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                return await self._attempt(file)
+            except TransientError as error:
+                cause = f"{error}, in attempt {attempt}"
+        raise StorageError(f"{cause} of {ATTEMPTS}: is it what was prepared?")
+
+    async def _attempt(self, file: BinaryIO) -> None:
+        shard, digest = self._shard, sha256()
+        self.state = "the server does not answer"
+        size, pieces = await self._folder.stream(shard.name)
+        if size != shard.bytes:
+            raise TransientError(f"has {size} bytes, the manifest says {shard.bytes}")
+        file.seek(0)
+        async for piece in pieces:
+            digest.update(piece)
+            file.write(piece)
+            self.state = f"only {file.tell()} of {shard.bytes} bytes have come"
+        if file.tell() != shard.bytes or digest.hexdigest() != shard.sha256:
+            raise TransientError("its SHA-256 is not the manifest's")
+
+
+def _result(future: Future[bytes | None]) -> bytes | None:
+    """Wait for a fetch, as long as there is a main thread that may want it."""
+    while True:
         try:
-            size, self._tag, pieces = self._folder.stream(shard.name, self._offset, self._tag)
-            if size != shard.bytes:
-                self._count_damage(f"has {size} bytes, the manifest says {shard.bytes}")
-            for piece in pieces:
-                self._take(piece)
-        except ChangedError as error:
-            self._count_damage(str(error))
-        if self._offset != shard.bytes:
-            raise TransientError(f"ended after {self._offset} of {shard.bytes} bytes")
-        if self._digest.hexdigest() != shard.sha256:
-            self._count_damage("its SHA-256 is not the manifest's")
+            return future.result(POLL)
+        except CancelledError:
+            raise StorageError("stopped") from None
+        except TimeoutError:
+            if not threading.main_thread().is_alive():
+                raise StorageError("stopped") from None
 
-    def _take(self, piece: bytes) -> None:
-        if ending(self._stop):
-            raise StorageError("stopped")
-        if time.monotonic() > self._begun + self.deadline():
-            raise StorageError(f"came too slowly: {self._offset} of {self._shard.bytes} bytes by the deadline")
-        self._digest.update(piece)
-        self._file.write(piece)
-        self._offset += len(piece)
-        self._received += len(piece)
 
-    def _count_damage(self, told: str) -> None:
-        self._damages += 1
-        self._restart()
-        if self._damages == DAMAGES:
-            raise StorageError(f"{told}, in {DAMAGES} attempts: copy or prepare it again")
-        raise TransientError(told)
+@functools.cache
+def _loop() -> asyncio.AbstractEventLoop:
+    """The event loop of all fetchers, in a thread of its own, until the process ends."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, name="seqviews-fetch", daemon=True)
+    thread.start()
+
+    async def cancel() -> None:
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        loop.stop()
+
+    def end() -> None:
+        asyncio.run_coroutine_threadsafe(cancel(), loop)
+        thread.join(5)
+
+    atexit.register(end)
+    return loop

@@ -3,83 +3,86 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import gcd
 
 from seqviews.pipeline.order import EpochOrder
 
 
 class Lookahead:
-    """Follows a stream through the windows of one data set; arguments as those of `EpochOrder`.
+    """Follows a stream through the windows of one data set; arguments as those of `EpochOrder`, and of the stream.
 
     Example:
         >>> ahead = Lookahead([1] * 6, seed=0, lanes=1, window=2)
         >>> ahead.enter(epoch=0, lane=0, window=1)
-        >>> needed, soon = ahead.look()
+        >>> soon = ahead.soon()
         >>> soon == EpochOrder([1] * 6, seed=0, epoch=0, lanes=1, window=2).shards_of(lane=0, window=2)
         True
-        >>> sorted(needed.values())
-        [1, 1, 2, 3, 4, 4]
+        >>> [ahead.when(shard) for shard in soon]
+        [1, 1]
     """
 
-    def __init__(self, counts: Sequence[int], *, seed: int, lanes: int, window: int) -> None:
-        self._counts, self._seed = counts, seed
-        self._lanes, self._window = min(lanes, len(counts)), window
-        self._orders: dict[int, EpochOrder] = {}
-        self._epoch = 0
-        self._entered: dict[int, int] = {}
-        self._new: list[int] = []
-        self._own: set[int] = set()
+    def __init__(
+        self, counts: Sequence[int], *, seed: int, lanes: int, window: int, rank: int = 0, ranks: int = 1
+    ) -> None:
+        self._counts, self._seed, self._size = counts, seed, window
+        self._lanes = min(lanes, len(counts))
+        self._rank, self._common = rank, gcd(self._lanes, ranks)
+        self._epoch, self._entered, self._moved = -1, dict[int, int](), list[int]()
+        self._this, self._next = _Uses(), _Uses()
 
     def enter(self, epoch: int, lane: int, window: int) -> None:
         """Note that a lane has come to a window: its shards are in hand."""
         if epoch != self._epoch:
+            self._this, self._next = self._uses(epoch), self._uses(epoch + 1)
             self._epoch, self._entered = epoch, {}
         self._entered[lane] = window
-        self._new.append(lane)
+        self._moved.append(lane)
 
     @property
     def moved(self) -> bool:
-        """Whether a window was entered since the last look."""
-        return bool(self._new)
+        """Whether a window was entered since the last call of `soon`."""
+        return bool(self._moved)
 
-    def look(self) -> tuple[dict[int, int], list[int]]:
-        """In how many windows each shard is needed next, and the shards of the windows next in the lanes that moved.
+    def soon(self) -> list[int]:
+        """The shards of the windows that come next in the lanes that moved since the last call.
 
-        Over the end of the epoch only the lanes are followed that were entered before the first look: at the end of an
-        epoch a rank is given records from the lanes of others.
+        Over the end of an epoch only in the rank's own lanes: at the end it has records from those of others, too.
         """
-        self._own = self._own or set(self._new)
-        soon = []
-        for lane in self._new:
-            following = self._entered.get(lane, self._windows(lane) - 1) + 1
-            if following < self._windows(lane):
-                soon += self._shards(self._epoch, lane, following)
-            elif lane in self._own:
-                soon += self._shards(self._epoch + 1, lane, 0)
-        self._new = []
-        return self._distances(), soon
+        moved, self._moved = self._moved, []
+        shards: list[int] = []
+        for lane in moved:
+            following = self._entered.get(lane, 0) + 1  # a lane that moved before the epoch ended is at its beginning
+            if following < self._this.windows[lane]:
+                shards += self._this.shards[lane, following]
+            elif (lane - self._rank) % self._common == 0:
+                shards += self._next.shards[lane, 0]
+        return shards
 
-    def _distances(self) -> dict[int, int]:
-        others = min(self._entered.values(), default=-1)  # lanes of other ranks are about as far
-        found: dict[int, int] = {}
+    def when(self, shard: int) -> int:
+        """In how many windows a shard is needed next, at least 1; lanes of other ranks are taken to be as far."""
+        others = min(self._entered.values(), default=0)
+        lane, window = self._this.places[shard]
+        now = self._entered.get(lane, others)
+        if window > now:
+            return window - now
+        lane, window = self._next.places[shard]
+        return max(1, self._this.windows[lane] - self._entered.get(lane, others) + window)
+
+    def _uses(self, epoch: int) -> _Uses:
+        order = EpochOrder(self._counts, seed=self._seed, epoch=epoch, lanes=self._lanes, window=self._size)
+        uses = _Uses()
         for lane in range(self._lanes):
-            now = self._entered.get(lane, others)
-            for window in range(now + 1, self._windows(lane)):
-                found |= dict.fromkeys(self._shards(self._epoch, lane, window), window - now)
-        for lane in range(self._lanes):
-            left = self._windows(lane) - self._entered.get(lane, others)
-            for window in range(self._windows(lane)):
-                for shard in self._shards(self._epoch + 1, lane, window):
-                    found.setdefault(shard, left + window)
-        return found
+            uses.windows.append(order.windows(lane))
+            for window in range(uses.windows[lane]):
+                shards = uses.shards[lane, window] = order.shards_of(lane, window)
+                uses.places |= dict.fromkeys(shards, (lane, window))
+        return uses
 
-    def _windows(self, lane: int) -> int:
-        shards = -(-(len(self._counts) - lane) // self._lanes)
-        return -(-shards // self._window)
 
-    def _shards(self, epoch: int, lane: int, window: int) -> list[int]:
-        if epoch not in self._orders:
-            self._orders = {known: order for known, order in self._orders.items() if abs(known - epoch) < 2}
-            self._orders[epoch] = EpochOrder(
-                self._counts, seed=self._seed, epoch=epoch, lanes=self._lanes, window=self._window
-            )
-        return self._orders[epoch].shards_of(lane, window)
+class _Uses:
+    """The windows of an epoch: how many a lane has, the shards of each, and where a shard is."""
+
+    def __init__(self) -> None:
+        self.windows = list[int]()
+        self.shards = dict[tuple[int, int], list[int]]()
+        self.places = dict[int, tuple[int, int]]()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from seqviews.pipeline.manifest import Features, ShardEntry
@@ -55,10 +55,10 @@ class ShardReader:
         if self._fetcher is not None:
             self._fetcher.demand(entries)
 
-    def expect(self, needed: Mapping[str, float], ahead: Sequence[ShardEntry]) -> None:
-        """Say when shards will be needed, by SHA-256 in any unit, and which to fetch ahead."""
+    def expect(self, entries: Sequence[ShardEntry], when: Callable[[str], float]) -> None:
+        """Say which shards to fetch ahead, and when each is needed, by its SHA-256, in how many windows."""
         if self._fetcher is not None:
-            self._fetcher.expect(needed, ahead)
+            self._fetcher.expect(entries, when)
 
     def abandon(self) -> None:
         """Let go of what is being fetched."""

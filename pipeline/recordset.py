@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Mapping, Sequence
 from itertools import accumulate
 from pathlib import Path
@@ -53,6 +54,7 @@ class RecordSet:
             places = [k.data for k in kept]
         self._shards = [stored for stored in zip(entries, places, first, strict=True) if len(stored[1])]
         self.counts = [len(kept) for _, kept, _ in self._shards]
+        self._numbers = {entry.sha256: number for number, (entry, _, _) in enumerate(self._shards)}
         if not self.counts:
             raise ValueError(f"no record of {folder} is kept: `where` is true for none of its {len(self.manifest)}")
 
@@ -72,18 +74,20 @@ class RecordSet:
         """
         return self._reader.read(self._shards[shard][0])
 
+    @property
+    def is_remote(self) -> bool:
+        """Whether it is in object storage."""
+        return self._reader.cache is not None
+
     def demand(self, shards: Sequence[int]) -> None:
         """Say which shards will be read next, as places in `counts`."""
         self._reader.demand([self._shards[shard][0] for shard in shards])
 
     def expect(self, ahead: Lookahead) -> None:
         """Let shards that come from afar be fetched before they are needed."""
-        if self._reader.cache is None or not ahead.moved:
-            return
-        needed, soon = ahead.look()
         self._reader.expect(
-            {self._shards[shard][0].sha256: float(windows) for shard, windows in needed.items()},
-            [self._shards[shard][0] for shard in soon],
+            [self._shards[shard][0] for shard in ahead.soon()],
+            lambda name: ahead.when(self._numbers[name]) if name in self._numbers else math.inf,
         )
 
     def abandon(self) -> None:

@@ -18,11 +18,7 @@ class StorageError(OSError):
 
 
 class TransientError(StorageError):
-    """A failure that may be gone at the next attempt."""
-
-
-class ChangedError(TransientError):
-    """The object is not the one whose reading was begun."""
+    """There was no answer, or not the one that was asked for: another attempt may be better."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +40,8 @@ class Patience:
 
     Attributes:
         stall: Seconds without a byte after which a request is given up and made again.
-        deadline: Seconds after which no further attempt is made; twenty more for every megabyte that arrived.
+        deadline: Seconds after which no request is made again, and after which, and twenty more for every megabyte of
+            it, a shard is given up.
     """
 
     stall: float = 5.0

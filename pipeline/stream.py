@@ -185,10 +185,15 @@ class _Plan:
         )
         self._first_index = list(accumulate((len(one.manifest) for one in stream.sets), initial=0))
         self._held: dict[tuple[int, int], tuple[tuple[int, int], dict[int, Future[Shard]]]] = {}
-        self._ahead = [
-            Lookahead(shards, seed=stream.seed + dataset, lanes=stream.lanes, window=stream.window)
+        # a rank's records of one set alone come from its own lanes
+        rank, ranks = (stream.rank, stream.ranks) if len(counts) == 1 else (0, 1)
+        self._ahead = {
+            dataset: Lookahead(
+                shards, seed=stream.seed + dataset, lanes=stream.lanes, window=stream.window, rank=rank, ranks=ranks
+            )
             for dataset, shards in enumerate(counts)
-        ]
+            if stream.sets[dataset].is_remote
+        }
 
     def batch(self, number: int) -> list[Located]:
         stream = self._stream
@@ -201,8 +206,9 @@ class _Plan:
             ranks=stream.ranks,
         )
         located = [self._locate(self._order[position]) for position in positions]
-        for one, ahead in zip(self._sets, self._ahead, strict=True):
-            one.expect(ahead)
+        for dataset, ahead in self._ahead.items():
+            if ahead.moved:
+                self._sets[dataset].expect(ahead)
         return located
 
     def _locate(self, mixed: MixedPlace) -> Located:
@@ -212,8 +218,9 @@ class _Plan:
         if held is None or held[0] != window:
             one = self._sets[dataset]
             numbers = self._order.shards_of(dataset, epoch, place.lane, place.window)
-            one.demand(numbers)
-            self._ahead[dataset].enter(epoch, place.lane, place.window)
+            if dataset in self._ahead:
+                one.demand(numbers)
+                self._ahead[dataset].enter(epoch, place.lane, place.window)
             held = window, {shard: self._pool.submit(one.read, shard) for shard in numbers}
             self._held[dataset, place.lane] = held
         position, index = self._sets[dataset].find(place.shard, place.record)

@@ -51,7 +51,7 @@ def target_at(url: Folder | Path | str) -> Target:
     assert isinstance(folder, Bucket)
     if folder.root.startswith("http"):
         raise ValueError(f"{folder} can only be read: give a folder, or an s3, gs or az URL")
-    return BucketTarget(folder)
+    return BucketTarget(folder.for_writing())
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,7 +43,15 @@ class SeaweedFS:
         ports = [f"-{name}={port}" for name, port in zip(names, self.ports, strict=True)]
         quiet = ["-webdav=false", "-admin.ui=false", "-s3.port.iceberg=0", "-s3.port.lance=0", "-bucket=data"]
         self.process = subprocess.Popen(
-            [Path(sys.executable).with_name("weed"), "mini", f"-dir={self.folder}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", *ports, *quiet],
+            [
+                Path(sys.executable).with_name("weed"),
+                "mini",
+                f"-dir={self.folder}",
+                "-ip=127.0.0.1",
+                "-ip.bind=127.0.0.1",
+                *ports,
+                *quiet,
+            ],
             env={**os.environ, "AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET},
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -95,7 +103,7 @@ class Storage:
 
     def upload(self, source: Path, folder: Bucket | None = None) -> None:
         """Store the files of a folder under the prefix; the counts of the proxy begin behind it."""
-        folder = folder or self.folder()
+        folder = (folder or self.folder()).for_writing()
         for path in sorted(source.rglob("*")):
             if path.is_dir():
                 self.upload(path, folder / path.name) if path.parent == source else None

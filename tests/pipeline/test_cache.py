@@ -69,11 +69,11 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 def test_a_full_disk_and_one_that_is_read_only(stored: Storage, small_disk: Path) -> None:
     full = replace(stored, cache=Cache(small_disk / "cache"))
-    with pytest.raises(ShardError, match=r"cannot be written to \(No space left on device\): make room") as raised:
+    with pytest.raises(ShardError, match=r"cannot be used \(No space left on device\): make room") as raised:
         epoch(stream_of(full))
     assert re.match(rf"{stored.url}/train-00000\d\.tar: the cache {small_disk}/cache ", str(raised.value))
     subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
-    with pytest.raises(ShardError, match=r"cannot be written to \(Read-only file system\)"):
+    with pytest.raises(ShardError, match=r"cannot be used \(Read-only file system\)"):
         stream_of(replace(stored, cache=Cache(small_disk / "other")))
 
 
