@@ -20,6 +20,7 @@ MOST_RETRIES = 1000  # the deadline comes first
 FIRST_PAUSE, LONGEST_PAUSE = timedelta(milliseconds=100), timedelta(seconds=5)
 _STATUS, _CODE = re.compile(r"status code: (\d{3})"), re.compile(r"<Code>(\w{1,60})</Code>")
 _RETRIES = re.compile(r"after (\d+) retries")
+_DAMAGED = {"BadDigest", "XAmzContentSHA256Mismatch", "RequestTimeout"}
 _EXPIRED = {"ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired"}
 
 
@@ -27,8 +28,9 @@ def connect(root: str, patience: Patience) -> Any:
     """The store of obstore for the root of a bucket or of an HTTP server; nothing is asked of it yet.
 
     obstore makes a failed request again, with growing random pauses, and goes on in the middle where one broke off.
+    With what is put it sends a SHA-256, so that the server refuses what was damaged on the way.
     """
-    options = _aws_options(os.environ) if root.startswith("s3://") else {}
+    options = {"checksum_algorithm": "SHA256", **_aws_options(os.environ)} if root.startswith("s3://") else {}
     make: Any = from_url  # it has an overload for each kind of store
     return make(
         root,
@@ -101,7 +103,8 @@ def translated(error: Exception) -> StorageError:
     match = _RETRIES.search(text)
     retried = f"; given up after {int(match[1]) + 1} attempts" if match else ""
     if status:
-        return StorageError(f"the server answered {answer}{retried}")
+        kind = TransientError if code in _DAMAGED else StorageError
+        return kind(f"the server answered {answer}{retried}")
     return TransientError(_without_answer(error, text) + retried)
 
 

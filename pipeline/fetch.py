@@ -144,12 +144,12 @@ class _Download:
         Raises:
             StorageError: If it is not there, was damaged each time, or the server gave no answer.
         """
-        for attempt in range(1, ATTEMPTS + 1):
+        for _ in range(ATTEMPTS):
             try:
                 return await self._attempt(file)
             except TransientError as error:
-                cause = f"{error}, in attempt {attempt}"
-        raise StorageError(f"{cause} of {ATTEMPTS}: is it what was prepared?")
+                cause = error
+        raise StorageError(f"{cause}; given up after {ATTEMPTS} attempts")
 
     async def _attempt(self, file: BinaryIO) -> None:
         shard, digest = self._shard, sha256()

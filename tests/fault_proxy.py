@@ -9,7 +9,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPResponse
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -25,8 +25,8 @@ Kind: TypeAlias = Literal["cut", "reset", "stall", "flip", "status", "lost", "br
 class Fault:
     """Something that goes wrong with the requests whose `METHOD /path` matches the pattern, `times` times.
 
-    cut, reset: the answer's connection is closed, or reset, after `at` bytes of the body. stall: it pauses for
-    `seconds` there. flip: a bit of the byte there is turned over; of a PUT, in what is sent. status: answers `status`
+    cut, reset: the answer's connection is closed, or reset, after `at` bytes of the body, modulo its length. stall: it
+    pauses for `seconds` there. flip: a bit of the byte there is turned over; of a PUT, in what is sent. status: answers `status`
     and `body` itself. lost: the server gets the request, the client no answer. broken: of a PUT, the server gets `at`
     bytes. call: `action` is called before the byte there is sent.
     """
@@ -97,8 +97,10 @@ class FaultProxy:
             protocol_version = "HTTP/1.1"
 
             def do_GET(self) -> None:
-                with suppress(ConnectionError, TimeoutError):
+                try:
                     _forward(proxy, self)
+                except (ConnectionError, TimeoutError):
+                    self.close_connection = True
 
             do_HEAD = do_PUT = do_POST = do_DELETE = do_GET
 
@@ -125,10 +127,10 @@ def _forward(proxy: FaultProxy, client: BaseHTTPRequestHandler) -> None:
         server.endheaders()
         server.send(bytes(body[: fault.at]) if fault and broken else bytes(body))
         if broken:
-            _reset(client.connection)
+            _reset(client)
         _answer_as(proxy, client, server.getresponse(), None if body and fault and fault.kind == "flip" else fault)
     except ConnectionRefusedError:
-        _reset(client.connection)
+        _reset(client)
     finally:
         server.close()
 
@@ -143,16 +145,16 @@ def _answer(client: BaseHTTPRequestHandler, fault: Fault) -> None:
 def _answer_as(proxy: FaultProxy, client: BaseHTTPRequestHandler, answer: HTTPResponse, fault: Fault | None) -> None:
     if fault and fault.kind == "lost":
         answer.read()
-        _reset(client.connection)
+        _reset(client)
     client.send_response_only(answer.status, answer.reason)
     for name, value in answer.getheaders():
         client.send_header(name, value)
     client.end_headers()
-    sent = 0
+    sent, at = 0, fault.at % max(1, answer.length or 1) if fault else -1  # so that it happens in any answer
     for piece in iter(lambda: answer.read(PIECE), b""):
-        if fault and sent <= fault.at < sent + len(piece):
-            client.wfile.write(piece[: fault.at - sent])
-            piece, sent = piece[fault.at - sent :], fault.at
+        if fault and sent <= at < sent + len(piece):
+            client.wfile.write(piece[: at - sent])
+            piece, sent = piece[at - sent :], at
             piece = _meet(client, fault, piece)
         proxy.pace(len(piece))
         client.wfile.write(piece)
@@ -165,15 +167,14 @@ def _meet(client: BaseHTTPRequestHandler, fault: Fault, piece: bytes) -> bytes:
         client.connection.shutdown(socket.SHUT_RDWR)
         raise ConnectionResetError
     if fault.kind == "reset":
-        _reset(client.connection)
+        _reset(client)
     time.sleep(fault.seconds)
     fault.action()
     return bytes([piece[0] ^ 1]) + piece[1:] if fault.kind == "flip" else piece
 
 
-def _reset(connection: socket.socket) -> NoReturn:
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    connection.close()
+def _reset(client: BaseHTTPRequestHandler) -> NoReturn:
+    client.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     raise ConnectionResetError
 
 
