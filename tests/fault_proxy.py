@@ -26,9 +26,9 @@ class Fault:
     """Something that goes wrong with the requests whose `METHOD /path` matches the pattern, `times` times.
 
     cut, reset: the answer's connection is closed, or reset, after `at` bytes of the body, modulo its length. stall: it
-    pauses for `seconds` there. flip: a bit of the byte there is turned over; of a PUT, in what is sent. status: answers `status`
-    and `body` itself. lost: the server gets the request, the client no answer. broken: of a PUT, the server gets `at`
-    bytes. call: `action` is called before the byte there is sent.
+    pauses for `seconds` there. flip: a bit of the byte there is turned over; of a PUT, in what is sent. status: answers
+    `status` and `body` itself. lost: the server gets the request, the client no answer. broken: of a PUT, the server
+    gets `at` bytes. call: `action` is called before the byte there is sent.
     """
 
     kind: Kind

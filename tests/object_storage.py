@@ -11,6 +11,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -35,6 +36,7 @@ class SeaweedFS:
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.ports = folder, free_ports(5)
+        folder.mkdir(exist_ok=True)
         self.port = self.ports[0]
         self.start()
 
@@ -132,13 +134,20 @@ def seaweed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SeaweedFS]:
 @pytest.fixture
 def storage(seaweed: SeaweedFS, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Storage]:
     """An empty prefix behind a fault proxy, with the environment that a person would set, and an empty cache."""
-    with fault_proxy(seaweed.port) as proxy:
+    with storage_on(seaweed, tmp_path, monkeypatch) as found:
+        yield found
+
+
+@contextmanager
+def storage_on(server: SeaweedFS, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Storage]:
+    """The same on another server."""
+    with fault_proxy(server.port) as proxy:
         monkeypatch.setenv("AWS_ACCESS_KEY_ID", KEY)
         monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{proxy.port}")
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
         cache = Cache(tmp_path / "cache", 1 << 30)
-        yield Storage(seaweed, proxy, f"s3://data/{os.getpid()}-{next(_numbers)}", cache)
+        yield Storage(server, proxy, f"s3://data/{os.getpid()}-{next(_numbers)}", cache)
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from fault_proxy import EXPIRED, Fault, Kind
-from object_storage import KEY, SECRET, Records, Storage, epoch, stream_of
+from object_storage import KEY, SECRET, Records, SeaweedFS, Storage, epoch, storage_on, stream_of
 
 from seqviews.pipeline.records import ShardError
 from seqviews.pipeline.storage import Cache
@@ -190,24 +190,29 @@ def test_mixes_of_what_passes(stored: Storage, large_records: Records, seed: int
     assert all(fault.fired == fault.times for fault in faults)
 
 
-def test_a_server_that_is_killed_and_started_again(large_clips: Path, large_records: Records, storage: Storage) -> None:
-    storage.upload(large_clips)
+def test_a_server_that_is_killed_and_started_again(
+    large_clips: Path, large_records: Records, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = SeaweedFS(tmp_path / "seaweed")
     restarted: list[threading.Thread] = []
 
     def restart() -> None:
-        storage.server.kill()
+        server.kill()
         time.sleep(0.5)
-        storage.server.start()
+        server.start()
 
     def begin() -> None:
         restarted.append(threading.Thread(target=restart))
         restarted[0].start()
 
-    fault = Fault("call", at=MEMBER, action=begin)
-    storage.proxy.faults = [fault]
-    assert epoch(stream_of(storage, deadline=60.0)) == large_records
-    restarted[0].join()
-    assert fault.fired == 1
+    with storage_on(server, tmp_path, monkeypatch) as storage:
+        storage.upload(large_clips)
+        fault = Fault("call", at=MEMBER, action=begin)
+        storage.proxy.faults = [fault]
+        assert epoch(stream_of(storage, deadline=60.0)) == large_records
+        restarted[0].join()
+        assert fault.fired == 1
+    server.kill()
 
 
 def test_wrong_secret(stored: Storage, monkeypatch: pytest.MonkeyPatch) -> None:

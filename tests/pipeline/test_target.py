@@ -108,7 +108,10 @@ LASTS = {
 }
 
 
-@pytest.mark.parametrize("name", LASTS)
+SLOW = {"resets for ever", "expired"}
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow) if n in SLOW else n for n in LASTS])
 def test_what_lasts_is_one_sentence_and_the_next_call_goes_on(storage: Storage, toy: Path, name: str) -> None:
     given, told = LASTS[name]
     fault = replace(given)
