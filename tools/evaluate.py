@@ -21,8 +21,9 @@ from seqviews.model.training import CONFIG
 from seqviews.pipeline.manifest import SPLITS, load_manifest
 from seqviews.pipeline.recordset import check_agreement
 from seqviews.pipeline.shards import write_atomically
+from seqviews.pipeline.storage import Folder
 from seqviews.pipeline.stream import SequenceStream
-from seqviews.tools.preparing import data_folder
+from seqviews.tools.preparing import add_data, opened
 from seqviews.tools.run import progress_bar, run_tool, tool_parser
 
 JUDGE_BATCH = 64
@@ -39,7 +40,7 @@ def main(argv: list[str] | None = None) -> None:
     """Parse the arguments and evaluate."""
     parser = tool_parser((__doc__ or "") + KEYS)
     parser.add_argument("--run", type=Path, required=True, metavar="DIR", help="the --out of a training")
-    parser.add_argument("--data", type=data_folder, required=True, metavar="URL", help="where a prepared data set is")
+    add_data(parser)
     parser.add_argument("--split", choices=SPLITS, default="test", help="what to evaluate on")
     parser.add_argument("--out", type=Path, metavar="DIR", help="where to write; by default RUN/evaluation")
     parser.add_argument("--seed", type=int, default=0, help="of the draws, the pairs and the judge")
@@ -62,8 +63,9 @@ def evaluate(arguments: argparse.Namespace) -> dict[str, float]:
     network = load_model(arguments.run).to(device)
     model, seed = cast(SequenceModel, network), arguments.seed
     curves = pictures_of_log(arguments.run, load_config(arguments.run).get("batch_size"))
-    stream = _stream(arguments.data / arguments.split, arguments.batch_size, seed)
-    train, val = (_stream(arguments.data / split, JUDGE_BATCH, seed) for split in ("train", "val"))
+    data = opened(arguments)
+    stream = _stream(data / arguments.split, arguments.batch_size, seed)
+    train, val = (_stream(data / split, JUDGE_BATCH, seed) for split in ("train", "val"))
     info = stream.manifest.dataset
     check_agreement([s.sets[0] for s in (stream, train, val)], stream.factors)
     check_clips(model, info, device)
@@ -100,7 +102,7 @@ def _write(out: Path, metrics: Mapping[str, float], pictures: Sequence[Picture],
     write_atomically(out / "report.html", report.encode())
 
 
-def _stream(folder: Path, batch_size: int, seed: int) -> SequenceStream:
+def _stream(folder: Folder, batch_size: int, seed: int) -> SequenceStream:
     return SequenceStream(folder, batch_size, seed=seed, factors=tuple(load_manifest(folder).factors))
 
 

@@ -29,7 +29,7 @@ from seqviews.model.plugins import check_model, class_path_of, with_class_path
 from seqviews.model.training import CHECKPOINT, CONFIG, VALIDATE_EVERY, StreamData, ViewsModule, make_trainer
 from seqviews.pipeline.order import Last
 from seqviews.pipeline.shards import write_atomically
-from seqviews.pipeline.storage import CACHE_SIZE, Cache, open_folder
+from seqviews.tools.preparing import add_cache_options, opened
 from seqviews.tools.run import add_common_options, program, run_tool
 
 PRESETS = Path(seqviews.model.__path__[0]) / "presets"
@@ -122,9 +122,7 @@ def make_parser() -> ArgumentParser:
     parser.add_argument("--learning-rate", type=float, default=1e-3, help="Adam's, at its highest")
     parser.add_argument("--min-frames", type=int, default=2, help="refuse data whose clips are shorter")
     parser.add_argument("--last", type=Last, default="keep", help="what to do with a last batch that is not full")
-    parser.add_argument(
-        "--cache-size", type=float, default=CACHE_SIZE / 1e9, help="GB of shards from a bucket that are kept on disk"
-    )
+    add_cache_options(parser)
     parser.add_argument("--devices", type=int, default=1, help="processes, each with its part of every batch")
     parser.add_argument("--precision", type=str, default="auto", help="as Lightning's; auto is bf16 where it pays")
     told = "; ".join(f"{name}: {what}" for name, what in ABLATIONS.items())
@@ -141,8 +139,7 @@ def start_training(
     arguments: argparse.Namespace, parser: ArgumentParser, callbacks: Sequence[Callback] = ()
 ) -> dict[str, Any]:
     """Train, and return the run's folder, its steps and its last loss."""
-    out = Path(arguments.out)
-    data: Any = open_folder(arguments.data, cache=Cache(size=int(arguments.cache_size * 1e9)))
+    out, data = Path(arguments.out), opened(arguments)
     max_time = None if arguments.max_time is None else duration(arguments.max_time)
     config = _configuration(arguments, parser)
     resumed_at = _resumed_step(out, config) if arguments.resume else None
@@ -198,7 +195,7 @@ def start_training(
 def _configuration(arguments: argparse.Namespace, parser: ArgumentParser) -> str:
     """The resolved arguments as YAML: all that decides the run, so not how long this call may take of it."""
     kept = arguments.clone()
-    for name in ("resume", "max_time", "devices", "cache_size", "config", "json", "debug"):
+    for name in ("resume", "max_time", "devices", "cache_size", "cache_folder", "config", "json", "debug"):
         kept.pop(name, None)
     return str(parser.dump(kept, skip_validation=True))
 
