@@ -8,8 +8,6 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,8 +15,11 @@ from itertools import count
 from pathlib import Path
 from typing import TypeAlias
 
+import obstore
 import pytest
 from fault_proxy import FaultProxy, fault_proxy
+from obstore.exceptions import BaseError
+from obstore.store import S3Store
 from toy_clips import ToyClips
 
 from seqviews.pipeline.bucket import Bucket
@@ -64,11 +65,20 @@ class SeaweedFS:
             time.sleep(0.1)
 
     def _answers(self) -> bool:
+        """Whether it takes objects: its bucket is made some time after its port is open."""
+        store = S3Store(
+            "data",
+            endpoint=f"http://127.0.0.1:{self.port}",
+            access_key_id=KEY,
+            secret_access_key=SECRET,
+            client_options={"allow_http": True},
+            retry_config={"max_retries": 0},
+        )
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/healthz", timeout=5):
-                return True
-        except (urllib.error.URLError, ConnectionError, TimeoutError):
+            obstore.put(store, "ready", b"ready")
+        except (BaseError, OSError):
             return False
+        return True
 
     def kill(self) -> None:
         self.process.send_signal(signal.SIGKILL)
@@ -115,8 +125,6 @@ class Storage:
 
     def objects(self, names: str = "") -> dict[str, bytes]:
         """What is there, by name below the prefix, as the server itself has it."""
-        import obstore
-
         folder = self.folder()
         below = folder.prefix + "/"
         paths = [found["path"] for page in obstore.list(folder.store, folder.prefix) for found in page]
