@@ -47,9 +47,9 @@ class Training:
         self._command += ["--config", str(folder / "tiny.yaml"), "--data", str(data), "--out", str(self.run)]
 
     def start(self) -> subprocess.Popen[bytes]:
-        tests = os.pathsep.join(map(str, [Path(__file__).parent]))
+        path = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
         return subprocess.Popen(
-            [*self._command, "--resume"], env={**os.environ, "PYTHONPATH": tests}, stderr=subprocess.DEVNULL
+            [*self._command, "--resume"], env={**os.environ, "PYTHONPATH": path}, stderr=subprocess.DEVNULL
         )
 
     @property
