@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -61,7 +62,9 @@ class SeaweedFS:
         )
         end = time.monotonic() + 60
         while not self._answers():
-            assert time.monotonic() < end, "SeaweedFS did not start"
+            if time.monotonic() > end:
+                self.kill()
+                raise TimeoutError("SeaweedFS did not start")
             time.sleep(0.1)
 
     def _answers(self) -> bool:
@@ -88,7 +91,7 @@ class SeaweedFS:
 def free_ports(number: int) -> list[int]:
     """Free ports whose neighbours 10,000 above are free too: SeaweedFS takes both."""
     found: list[int] = []
-    for port in range(20_000 + os.getpid() % 20_000, 45_000):
+    for port in range(random.SystemRandom().randrange(20_000, 40_000), 45_000):
         if len(found) < number and all(_is_free(candidate) for candidate in (port, port + 10_000)):
             found.append(port)
     return found
