@@ -113,7 +113,8 @@ def test_two_processes_fetch_only_their_lanes(storage: Storage, toy: Path, tmp_p
     script = tmp_path / "script.py"
     script.write_text(
         "import os, sys\nfrom seqviews.tools import train\n"
-        "os.environ['XDG_CACHE_HOME'] += os.environ.get('LOCAL_RANK', '0')\ntrain.main(sys.argv[1:])\n"
+        f"os.environ['XDG_CACHE_HOME'] = {str(tmp_path / 'xdg')!r} + os.environ.get('LOCAL_RANK', '0')\n"
+        "train.main(sys.argv[1:])\n"
     )
     (tmp_path / "tiny.yaml").write_text(yaml.safe_dump({**TINY, "max_clips": 36}))
     command = [sys.executable, str(script), "--config", str(tmp_path / "tiny.yaml"), "--data", storage.url]
