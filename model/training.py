@@ -26,6 +26,7 @@ from seqviews.model.plugins import check_model, with_class_path
 from seqviews.model.scaling import MelScale
 from seqviews.pipeline.order import Last
 from seqviews.pipeline.records import Batch
+from seqviews.pipeline.storage import Folder, open_folder
 from seqviews.pipeline.stream import SequenceStream
 
 BETAS = (0.9, 0.95)  # the loss falls a hundredfold in a thousand steps; Adam's usual 0.999 would remember its start
@@ -144,9 +145,11 @@ class StreamData(LightningDataModule):
         ShardError, ValueError: As `SequenceStream`; also if records have fewer than `min_frames` frames.
     """
 
-    def __init__(self, data: Path, *, batch_size: int, min_frames: int, last: Last = "keep", seed: int = 0) -> None:
+    def __init__(
+        self, data: Folder | Path | str, *, batch_size: int, min_frames: int, last: Last = "keep", seed: int = 0
+    ) -> None:
         super().__init__()
-        self.data, self.batch_size, self.last, self.seed = data, batch_size, last, seed
+        self.data, self.batch_size, self.last, self.seed = open_folder(data), batch_size, last, seed
         self.stream = self._stream()
         frames = self.stream.manifest.dataset.features.shape[0]
         if frames < min_frames:

@@ -12,8 +12,10 @@ from pathlib import Path
 from seqviews.pipeline.codec import decode_json
 from seqviews.pipeline.collate import Located, collate
 from seqviews.pipeline.manifest import SPLITS, Manifest, ShardEntry, load_manifest
+from seqviews.pipeline.reader import ShardReader
 from seqviews.pipeline.records import ShardError
-from seqviews.pipeline.shards import Shard, read_shard
+from seqviews.pipeline.shards import Shard
+from seqviews.pipeline.storage import MANIFEST, Folder, open_folder
 
 _SEVERAL = re.compile(r"\w+-\d+(\+\w+-\d+)+")
 
@@ -37,7 +39,7 @@ class SplitCheck:
 
 
 def check_dataset(
-    folder: Path,
+    folder: Folder | Path,
     *,
     fast: bool = False,
     identity: Sequence[str] = (),
@@ -50,7 +52,7 @@ def check_dataset(
     record must decode to the manifest's shape and type, and have its factors, in range. No source may be in two splits.
 
     Args:
-        folder: Of a data set, with train, val or test in it, or of one split.
+        folder: Or URL of a data set, with train, val or test in it, or of one split.
         fast: Leave the records alone: nothing is decoded, and sources are not compared.
         identity: Static factors that together say who a record shows, for example the speaker: no combination of their
             classes may be in two splits either.
@@ -79,37 +81,40 @@ def check_dataset(
         for name in identity:
             if manifests[split].dataset.static.get(name) is None:
                 raise ValueError(f"{path} has no static factor {name} with classes")
-        _check_split(checks[split], path, _Reader(path, manifests[split], fast, tuple(identity)), threads, progress)
+        shards = ShardReader(path, manifests[split].dataset.features)
+        reader = _Reader(shards, manifests[split], fast, tuple(identity))
+        _check_split(checks[split], path, reader, threads, progress)
     _compare(checks)
     return checks
 
 
-def split_folders(folder: Path) -> dict[str, Path]:
+def split_folders(folder: Folder | Path) -> dict[str, Folder]:
     """The folders of a data set's splits by name, or the one folder if it is a split itself.
 
     Raises:
         ShardError: If the folder is neither a data set nor a split.
     """
-    if (folder / "manifest.json").is_file():
-        return {folder.resolve().name: folder}
-    found: dict[str, Path] = {split: folder / split for split in SPLITS if (folder / split).is_dir()}
+    folder = open_folder(folder)
+    if folder.has(MANIFEST):
+        return {folder.name: folder}
+    found: dict[str, Folder] = {split: folder / split for split in SPLITS if (folder / split).exists()}
     if not found:
         raise ShardError(f"{folder} is no prepared data set: it has no train, val or test, nor a manifest.json")
     return found
 
 
-def _check_agreement(manifests: Mapping[str, Manifest], split: str, path: Path, check: SplitCheck) -> None:
+def _check_agreement(manifests: Mapping[str, Manifest], split: str, path: Folder, check: SplitCheck) -> None:
     """The splits of a data set must describe it alike, and be where their names say."""
     manifest = manifests[split]
     first = next(iter(manifests))
     if manifest.dataset != manifests[first].dataset:
-        check.problems.append(f"{path / 'manifest.json'}: describes another data set than the manifest of {first}")
-    if path.parent.name != split and split in SPLITS and manifest.split != split:
-        check.problems.append(f"{path / 'manifest.json'}: is of the split {manifest.split}, not {split}")
+        check.problems.append(f"{path}/{MANIFEST}: describes another data set than the manifest of {first}")
+    if split in SPLITS and manifest.split != split:
+        check.problems.append(f"{path}/{MANIFEST}: is of the split {manifest.split}, not {split}")
 
 
 def _check_split(
-    check: SplitCheck, path: Path, reader: _Reader, threads: int, progress: Callable[[str, int, int], None]
+    check: SplitCheck, path: Folder, reader: _Reader, threads: int, progress: Callable[[str, int, int], None]
 ) -> None:
     entries = reader.manifest.shards
     keys: dict[str, str] = {}
@@ -117,12 +122,12 @@ def _check_split(
     with ThreadPoolExecutor(threads) as pool:
         for done, (entry, found) in enumerate(zip(entries, pool.map(reader.check, entries), strict=True), start=1):
             problems = found.problems
-            problems += [f"{path / entry.name}: key {key} is in {keys[key]} too" for key in found.keys if key in keys]
+            problems += [f"{path}/{entry.name}: key {key} is in {keys[key]} too" for key in found.keys if key in keys]
             keys.update(dict.fromkeys(found.keys, entry.name))
             for name, shape in found.shapes:
                 if shape != shapes.setdefault(name, shape):
                     told = f"{name} is {list(shape)} in one record and {list(shapes[name])} in another"
-                    problems.append(f"{path / entry.name}: {told}")
+                    problems.append(f"{path}/{entry.name}: {told}")
             if problems:
                 check.problems.append(problems[0] + _more(problems))
             else:
@@ -159,7 +164,7 @@ class _Found:
 class _Reader:
     """Checks the shards of one split; any number of them at a time."""
 
-    folder: Path
+    shards: ShardReader
     manifest: Manifest
     fast: bool
     identity: tuple[str, ...]
@@ -167,7 +172,7 @@ class _Reader:
     def check(self, entry: ShardEntry) -> _Found:
         found = _Found()
         try:
-            shard = read_shard(self.folder, entry, self.manifest.dataset.features)
+            shard = self.shards.read(entry)
         except ShardError as error:
             found.problems.append(str(error))
             return found

@@ -15,6 +15,7 @@ from typing import Any, Literal, TypeAlias
 import jsonschema
 
 from seqviews.pipeline.records import ShardError
+from seqviews.pipeline.storage import MANIFEST, Folder, StorageError, open_folder
 from seqviews.pipeline.strict_json import parse_object
 
 SCHEMA_VERSION = 1
@@ -250,20 +251,23 @@ def _validator() -> jsonschema.Draft202012Validator:
     return validator
 
 
-def load_manifest(folder: Path | str) -> Manifest:
-    """Read the manifest of a split's folder, for example `sprites/train`.
+def load_manifest(folder: Folder | Path | str) -> Manifest:
+    """Read the manifest of a split's folder, for example `sprites/train` or `s3://bucket/sprites/train`.
 
     Raises:
-        ShardError: If there is none, or it is not a valid manifest.
+        ShardError: If there is none, it is not a valid manifest, or it cannot be read.
+        ValueError: As `open_folder`.
     """
-    path = Path(folder) / "manifest.json"
-    if not path.is_file():
-        raise ShardError(f"{folder} has no manifest.json: not a prepared split, or its preparation did not finish")
+    folder = open_folder(folder)
+    path = f"{folder}/{MANIFEST}"
     try:
-        with path.open("rb") as file:
-            data = file.read(MAX_MANIFEST_BYTES + 1)
+        data = folder.get(MANIFEST, MAX_MANIFEST_BYTES + 1)
+    except StorageError as error:
+        raise ShardError(str(error)) from None
     except OSError as error:
         raise ShardError(f"{path}: cannot be read: {error.strerror}") from error
+    if data is None:
+        raise ShardError(f"{folder} has no {MANIFEST}: not a prepared split, or its preparation did not finish")
     if len(data) > MAX_MANIFEST_BYTES:
         raise ShardError(f"{path} is larger than {MAX_MANIFEST_BYTES >> 20} MiB: not a manifest")
     try:

@@ -88,6 +88,10 @@ class EpochOrder:
         """The shards that a window of a lane mixes."""
         return self._windows[lane][window].shards
 
+    def windows(self, lane: int) -> int:
+        """How many windows a lane has."""
+        return len(self._windows[lane])
+
     def _enter(self, lane: int, offset: int) -> _Entered:
         windows = self._windows[lane]
         number = bisect_right(windows, offset, key=lambda w: w.start) - 1

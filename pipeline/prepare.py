@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
-import json
 import multiprocessing
 import os
 import signal
@@ -20,12 +18,11 @@ from typing import Any, Protocol, TypeAlias
 import numpy as np
 
 from seqviews.pipeline.codec import encoder_versions
-from seqviews.pipeline.manifest import SPLITS, DatasetInfo, Features, Manifest, ShardEntry, Split, load_manifest
+from seqviews.pipeline.manifest import SPLITS, DatasetInfo, Features, Manifest, ShardEntry, Split
 from seqviews.pipeline.records import Record
-from seqviews.pipeline.shards import pack_shard, write_atomically
-
-PLAN = "plan.json"
-MANIFEST = "manifest.json"
+from seqviews.pipeline.shards import pack_shard
+from seqviews.pipeline.storage import Folder
+from seqviews.pipeline.target import Target, target_at
 
 Records: TypeAlias = Callable[[str, np.random.Generator], Iterable[Record]]
 Progress: TypeAlias = Callable[[Split, int, int], None]
@@ -49,7 +46,7 @@ class Preprocessor(Protocol):
         """The records of a source; whatever is random in them is drawn from `rng`."""
 
 
-def prepare(dataset: Preprocessor, out: Path, **options: Any) -> dict[Split, Manifest]:
+def prepare(dataset: Preprocessor, out: Folder | Path | str, **options: Any) -> dict[Split, Manifest]:
     """Write every split of a data set below `out`; see `write_shards` for the options and for what is raised."""
     sources = {split: names for split in SPLITS if (names := dataset.sources(split))}
     return write_shards(sources, out, dataset.records, dataset.info, parameters=dataset.parameters, **options)
@@ -57,7 +54,7 @@ def prepare(dataset: Preprocessor, out: Path, **options: Any) -> dict[Split, Man
 
 def write_shards(
     sources: Mapping[Split, Sequence[str]],
-    url: Path | str,
+    url: Folder | Path | str,
     records: Records,
     info: DatasetInfo,
     *,
@@ -74,7 +71,7 @@ def write_shards(
 
     Args:
         sources: Names of the sources by split. A source is what records are cut from: a character, a video file.
-        url: A folder: new, empty, or one that the same call began.
+        url: A folder or a prefix in object storage: new, empty, or one that the same call began.
         records: Gives the records of a source; whatever is random in them is drawn from the generator it is given.
             With several workers it must pickle.
         info: What the data set is.
@@ -89,9 +86,9 @@ def write_shards(
 
     Raises:
         FileExistsError: If the folder holds something else, or what a call with other arguments began.
-        BlockingIOError: If another process is writing to the folder.
+        BlockingIOError: If another process is writing to the folder. Into object storage several may write at a time.
         ValueError: If a record is not what `info` says.
-        OSError: If a file cannot be written: no manifest, and the same call goes on when there is room.
+        OSError: If something cannot be written: no manifest, and the same call goes on when it can be.
 
     Example:
         >>> from tempfile import mkdtemp
@@ -105,146 +102,70 @@ def write_shards(
     """
     if shard_sources < 1 or workers < 1:
         raise ValueError("shard_sources and workers must be at least 1")
-    out = Path(url)
+    target = target_at(url)
     shared = {"seed": seed, "shard_sources": shard_sources, **(parameters or {})}
     encoders = encoder_versions(info.features.codec)
     hashes = {split: sha256("\n".join(names).encode()).hexdigest() for split, names in sources.items()}
     claim = {"dataset": asdict(info), "parameters": shared, "encoders": encoders, "sources": hashes}
     manifests: dict[Split, Manifest] = {}
-    with _claimed(out, claim), _writers(workers, _Work(records, info.features)) as run:
+    with target.claimed(claim), _writers(workers, _Work(target, records, info.features)) as run:
         for split, names in sources.items():
-            folder = out / split
-            plans = _plan(folder, split, names, seed, shard_sources)
-            folder.mkdir(exist_ok=True)
+            plans = _plan(split, names, seed, shard_sources)
             entries, done = {}, 0
             for plan, entry in run(plans):
-                entries[plan.path.name] = entry
+                entries[plan.name] = entry
                 done += len(plan.sources)
                 progress(split, done, len(names))
-            shards = tuple(entries[plan.path.name] for plan in plans)
+            shards = tuple(entries[plan.name] for plan in plans)
             manifests[split] = Manifest(split, info, shared, encoders, shards)
             text = manifests[split].to_json()
             Manifest.from_json(text)  # what could not be read must not be written
-            if not (folder / MANIFEST).is_file() or (folder / MANIFEST).read_text(encoding="utf-8") != text:
-                write_atomically(folder / MANIFEST, text.encode())
-            for plan in plans:
-                _receipt(plan.path).unlink(missing_ok=True)
+            target.complete(split, text)
     return manifests
-
-
-@contextmanager
-def _claimed(out: Path, claim: Mapping[str, Any]) -> Iterator[None]:
-    """Hold the folder for this call alone: `plan.json` says what is written there, its lock that it is being written.
-
-    A lock ends with its process, however that ends.
-    """
-    text = json.dumps(claim, indent=1) + "\n"
-    path = out / PLAN
-    if not path.is_file():
-        if out.exists() and (not out.is_dir() or any(not p.name.startswith(f".{PLAN}.") for p in out.iterdir())):
-            raise FileExistsError(f"{out} already holds something: remove it or choose another --out")
-        out.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, text.encode())
-    with path.open("rb") as plan:
-        try:
-            fcntl.flock(plan, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise BlockingIOError(f"another preparation is writing to {out}: wait until it has ended") from None
-        found = plan.read().decode("utf-8", "replace")
-        if found != text:
-            raise FileExistsError(f"{out} holds another preparation: {_difference(found, claim)}; choose another --out")
-        _remove_temporaries(out)
-        try:
-            yield
-        finally:
-            _remove_temporaries(out)
-
-
-def _remove_temporaries(out: Path) -> None:
-    """Remove what processes that were killed left half-written; see `write_atomically` for the names."""
-    for path in out.rglob(".*"):
-        if path.suffix[1:].isdigit():
-            path.unlink(missing_ok=True)
-
-
-def _difference(found: str, claim: Mapping[str, Any]) -> str:
-    """Where the text of a `plan.json` differs from this call's, in a few words."""
-    try:
-        there, here = _leaves(json.loads(found)), _leaves(json.loads(json.dumps(claim)))
-    except (ValueError, RecursionError):
-        return f"its {PLAN} is damaged"
-    names = [name for name in {**there, **here} if there.get(name) != here.get(name)]
-    told = [f"{name} is {there.get(name, 'not there')}, not {here.get(name, 'there')}" for name in names[:3]]
-    return "; ".join(told) + (f"; and {len(names) - 3} more" if len(names) > 3 else "")
-
-
-def _leaves(tree: Any, name: str = "") -> dict[str, Any]:
-    if not isinstance(tree, dict):
-        return {name: tree}
-    return {
-        path: leaf for key, value in tree.items() for path, leaf in _leaves(value, f"{name}.{key}".strip(".")).items()
-    }
 
 
 @dataclass(frozen=True, slots=True)
 class _ShardPlan:
     """All that decides one shard's bytes."""
 
-    path: Path
+    split: Split
+    name: str
     sources: tuple[tuple[str, tuple[int, int, int]], ...]  # name, seed of its random stream
 
 
-def _plan(folder: Path, split: Split, sources: Sequence[str], seed: int, shard_sources: int) -> list[_ShardPlan]:
+def _plan(split: Split, sources: Sequence[str], seed: int, shard_sources: int) -> list[_ShardPlan]:
     number = SPLITS.index(split)
     # numpy takes the seeds (a, b) and (a, b, 0) for the same: the order has 0, source i has i + 1
     order = np.random.default_rng([seed, number, 0]).permutation(len(sources)).tolist()
     return [
         _ShardPlan(
-            folder / f"{split}-{start // shard_sources:06d}.tar",
+            split,
+            f"{split}-{start // shard_sources:06d}.tar",
             tuple((sources[i], (seed, number, i + 1)) for i in order[start : start + shard_sources]),
         )
         for start in range(0, len(order), shard_sources)
     ]
 
 
-def _receipt(shard: Path) -> Path:
-    """The file that says what a finished shard holds, until the manifest does."""
-    return shard.with_name(f".{shard.name}.json")
-
-
 @dataclass(frozen=True, slots=True)
 class _Work:
     """What a process needs to write shards."""
 
+    target: Target
     records: Records
     features: Features
 
     def write(self, plan: _ShardPlan) -> tuple[_ShardPlan, ShardEntry]:
-        """Write a shard, unless it is there; its receipt comes first, so that a finished shard is known to be whole."""
-        finished = _finished(plan.path)
-        if finished is not None:
-            return plan, finished
-        entry, data = pack_shard(plan.path.name, self._records_of(plan), self.features)
-        write_atomically(_receipt(plan.path), json.dumps(asdict(entry)).encode())
-        write_atomically(plan.path, data)
+        """Write a shard, unless it is there."""
+        entry = self.target.finished(plan.split, plan.name)
+        if entry is None:
+            entry, data = pack_shard(plan.name, self._records_of(plan), self.features)
+            self.target.store(plan.split, entry, data)
         return plan, entry
 
     def _records_of(self, plan: _ShardPlan) -> Iterator[Record]:
         for name, seed in plan.sources:
             yield from self.records(name, np.random.default_rng(seed))
-
-
-def _finished(shard: Path) -> ShardEntry | None:
-    """What a shard holds if it is there as its receipt or the manifest says, else None."""
-    if not shard.is_file():
-        return None
-    if (receipt := _receipt(shard)).is_file():
-        entry = ShardEntry(**json.loads(receipt.read_bytes()))
-    elif (shard.parent / MANIFEST).is_file():
-        entry = {entry.name: entry for entry in load_manifest(shard.parent).shards}[shard.name]
-    else:
-        return None
-    return entry if sha256(shard.read_bytes()).hexdigest() == entry.sha256 else None
 
 
 Run: TypeAlias = Callable[[Sequence[_ShardPlan]], Iterator[tuple[_ShardPlan, ShardEntry]]]

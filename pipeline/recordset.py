@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Mapping, Sequence
 from itertools import accumulate
 from pathlib import Path
@@ -10,16 +11,19 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from seqviews.pipeline.lookahead import Lookahead
 from seqviews.pipeline.manifest import Features, ShardEntry, load_manifest
+from seqviews.pipeline.reader import ShardReader
 from seqviews.pipeline.records import Factor
-from seqviews.pipeline.shards import Shard, read_shard
+from seqviews.pipeline.shards import Shard
+from seqviews.pipeline.storage import Folder, open_folder
 
 
 class RecordSet:
-    """The records of a split on disk, for a stream to put in order and to decode.
+    """The records of a split, for a stream to put in order and to decode.
 
     Args:
-        folder: The split's folder, for example `sprites/train`.
+        folder: The split's folder or URL, for example `sprites/train` or `s3://bucket/sprites/train`.
         where: Says of a record, by its factors, whether it is kept; all are by default. To ask it, every shard is read
             and checked once, here; no frame is decoded. What was kept stays in memory, 4 bytes a record.
 
@@ -33,9 +37,12 @@ class RecordSet:
         ValueError: If no record is kept.
     """
 
-    def __init__(self, folder: Path | str, where: Callable[[Mapping[str, Factor]], bool] | None = None) -> None:
-        self.folder = Path(folder)
-        self.manifest = load_manifest(folder)
+    def __init__(
+        self, folder: Folder | Path | str, where: Callable[[Mapping[str, Factor]], bool] | None = None
+    ) -> None:
+        self.folder = open_folder(folder)
+        self.manifest = load_manifest(self.folder)
+        self._reader = ShardReader(self.folder, self.manifest.dataset.features)
         self.identity = self.manifest.digest
         entries = self.manifest.shards
         first = list(accumulate((entry.records for entry in entries), initial=0))[:-1]
@@ -47,11 +54,12 @@ class RecordSet:
             places = [k.data for k in kept]
         self._shards = [stored for stored in zip(entries, places, first, strict=True) if len(stored[1])]
         self.counts = [len(kept) for _, kept, _ in self._shards]
+        self._numbers = {entry.sha256: number for number, (entry, _, _) in enumerate(self._shards)}
         if not self.counts:
             raise ValueError(f"no record of {folder} is kept: `where` is true for none of its {len(self.manifest)}")
 
     def _matching(self, entry: ShardEntry, where: Callable[[Mapping[str, Factor]], bool]) -> NDArray[np.int32]:
-        shard = read_shard(self.folder, entry, self.manifest.dataset.features)
+        shard = self._reader.read(entry)
         return np.array([place for place in range(entry.records) if where(shard.factors(place))], np.int32)
 
     def __len__(self) -> int:
@@ -64,7 +72,39 @@ class RecordSet:
         Raises:
             ShardError: If it is not what the manifest says.
         """
-        return read_shard(self.folder, self._shards[shard][0], self.manifest.dataset.features)
+        return self._reader.read(self._shards[shard][0])
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether it is in object storage."""
+        return self._reader.cache is not None
+
+    def demand(self, shards: Sequence[int]) -> None:
+        """Say which shards will be read next, as places in `counts`."""
+        self._reader.demand([self._shards[shard][0] for shard in shards])
+
+    def expect(self, ahead: Lookahead) -> None:
+        """Let shards that come from afar be fetched before they are needed."""
+        self._reader.expect(
+            [self._shards[shard][0] for shard in ahead.soon()],
+            lambda name: ahead.when(self._numbers[name]) if name in self._numbers else math.inf,
+        )
+
+    def abandon(self) -> None:
+        """Let go of what is being fetched."""
+        self._reader.abandon()
+
+    def check_room(self, shards: int) -> None:
+        """Refuse a cache that cannot hold so many shards.
+
+        Raises:
+            ValueError: If it cannot, where the shards come from afar.
+        """
+        cache = self._reader.cache
+        needed = sum(sorted((entry.bytes for entry, _, _ in self._shards), reverse=True)[:shards])
+        if cache is not None and needed > cache.size:
+            told = f"{cache.folder} may take {cache.size / 1e6:.1f} MB, and the windows of {self.folder} take"
+            raise ValueError(f"the cache {told} up to {needed / 1e6:.1f} MB: give it more, or the stream fewer lanes")
 
     def find(self, shard: int, record: int) -> tuple[int, int]:
         """The place in its shard, and the place in the whole split, of the `record`-th kept record of a shard."""

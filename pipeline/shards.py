@@ -131,13 +131,22 @@ def read_shard(folder: Path, entry: ShardEntry, features: Features) -> Shard:
         raise ShardError(f"{path}: cannot be read: {error.strerror}") from error
     if hashlib.sha256(data).hexdigest() != entry.sha256:
         raise ShardError(f"{path}: its SHA-256 is not the manifest's, so it is damaged: copy or prepare it again")
+    return parse_shard(str(path), data, entry, features)
+
+
+def parse_shard(name: str, data: bytes, entry: ShardEntry, features: Features) -> Shard:
+    """Find the records of a tar whose SHA-256 is the manifest's; `name` is told in errors.
+
+    Raises:
+        ShardError: If its structure or record count is not what the manifest says.
+    """
     try:
         members = dict(_records(memoryview(data), extensions(features)))
     except ValueError as error:
-        raise ShardError(f"{path}: {error}") from None
+        raise ShardError(f"{name}: {error}") from None
     if len(members) != entry.records:
-        raise ShardError(f"{path}: holds {len(members)} records, the manifest says {entry.records}")
-    return Shard(str(path), memoryview(data), features, members, list(members))
+        raise ShardError(f"{name}: holds {len(members)} records, the manifest says {entry.records}")
+    return Shard(name, memoryview(data), features, members, list(members))
 
 
 def _records(data: memoryview, extensions: Sequence[str]) -> Iterator[tuple[str, tuple[slice, ...]]]:

@@ -12,11 +12,13 @@ from typing import Any, get_args
 from torch.utils.data import IterableDataset, get_worker_info
 
 from seqviews.pipeline.collate import Located, collate
+from seqviews.pipeline.lookahead import Lookahead
 from seqviews.pipeline.mixture import MixedOrder, MixedPlace, Shares
 from seqviews.pipeline.order import Last, batch_count, batch_positions
 from seqviews.pipeline.records import Batch
 from seqviews.pipeline.recordset import RecordSet, check_agreement
 from seqviews.pipeline.shards import Shard
+from seqviews.pipeline.storage import Folder
 
 PREFETCH = 4
 STATE_VERSION = 2
@@ -33,7 +35,8 @@ class SequenceStream(IterableDataset[Batch]):
     weights say, each through its own epochs, going on in the next epoch where the one before ended.
 
     Args:
-        data: A split's folder, for example `sprites/train`, or some of its records as a `RecordSet`; or several.
+        data: A split's folder or URL, for example `sprites/train` or `s3://bucket/sprites/train`, or some of its
+            records as a `RecordSet`; or several.
         batch_size: Records of a global batch, over all ranks.
         weights: How often each data set's records come; by default its size, so that each comes once an epoch.
         seed: Names the order.
@@ -49,12 +52,13 @@ class SequenceStream(IterableDataset[Batch]):
 
     Raises:
         ShardError: If a folder has no valid manifest; while iterating, if a shard is not what the manifest says.
-        ValueError: If an argument is out of its range, a data set has no such factor, or data sets do not go together.
+        ValueError: If an argument is out of its range, a data set has no such factor, data sets do not go together, or
+            the cache cannot hold the windows.
     """
 
     def __init__(
         self,
-        data: Path | str | RecordSet | Sequence[Path | str | RecordSet],
+        data: Folder | Path | str | RecordSet | Sequence[Folder | Path | str | RecordSet],
         batch_size: int,
         *,
         weights: Sequence[float] | None = None,
@@ -67,7 +71,7 @@ class SequenceStream(IterableDataset[Batch]):
         factors: Sequence[str] = (),
         threads: int = 2,
     ) -> None:
-        several = [data] if isinstance(data, (Path, str, RecordSet)) else data
+        several = [data] if isinstance(data, (Folder, Path, str, RecordSet)) else data
         self.sets = [one if isinstance(one, RecordSet) else RecordSet(one) for one in several]
         check_agreement(self.sets, factors)
         self.manifest = self.sets[0].manifest
@@ -77,6 +81,8 @@ class SequenceStream(IterableDataset[Batch]):
         self.lanes = min(8, shards) if lanes is None else lanes
         self.rank, self.ranks, self.factors, self.threads = rank, ranks, tuple(factors), threads
         self._check(shards)
+        for one in self.sets:
+            one.check_room(self.lanes * self.window)
         self._classes = {name: self.manifest.factors[name] for name in self.factors}
         self.epoch = 0
         self._received = 0
@@ -127,6 +133,10 @@ class SequenceStream(IterableDataset[Batch]):
                     batch = pending.popleft().result()
                     self._mark_received(epoch, number - PREFETCH + 1)
                     yield batch
+        except BaseException:  # also when the caller stops in the middle
+            for one in self.sets:
+                one.abandon()
+            raise
         finally:
             pool.shutdown(cancel_futures=True)
 
@@ -175,6 +185,15 @@ class _Plan:
         )
         self._first_index = list(accumulate((len(one.manifest) for one in stream.sets), initial=0))
         self._held: dict[tuple[int, int], tuple[tuple[int, int], dict[int, Future[Shard]]]] = {}
+        # a rank's records of one set alone come from its own lanes
+        rank, ranks = (stream.rank, stream.ranks) if len(counts) == 1 else (0, 1)
+        self._ahead = {
+            dataset: Lookahead(
+                shards, seed=stream.seed + dataset, lanes=stream.lanes, window=stream.window, rank=rank, ranks=ranks
+            )
+            for dataset, shards in enumerate(counts)
+            if stream.sets[dataset].is_remote
+        }
 
     def batch(self, number: int) -> list[Located]:
         stream = self._stream
@@ -186,16 +205,23 @@ class _Plan:
             rank=stream.rank,
             ranks=stream.ranks,
         )
-        return [self._locate(self._order[position]) for position in positions]
+        located = [self._locate(self._order[position]) for position in positions]
+        for dataset, ahead in self._ahead.items():
+            if ahead.moved:
+                self._sets[dataset].expect(ahead)
+        return located
 
     def _locate(self, mixed: MixedPlace) -> Located:
         dataset, epoch, place = mixed
         window = epoch, place.window
         held = self._held.get((dataset, place.lane))
         if held is None or held[0] != window:
-            read = self._sets[dataset].read
+            one = self._sets[dataset]
             numbers = self._order.shards_of(dataset, epoch, place.lane, place.window)
-            held = window, {shard: self._pool.submit(read, shard) for shard in numbers}
+            if dataset in self._ahead:
+                one.demand(numbers)
+                self._ahead[dataset].enter(epoch, place.lane, place.window)
+            held = window, {shard: self._pool.submit(one.read, shard) for shard in numbers}
             self._held[dataset, place.lane] = held
         position, index = self._sets[dataset].find(place.shard, place.record)
         return Located(held[1][place.shard], position, self._first_index[dataset] + index)

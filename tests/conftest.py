@@ -7,10 +7,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from object_storage import large_clips, large_records, seaweed, storage, stored
 from toy_clips import ToyClips
 
 from seqviews.pipeline.datasets.sprites import Sprites
 from seqviews.pipeline.prepare import prepare
+
+__all__ = ["large_clips", "large_records", "seaweed", "storage", "stored"]
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 

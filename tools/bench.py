@@ -15,15 +15,20 @@ from collections.abc import Callable
 from datetime import date
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 
 from seqviews.augment.draws import record_seeds
 from seqviews.augment.video import VideoMotion
+from seqviews.pipeline.storage import Folder, LocalFolder
 from seqviews.pipeline.stream import SequenceStream
 from seqviews.tools.bench_step import SIDES, step_side
+from seqviews.tools.preparing import data_folder
 from seqviews.tools.run import run_tool, tool_parser
+
+if TYPE_CHECKING:
+    from seqviews.pipeline.bucket import Bucket
 
 BATCH, FRAMES, SIZE = 64, 8, 64
 VIEW_CALLS = 5
@@ -56,6 +61,16 @@ def bench_stream(data: Path, rounds: int) -> dict[str, Any]:
     rates = in_turn(sides, rounds)
     best = max(rates[f"webdataset_{workers}_workers"] for workers in loaders)
     return {"clips_per_second": rates, "ratio_to_best_webdataset": round(rates["ours"] / best, 2)}
+
+
+def bench_bucket_stream(data: Folder, rounds: int) -> dict[str, Any]:
+    """The same from a bucket; see `bench_bucket`."""
+    from seqviews.tools.bench_bucket import bench_bucket  # obstore is an extra
+
+    def peer(urls: list[str], stream: SequenceStream) -> float:
+        return _clips_per_second(_webdataset_loader(urls, stream, 2), lambda b: len(b[0]))
+
+    return bench_bucket(cast("Bucket", data), BATCH, rounds, peer)
 
 
 def _webdataset_loader(shards: list[str], stream: SequenceStream, workers: int) -> Any:
@@ -132,7 +147,7 @@ def bench_step(rounds: int) -> dict[str, Any]:
     }
 
 
-def bench_train(data: Path, steps: int) -> dict[str, Any]:
+def bench_train(data: Folder, steps: int) -> dict[str, Any]:
     """Clips/s of a training by a preset, and the share of the time that it waits for data."""
     import tempfile
 
@@ -183,7 +198,9 @@ def bench(arguments: argparse.Namespace) -> dict[str, Any]:
     if arguments.what in ("step", "all"):
         result["step"] = bench_step(arguments.rounds)
     if arguments.what in ("stream", "all"):
-        result["stream"] = bench_stream(arguments.data, arguments.rounds)
+        local = isinstance(arguments.data, LocalFolder)
+        side = partial(bench_stream, arguments.data.path) if local else partial(bench_bucket_stream, arguments.data)
+        result["stream"] = side(arguments.rounds)
     if arguments.what in ("train", "all"):
         result["train"] = bench_train(arguments.data, arguments.steps)
     return result
@@ -195,7 +212,9 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument(
         "what", nargs="?", choices=["views", "step", "stream", "train", "all"], default="all", help="what to measure"
     )
-    parser.add_argument("--data", type=Path, default=Path("data/sprites"), help="a prepared Sprites data set")
+    parser.add_argument(
+        "--data", type=data_folder, default="data/sprites", metavar="URL", help="a prepared Sprites data set"
+    )
     parser.add_argument("--rounds", type=int, default=7, help="turns of each side")
     parser.add_argument("--steps", type=int, default=30, help="training steps")
     parser.add_argument("--threads", type=int, default=2, help="torch's threads")

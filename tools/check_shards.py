@@ -23,8 +23,9 @@ from seqviews.pipeline.check import SplitCheck, check_dataset, split_folders
 from seqviews.pipeline.manifest import Manifest, load_manifest
 from seqviews.pipeline.records import ShardError
 from seqviews.pipeline.shards import write_atomically
+from seqviews.pipeline.storage import Folder
 from seqviews.pipeline.stream import SequenceStream
-from seqviews.tools.preparing import local_folder
+from seqviews.tools.preparing import add_cache_options, data_folder, opened
 from seqviews.tools.run import progress_bar, run_tool, tool_parser
 
 SHEET_RECORDS, SHEET_COLUMNS = 6, 2
@@ -38,7 +39,8 @@ list of sentences.
 def main(argv: list[str] | None = None) -> None:
     """Parse the arguments and check."""
     parser = tool_parser((__doc__ or "") + KEYS)
-    parser.add_argument("data", type=local_folder, metavar="URL", help="folder of a prepared data set, or of one split")
+    parser.add_argument("data", type=data_folder, metavar="URL", help="of a prepared data set, or of one split")
+    add_cache_options(parser)
     parser.add_argument("--fast", action="store_true", help="sizes, hashes, counts and keys only: decode no record")
     parser.add_argument("--sheet", type=Path, metavar="PNG", help="draw a few records of each split and their factors")
     parser.add_argument(
@@ -56,10 +58,10 @@ def check(arguments: argparse.Namespace) -> dict[str, Any]:
     """Print a table and every problem, or draw the sheet if there are none; returns the totals."""
     if arguments.fast and arguments.identity:
         raise ValueError("--identity reads every record, which --fast leaves alone: give one of the two")
-    figures = _load_figures() if arguments.sheet else None
+    data, figures = opened(arguments), _load_figures() if arguments.sheet else None
     with progress_bar() as progress:
         checks = check_dataset(
-            arguments.data,
+            data,
             fast=arguments.fast,
             identity=arguments.identity,
             threads=arguments.threads,
@@ -74,7 +76,7 @@ def check(arguments: argparse.Namespace) -> dict[str, Any]:
             print(json.dumps(result))
         _fail(problems)
     if figures:
-        write_atomically(arguments.sheet, _sheet(arguments.data, figures))
+        write_atomically(arguments.sheet, _sheet(data, figures))
     return result
 
 
@@ -102,7 +104,7 @@ def _load_figures() -> ModuleType:
         raise ValueError(f"--sheet needs {error.name}: pip install 'seqviews[train]'") from None
 
 
-def _sheet(data: Path, figures: ModuleType) -> bytes:
+def _sheet(data: Folder, figures: ModuleType) -> bytes:
     """A contact sheet as PNG: the first records of each split's stream, which come from as many shards as can be."""
     rows: list[Any] = []
     breaks = set()

@@ -19,7 +19,7 @@ from seqviews.pipeline.manifest import SPLITS, load_manifest
 from seqviews.pipeline.recordset import check_agreement
 from seqviews.pipeline.shards import write_atomically
 from seqviews.pipeline.stream import SequenceStream
-from seqviews.tools.preparing import local_folder
+from seqviews.tools.preparing import add_data, opened
 from seqviews.tools.run import progress_bar, run_tool, tool_parser
 
 KEYS = """
@@ -34,7 +34,7 @@ def main(argv: list[str] | None = None) -> None:
     """Parse the arguments and encode."""
     parser = tool_parser((__doc__ or "") + KEYS)
     parser.add_argument("--run", type=Path, required=True, metavar="DIR", help="the --out of a training")
-    parser.add_argument("--data", type=local_folder, required=True, metavar="URL", help="folder of a prepared data set")
+    add_data(parser)
     parser.add_argument("--out", type=Path, required=True, metavar="NPZ", help="the file to write")
     parser.add_argument("--split", nargs="+", choices=SPLITS, help="what to encode; by default all there are")
     parser.add_argument("--factors", nargs="*", metavar="FACTOR", help="factors to store; by default all there are")
@@ -47,8 +47,9 @@ def encode(arguments: argparse.Namespace) -> dict[str, Any]:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     network, scale = load_model(arguments.run).to(device), load_scale(arguments.run).to(device)
     model = cast(SequenceModel, network)
-    splits = dict.fromkeys(arguments.split or split_folders(arguments.data))
-    folders = [arguments.data / split for split in splits]
+    data = opened(arguments)
+    splits = dict.fromkeys(arguments.split or split_folders(data))
+    folders = [data / split for split in splits]
     factors = arguments.factors
     if factors is None:
         factors = list(load_manifest(folders[0]).factors)

@@ -22,9 +22,10 @@ from seqviews.model.training import CONFIG
 from seqviews.pipeline.manifest import SPLITS, load_manifest
 from seqviews.pipeline.recordset import check_agreement
 from seqviews.pipeline.shards import write_atomically
+from seqviews.pipeline.storage import Folder
 from seqviews.pipeline.stream import SequenceStream
 from seqviews.tools.evaluate_speech import judge_speech
-from seqviews.tools.preparing import local_folder
+from seqviews.tools.preparing import add_data, opened
 from seqviews.tools.run import progress_bar, run_tool, tool_parser
 
 JUDGE_BATCH = 64
@@ -46,7 +47,7 @@ def main(argv: list[str] | None = None) -> None:
     """Parse the arguments and evaluate."""
     parser = tool_parser((__doc__ or "") + KEYS)
     parser.add_argument("--run", type=Path, required=True, metavar="DIR", help="the --out of a training")
-    parser.add_argument("--data", type=local_folder, required=True, metavar="URL", help="folder of a prepared data set")
+    add_data(parser)
     parser.add_argument("--split", choices=SPLITS, default="test", help="what to evaluate on")
     parser.add_argument("--out", type=Path, metavar="DIR", help="where to write; by default RUN/evaluation")
     parser.add_argument("--seed", type=int, default=0, help="of the draws, the pairs and the judge")
@@ -69,7 +70,8 @@ def evaluate(arguments: argparse.Namespace) -> dict[str, float]:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     network = load_model(arguments.run).to(device)
     curves = pictures_of_log(arguments.run, load_config(arguments.run).get("batch_size"))
-    stream = _stream(arguments.data / arguments.split, arguments.batch_size, arguments.seed)
+    data = opened(arguments)
+    stream = _stream(data / arguments.split, arguments.batch_size, arguments.seed)
     info = stream.manifest.dataset
     about = {
         "data": f"{info.name}, {arguments.split} split",
@@ -79,7 +81,7 @@ def evaluate(arguments: argparse.Namespace) -> dict[str, float]:
         "seed": str(arguments.seed),
         "torch": torch.__version__,
     }
-    train = _stream(arguments.data / "train", JUDGE_BATCH, arguments.seed)
+    train = _stream(data / "train", JUDGE_BATCH, arguments.seed)
     judged = judge_clips if info.modality == "clip" else judge_speech
     metrics, pictures, report = judged(arguments, network, stream, train, about, curves)
     _write(arguments.out or arguments.run / "evaluation", metrics, pictures, report)
@@ -98,7 +100,7 @@ def judge_clips(
     if arguments.beside:
         raise ValueError("--beside compares models of speech only")
     model, seed, device = cast(SequenceModel, network), arguments.seed, next(network.parameters()).device
-    val = _stream(arguments.data / "val", JUDGE_BATCH, seed)
+    val = _stream(opened(arguments) / "val", JUDGE_BATCH, seed)
     info = stream.manifest.dataset
     check_agreement([s.sets[0] for s in (stream, train, val)], stream.factors)
     check_records(model, load_scale(arguments.run), info, device)
@@ -129,7 +131,7 @@ def _write(out: Path, metrics: Mapping[str, float], pictures: Sequence[Picture],
     write_atomically(out / "report.html", report.encode())
 
 
-def _stream(folder: Path, batch_size: int, seed: int) -> SequenceStream:
+def _stream(folder: Folder, batch_size: int, seed: int) -> SequenceStream:
     return SequenceStream(folder, batch_size, seed=seed, factors=tuple(load_manifest(folder).factors))
 
 

@@ -20,6 +20,7 @@ from seqviews.model.figures import Image, png, views_grid
 from seqviews.model.training import CONFIG, StreamData
 from seqviews.pipeline.records import Batch
 from seqviews.pipeline.shards import write_atomically
+from seqviews.tools.preparing import opened
 from seqviews.tools.run import run_tool, tool_parser
 from seqviews.tools.train import make_parser
 
@@ -51,7 +52,7 @@ def main(argv: list[str] | None = None) -> None:
     training = parser.add_mutually_exclusive_group(required=True)
     training.add_argument("--config", metavar="PRESET", help="a preset's name, or a YAML file, as for train")
     training.add_argument("--run", type=Path, metavar="DIR", help="the --out of a training, for its arguments")
-    parser.add_argument("--data", metavar="URL", help="folder of a prepared data set; not needed with --run")
+    parser.add_argument("--data", metavar="URL", help="of a prepared data set; not needed with --run")
     parser.add_argument("--step", type=int, required=True, metavar="N", help="which one, from 1 on, as in a run's log")
     parser.add_argument("--out", type=Path, required=True, metavar="PNG", help="the picture to write")
     parser.add_argument("--seed", type=int, metavar="S", help="as for train; if not given, what it has without one")
@@ -92,7 +93,7 @@ def seen_at(step: int, options: list[str]) -> Seen:
     if not 1 <= step <= steps:
         raise ValueError(f"there is no step {step}: a training with these arguments has steps 1 to {steps}")
     stream = StreamData(
-        Path(training.data),
+        opened(training),
         batch_size=training.batch_size,
         min_frames=training.min_frames,
         last=training.last,

@@ -31,6 +31,7 @@ from seqviews.model.scaling import MelScale
 from seqviews.model.training import CHECKPOINT, CONFIG, VALIDATE_EVERY, StreamData, ViewsModule, make_trainer
 from seqviews.pipeline.order import Last
 from seqviews.pipeline.shards import write_atomically
+from seqviews.tools.preparing import add_cache_options, opened
 from seqviews.tools.run import add_common_options, program, run_tool
 
 PRESETS = Path(seqviews.model.__path__[0]) / "presets"
@@ -107,7 +108,7 @@ def make_parser() -> ArgumentParser:
     """The options of a training; a preset gives those that it names."""
     parser = OneLineParser(prog=program(), description=__doc__)
     parser.add_argument("--config", action=PresetAction, help="a preset's name, or a YAML file")
-    parser.add_argument("--data", type=str, required=True, help="folder of a prepared data set")
+    parser.add_argument("--data", type=str, required=True, help="folder or URL of a prepared data set")
     parser.add_argument("--out", type=str, required=True, help="folder of the run, new or empty")
     parser.add_argument("--resume", action="store_true", help="go on with the run in --out, however it ended")
     parser.add_argument("--max-clips", type=int, default=100_000, help="stop after so many clips or segments")
@@ -123,6 +124,7 @@ def make_parser() -> ArgumentParser:
     parser.add_argument("--learning-rate", type=float, default=1e-3, help="Adam's, at its highest")
     parser.add_argument("--min-frames", type=int, default=2, help="refuse data whose records are shorter")
     parser.add_argument("--last", type=Last, default="keep", help="what to do with a last batch that is not full")
+    add_cache_options(parser)
     parser.add_argument("--devices", type=int, default=1, help="processes, each with its part of every batch")
     parser.add_argument("--precision", type=str, default="auto", help="as Lightning's; auto is bf16 where it pays")
     told = "; ".join(f"{name}: {what}" for name, what in ABLATIONS.items())
@@ -139,7 +141,7 @@ def start_training(
     arguments: argparse.Namespace, parser: ArgumentParser, callbacks: Sequence[Callback] = ()
 ) -> dict[str, Any]:
     """Train, and return the run's folder, its steps and its last loss."""
-    out, data = Path(arguments.out), Path(arguments.data)
+    out, data = Path(arguments.out), opened(arguments)
     max_time = None if arguments.max_time is None else duration(arguments.max_time)
     config = _configuration(arguments, parser)
     resumed_at = _resumed_step(out, config) if arguments.resume else None
@@ -199,7 +201,7 @@ def start_training(
 def _configuration(arguments: argparse.Namespace, parser: ArgumentParser) -> str:
     """The resolved arguments as YAML: all that decides the run, so not how long this call may take of it."""
     kept = arguments.clone()
-    for name in ("resume", "max_time", "devices", "config", "json", "debug"):
+    for name in ("resume", "max_time", "devices", "cache_size", "cache_folder", "config", "json", "debug"):
         kept.pop(name, None)
     return str(parser.dump(kept, skip_validation=True))
 

@@ -74,7 +74,7 @@ def test_damage_exits_with_1_and_tells_all_of_it(tmp_path: Path, capsys: pytest.
 
 def test_wrong_arguments(toy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert check() == 2
-    assert check("s3://bucket/toy") == 2
+    assert check("ftp://bucket/toy") == 2
     for options, message in (
         ((tmp_path,), "is no prepared data set"),
         ((toy, "--identity", "speaker"), "has no static factor speaker"),

@@ -1,0 +1,188 @@
+"""An HTTP proxy in front of one server that fails on demand and counts: what did not fail did not test anything."""
+
+from __future__ import annotations
+
+import re
+import socket
+import struct
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http.client import HTTPConnection, HTTPResponse
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Literal, NoReturn, TypeAlias
+
+PIECE = 16 << 10
+EXPIRED = b"<Error><Code>ExpiredToken</Code><Message>The provided token has expired.</Message></Error>"
+
+Kind: TypeAlias = Literal["cut", "reset", "stall", "flip", "status", "lost", "broken", "call"]
+
+
+@dataclass
+class Fault:
+    """Something that goes wrong with the requests whose `METHOD /path` matches the pattern, `times` times.
+
+    cut, reset: the answer's connection is closed, or reset, after `at` bytes of the body, modulo its length. stall: it
+    pauses for `seconds` there. flip: a bit of the byte there is turned over; of a PUT, in what is sent. status: answers
+    `status` and `body` itself. lost: the server gets the request, the client no answer. broken: of a PUT, the server
+    gets `at` bytes. call: `action` is called before the byte there is sent.
+    """
+
+    kind: Kind
+    pattern: str = r"GET .*\.tar$"
+    times: float = 1
+    at: int = 0
+    seconds: float = 0.0
+    status: int = 503
+    body: bytes = b"<Error><Code>SlowDown</Code></Error>"
+    action: Callable[[], object] = lambda: None
+    fired: int = 0
+
+
+class FaultProxy:
+    """Listens on a port of 127.0.0.1 for a server on another.
+
+    Attributes:
+        port: Where it listens.
+        faults: What goes wrong; the first that matches and is not used up.
+        requests: How many there were, by method and path.
+        bandwidth: Bytes a second of all answers together.
+        sent: Bytes of all answers.
+    """
+
+    def __init__(self, upstream: int) -> None:
+        self.upstream, self.faults, self.bandwidth = upstream, list[Fault](), float("inf")
+        self.requests: Counter[tuple[str, str]] = Counter()
+        self.sent, self._free_at = 0, 0.0
+        self._lock = threading.Lock()
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self._server.daemon_threads = True
+        self.port = self._server.server_port
+        threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+    def count(self, pattern: str) -> int:
+        """How many requests match."""
+        return sum(n for (method, path), n in self.requests.items() if re.search(pattern, f"{method} {path}"))
+
+    def fault_of(self, method: str, path: str) -> Fault | None:
+        """Count a request; the fault that it meets."""
+        with self._lock:
+            self.requests[method, path] += 1
+            for fault in self.faults:
+                if fault.fired < fault.times and re.search(fault.pattern, f"{method} {path}"):
+                    fault.fired += 1
+                    return fault
+        return None
+
+    def pace(self, size: int) -> None:
+        """Wait until `size` more bytes fit into the bandwidth."""
+        with self._lock:
+            self.sent += size
+            self._free_at = max(self._free_at, time.monotonic()) + size / self.bandwidth
+            wait = self._free_at - time.monotonic()
+        if wait > 0.001:
+            time.sleep(wait)
+
+    def _handler(self) -> type[BaseHTTPRequestHandler]:
+        proxy = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self) -> None:
+                try:
+                    _forward(proxy, self)
+                except (ConnectionError, TimeoutError):
+                    self.close_connection = True
+
+            do_HEAD = do_PUT = do_POST = do_DELETE = do_GET
+
+            def log_message(self, format: str, *args: object) -> None:
+                pass
+
+        return Handler
+
+
+def _forward(proxy: FaultProxy, client: BaseHTTPRequestHandler) -> None:
+    fault = proxy.fault_of(client.command, client.path.partition("?")[0])
+    body = bytearray(client.rfile.read(int(client.headers.get("Content-Length") or 0)))
+    if fault and fault.kind == "status":
+        _answer(client, fault)
+        return
+    if fault and fault.kind == "flip" and body:
+        body[fault.at % len(body)] ^= 1
+    broken = fault is not None and fault.kind == "broken"
+    server = HTTPConnection("127.0.0.1", proxy.upstream)
+    try:
+        server.putrequest(client.command, client.path, skip_host=True, skip_accept_encoding=True)
+        for name, value in client.headers.items():
+            server.putheader(name, value)
+        server.endheaders()
+        server.send(bytes(body[: fault.at]) if fault and broken else bytes(body))
+        if broken:
+            _reset(client)
+        _answer_as(proxy, client, server.getresponse(), None if body and fault and fault.kind == "flip" else fault)
+    except ConnectionRefusedError:
+        _reset(client)
+    finally:
+        server.close()
+
+
+def _answer(client: BaseHTTPRequestHandler, fault: Fault) -> None:
+    client.send_response(fault.status)
+    client.send_header("Content-Length", str(len(fault.body)))
+    client.end_headers()
+    client.wfile.write(fault.body if client.command != "HEAD" else b"")
+
+
+def _answer_as(proxy: FaultProxy, client: BaseHTTPRequestHandler, answer: HTTPResponse, fault: Fault | None) -> None:
+    if fault and fault.kind == "lost":
+        answer.read()
+        _reset(client)
+    client.send_response_only(answer.status, answer.reason)
+    for name, value in answer.getheaders():
+        client.send_header(name, value)
+    client.end_headers()
+    sent, at = 0, fault.at % max(1, answer.length or 1) if fault else -1  # so that it happens in any answer
+    for piece in iter(lambda: answer.read(PIECE), b""):
+        if fault and sent <= at < sent + len(piece):
+            client.wfile.write(piece[: at - sent])
+            piece, sent = piece[at - sent :], at
+            piece = _meet(client, fault, piece)
+        proxy.pace(len(piece))
+        client.wfile.write(piece)
+        sent += len(piece)
+
+
+def _meet(client: BaseHTTPRequestHandler, fault: Fault, piece: bytes) -> bytes:
+    """Do what goes wrong in the middle of an answer; the bytes that follow."""
+    if fault.kind == "cut":
+        client.connection.shutdown(socket.SHUT_RDWR)
+        raise ConnectionResetError
+    if fault.kind == "reset":
+        _reset(client)
+    time.sleep(fault.seconds)
+    fault.action()
+    return bytes([piece[0] ^ 1]) + piece[1:] if fault.kind == "flip" else piece
+
+
+def _reset(client: BaseHTTPRequestHandler) -> NoReturn:
+    client.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    raise ConnectionResetError
+
+
+@contextmanager
+def fault_proxy(upstream: int) -> Iterator[FaultProxy]:
+    """A proxy that ends with the block."""
+    proxy = FaultProxy(upstream)
+    try:
+        yield proxy
+    finally:
+        proxy.close()

@@ -1,0 +1,134 @@
+"""The tools on a bucket: prepare, check, train, encode and show; secrets; a training that is killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+from fault_proxy import Fault
+from killed_training import Training, weights
+from object_storage import KEY, SECRET, Storage
+from tiny_training import TINY
+from toy_clips import ToyClips
+
+from seqviews.pipeline.manifest import load_manifest
+from seqviews.pipeline.order import EpochOrder
+from seqviews.pipeline.prepare import prepare
+
+
+def run(tool: str, *options: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", f"seqviews.tools.{tool}", *map(str, options), "--json"]
+    return subprocess.run(command, capture_output=True, text=True)
+
+
+def files_below(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.slow
+def test_every_tool_takes_a_url_and_none_tells_a_secret(storage: Storage, toy: Path, tmp_path: Path) -> None:
+    prepare(ToyClips(), storage.url, shard_sources=2)
+    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump({**TINY, "max_clips": 120}))
+    training = ["--config", tmp_path / "tiny.yaml"]
+    trained = tmp_path / "run"
+    told = [
+        run("check_shards", storage.url, "--sheet", tmp_path / "sheet.png", "--cache-folder", tmp_path / "cache"),
+        run("train", *training, "--data", storage.url, "--out", trained, "--debug", "--cache-size", "0.5"),
+        run("encode", "--run", trained, "--data", storage.url, "--out", tmp_path / "bucket.npz"),
+        run("encode", "--run", trained, "--data", toy, "--out", tmp_path / "folder.npz"),
+        run("show_views", *training, "--data", storage.url, "--step", 3, "--out", tmp_path / "views.png"),
+    ]
+    assert [done.returncode for done in told] == [0] * len(told), [done.stderr for done in told]
+    assert json.loads(told[0].stdout.splitlines()[-1])["records"] == 54
+    assert (tmp_path / "bucket.npz").read_bytes() == (tmp_path / "folder.npz").read_bytes()
+    storage.proxy.faults = [Fault("status", times=1e9, status=403)]
+    failed = run("train", *training, "--data", storage.url, "--out", tmp_path / "no", "--cache-folder", tmp_path / "x")
+    assert failed.returncode == 1
+    assert "access was denied (403 SlowDown)" in failed.stderr.splitlines()[-1]
+    told += [failed]
+    written = files_below(tmp_path) | {f"{i} {n}": getattr(t, n).encode() for i, t in enumerate(told) for n in STREAMS}
+    assert len(written) > 20
+    assert not [name for name, data in written.items() if KEY.encode() in data or SECRET.encode() in data]
+
+
+STREAMS = ("stdout", "stderr")
+
+
+@pytest.mark.parametrize("url", ["ftp://example.org/x", "s3://key:secret@bucket/x", "s3://bucket/x?token=1", "s3://"])
+def test_other_urls_are_wrong_arguments(url: str) -> None:
+    done = run("check_shards", url)
+    assert done.returncode == 2
+    assert "secret" not in done.stderr.replace("password, token", "")
+
+
+def test_a_cache_that_is_too_small_is_told_at_the_start(storage: Storage, toy: Path, tmp_path: Path) -> None:
+    storage.upload(toy / "train", storage.folder() / "train")
+    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(TINY))
+    options = ["--config", tmp_path / "tiny.yaml", "--data", storage.url, "--out", tmp_path / "run"]
+    done = run("train", *options, "--cache-size", "0.00001")
+    assert done.returncode == 1
+    assert "may take 0.0 MB, and the windows of" in done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("times", [2, pytest.param(20, marks=pytest.mark.slow)])
+def test_kill_9_of_a_training_from_the_bucket(storage: Storage, toy: Path, tmp_path: Path, times: int) -> None:
+    """With the log, the records and the weights of one from the folder that was left alone."""
+    storage.upload(toy)
+    undisturbed, killed = Training(tmp_path / "undisturbed", toy), Training(tmp_path / "killed", storage.url)
+    assert undisturbed.start().wait() == 0
+    begun = time.monotonic()
+    moments = random.Random(times)
+    whole = 0.0
+    for number in range(times):
+        storage.proxy.faults = [Fault("reset", at=500, times=2), Fault("flip", at=900)]
+        process = killed.start()
+        if number == 0:
+            process.wait()
+            whole = time.monotonic() - begun
+            subprocess.run(["rm", "-r", killed.run, killed.seen], check=True)
+            continue
+        time.sleep(moments.uniform(0.3 * whole, whole))
+        process.kill()
+        process.wait()
+    storage.proxy.faults = []
+    assert killed.start().wait() == 0
+    assert killed.log == undisturbed.log
+    assert killed.history() == undisturbed.history()
+    ends = weights(undisturbed)
+    assert all((value == ends[name]).all() for name, value in weights(killed).items())
+
+
+@pytest.mark.slow
+def test_two_processes_fetch_only_their_lanes(storage: Storage, toy: Path, tmp_path: Path) -> None:
+    """Six shards in six lanes, and each process a cache of its own; ahead, those of its lanes in the next epoch."""
+    storage.upload(toy / "train", storage.folder() / "train")
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import os, sys\nfrom seqviews.tools import train\n"
+        f"os.environ['XDG_CACHE_HOME'] = {str(tmp_path / 'xdg')!r} + os.environ.get('LOCAL_RANK', '0')\n"
+        "train.main(sys.argv[1:])\n"
+    )
+    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump({**TINY, "max_clips": 36}))
+    command = [sys.executable, str(script), "--config", str(tmp_path / "tiny.yaml"), "--data", storage.url]
+    command += ["--out", str(tmp_path / "run"), "--devices", "2", "--last", "pad"]
+    done = subprocess.run(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    digests = [shard.sha256 for shard in load_manifest(toy / "train").shards]
+    for rank in range(2):
+        now, next_epoch = (own_shards(rank, epoch) for epoch in range(2))
+        fetched = {digests.index(path.stem) for path in tmp_path.glob(f"xdg{rank}/seqviews/shards/*.tar")}
+        assert now <= fetched <= now | next_epoch
+    assert max(storage.proxy.requests.values()) <= 2 + 2, "the manifest, by two streams of each process"
+
+
+def own_shards(rank: int, epoch: int) -> set[int]:
+    order = EpochOrder([6] * 6, seed=0, epoch=epoch, lanes=6, window=4)
+    return {shard for lane in range(rank, 6, 2) for shard in order.shards_of(lane, 0)}
