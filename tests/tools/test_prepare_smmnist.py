@@ -90,7 +90,7 @@ def test_a_folder_that_holds_something_is_left_alone(tmp_path: Path, capsys: pyt
         CLIPS,
         ["--digits", "sklearn", *CLIPS, "--digits-per-clip", "3"],
         ["--digits", "sklearn", *CLIPS, "--size", "big"],
-        ["--digits", "sklearn", *CLIPS, "--out", "s3://bucket/digits"],
+        ["--digits", "sklearn", *CLIPS, "--out", "ftp://bucket/digits"],
     ],
 )
 def test_wrong_arguments_exit_with_2(tmp_path: Path, capsys: pytest.CaptureFixture[str], options: list[str]) -> None:

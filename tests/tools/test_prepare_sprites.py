@@ -107,7 +107,7 @@ def test_a_folder_that_holds_something_is_left_alone(
 
 @pytest.mark.parametrize(
     "options",
-    [[], ["--sheets", "x"], ["--sheets", "x", "--out", "s3://b/c"], ["--sheets", "x", "--out", "y", "--codec", "gif"]],
+    [[], ["--sheets", "x"], ["--sheets", "x", "--out", "ftp://b/c"], ["--sheets", "x", "--out", "y", "--codec", "gif"]],
 )
 def test_wrong_arguments_exit_with_2(capsys: pytest.CaptureFixture[str], options: list[str]) -> None:
     assert run(*options) == 2

@@ -126,7 +126,7 @@ def test_a_folder_that_is_no_timit_is_one_sentence(tmp_path: Path, capsys: pytes
     assert "has no sentences of speakers in TRAIN" in line
 
 
-@pytest.mark.parametrize("options", [[], ["--timit", "x"], ["--timit", "x", "--out", "s3://b/c"]])
+@pytest.mark.parametrize("options", [[], ["--timit", "x"], ["--timit", "x", "--out", "ftp://b/c"]])
 def test_wrong_arguments_exit_with_2(capsys: pytest.CaptureFixture[str], options: list[str]) -> None:
     assert run(*options) == 2
     assert "usage:" in capsys.readouterr().err
