@@ -13,7 +13,6 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import Tensor
 
-from seqviews.augment.views import Views
 from seqviews.model.plugins import SequenceModel
 
 FRAMES = 5
@@ -114,19 +113,17 @@ def captioned(cells: Sequence[Sequence[tuple[Image, str]]], *, row_breaks: Conta
     return caption(canvas, texts)
 
 
-def views_grid(views: Views, anchor: Sequence[str], motion: Sequence[str], content: Sequence[str]) -> Image:
-    """Clips in two columns, each above its motion view and its content view, frame above frame.
+def views_grid(kinds: Sequence[tuple[Tensor, Sequence[str]]]) -> Image:
+    """Clips in two columns, each above its views, frame above frame.
 
     Args:
-        views: Of clips; the first are shown, as many as have captions.
-        anchor: Captions of the clips.
-        motion: Captions of their motion views.
-        content: Captions of their content views.
+        kinds: The clips, then their views of each kind, `[B, T, C, H, W]` in [0, 1], each with the captions of those
+            that are shown, the first.
     """
-    kinds = [(views.anchor, anchor), (views.motion, motion), (views.content, content)]
+    shown = len(kinds[0][1])
     cells = [
-        [(film_strip(clips[i], clips.shape[1]), texts[i]) for i in range(start, min(start + 2, len(anchor)))]
-        for start in range(0, len(anchor), 2)
+        [(film_strip(clips[i], clips.shape[1]), texts[i]) for i in range(start, min(start + 2, shown))]
+        for start in range(0, shown, 2)
         for clips, texts in kinds
     ]
     return captioned(cells, row_breaks=range(len(kinds), len(cells), len(kinds)))

@@ -39,9 +39,13 @@ class LogPictures(Callback):
             swaps = swap_grid(model, posterior.static.mean, posterior.dynamic.mean, clips, clips)
         model.train()
         shown = min(SHOWN, len(batch.keys))
-        captions = (batch.keys[:shown], ["motion view"] * shown, ["content view"] * shown)
         views: Any = module.views_of(batch)  # type: ignore[operator]  # nn.Module types attributes as tensors
-        pictures = {"swaps": swaps, "views": views_grid(views, *captions)}
+        kinds = [
+            (views.anchor, batch.keys[:shown]),
+            (views.motion, ["motion view"] * shown),
+            (views.content, ["content view"] * shown),
+        ]
+        pictures = {"swaps": swaps, "views": views_grid(kinds)}
         for logger in trainer.loggers:
             if isinstance(logger, TensorBoardLogger):
                 for name, picture in pictures.items():

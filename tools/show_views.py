@@ -112,11 +112,13 @@ def seen_at(step: int, options: list[str]) -> Seen:
 def _picture(seen: Seen, count: int) -> Image:
     """The first clips and their views, with their keys and what was drawn for them."""
     shown = range(min(count, len(seen.batch.keys)))
+    views = seen.views
     return views_grid(
-        seen.views,
-        [f"{seen.batch.keys[i]}, as it is" for i in shown],
-        [f"motion view: {_drawn(seen.params, i)}" for i in shown],
-        [f"content view: frames {' '.join(map(str, seen.views.order[i].tolist()))}" for i in shown],
+        [
+            (views.anchor, [f"{seen.batch.keys[i]}, as it is" for i in shown]),
+            (views.motion, [f"motion view: {_drawn(seen.params, i)}" for i in shown]),
+            (views.content, [f"content view: frames {' '.join(map(str, views.order[i].tolist()))}" for i in shown]),
+        ]
     )
 
 

@@ -152,9 +152,11 @@ def test_pictures_are_logged_and_leave_the_training_as_it_is(
     pictures = {(tag, event.step): event for tag in ("swaps", "views") for event in log.Images(tag)}
     assert set(pictures) == {(tag, step) for tag in ("swaps", "views") for step in (10, 20, 30)}
     seen = seen_at(20, options)
+    views = seen.views
     captions = (seen.batch.keys[:4], ["motion view"] * 4, ["content view"] * 4)
+    kinds = list(zip((views.anchor, views.motion, views.content), captions, strict=True))
     logged = imagecodecs.png_decode(pictures["views", 20].encoded_image_string)
-    np.testing.assert_array_equal(logged, views_grid(seen.views, *captions))
+    np.testing.assert_array_equal(logged, views_grid(kinds))
     assert pictures["swaps", 10].encoded_image_string != pictures["swaps", 30].encoded_image_string
     for one, other in zip(logged_losses(tmp_path / "run"), logged_losses(trained), strict=True):
         assert one == other
