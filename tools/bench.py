@@ -175,11 +175,13 @@ def bench_train(data: Folder, steps: int) -> dict[str, Any]:
     clock = Clock()
     with tempfile.TemporaryDirectory() as out:
         parser = make_parser()
-        options = ["--config", "sprites-compact", "--data", str(data), "--out", out, f"--max-clips={steps * BATCH}"]
+        options = ["--config", "sprites-compact", "--data", str(data), "--out", out]
+        batch_size = parser.parse_args(options).batch_size
+        options += [f"--max-clips={steps * batch_size}"]
         start_training(parser.parse_args(options), parser, [clock])
     total = clock.ended - clock.began
     return {
-        "clips_per_second": round((clock.count - 3) * BATCH / total, 1),
+        "clips_per_second": round((clock.count - 3) * batch_size / total, 1),
         "waiting_for_data_percent": round(100 * clock.waited / total, 3),
     }
 
