@@ -29,10 +29,13 @@ def parse_object(text: str) -> dict[str, Any]:
     # before parsing, which makes 70 bytes of "[],"; a short text cannot hold so many
     if len(text) > MAX_VALUES and sum(text.count(mark) for mark in ",[{") > MAX_VALUES:
         raise ValueError(f"JSON of more than {MAX_VALUES} values")
+    text = text.strip(" \t\n\r")
     try:
-        value = _DECODER.decode(text)
+        value, end = _DECODER.raw_decode(text)  # decode() looks for white space by a slow regular expression
     except (ValueError, RecursionError) as error:
         raise ValueError(f"not JSON: {str(error)[:200]}") from None
+    if end < len(text):
+        raise ValueError(f"not JSON: something follows the value at character {end}")
     if not isinstance(value, dict):
         raise ValueError("not a JSON object")
     _check(value, MAX_DEPTH)

@@ -16,6 +16,7 @@ from seqviews.pipeline.strict_json import MAX_DEPTH, MAX_VALUES, parse_object
         '{"a":' * (MAX_DEPTH - 1) + "[]" + "}" * (MAX_DEPTH - 1),
         '{"a": [' + "0," * (MAX_VALUES - 2) + "0]}",
         "{}",
+        ' \t\r\n{"a": 1} \n',
     ],
 )
 def test_ordinary_objects(text: str) -> None:
@@ -28,6 +29,8 @@ def test_ordinary_objects(text: str) -> None:
         ("", "not JSON"),
         ("[]", "not a JSON object"),
         ("3", "not a JSON object"),
+        ('{"a": 1} {}', "something follows the value at character 8"),
+        ('\xa0{"a": 1}', "not JSON"),
         ('{"a": NaN}', "NaN is no number"),
         ('{"a": -Infinity}', "-Infinity is no number"),
         ('{"a": 1e999}', "too large for a float"),
