@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Callable
 from datetime import date
 from functools import partial
+from itertools import cycle, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -23,7 +24,7 @@ from seqviews.augment.draws import record_seeds
 from seqviews.augment.video import VideoMotion
 from seqviews.pipeline.storage import Folder, LocalFolder
 from seqviews.pipeline.stream import SequenceStream
-from seqviews.tools.bench_step import SIDES, step_side
+from seqviews.tools.bench_step import SIDES, Side
 from seqviews.tools.preparing import data_folder
 from seqviews.tools.run import run_tool, tool_parser
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 BATCH, FRAMES, SIZE = 64, 8, 64
 VIEW_CALLS = 5
+WARM_UP = 3
 
 
 def in_turn(sides: dict[str, Callable[[], float]], rounds: int) -> dict[str, float]:
@@ -134,12 +136,14 @@ def bench_views(rounds: int) -> dict[str, Any]:
 
 
 def bench_step(rounds: int) -> dict[str, Any]:
-    """Clips/s of a step at the released architecture, against the released script's as it is and tuned."""
-    sides = {name: step_side(name) for name in SIDES}
-    in_turn(sides, 1)
-    rates = in_turn(sides, rounds)
+    """Clips/s of a step at the released architecture, against the released script's as it is and tuned, and stages."""
+    sides = {name: Side.named(name) for name in SIDES}
+    steps = {name: side.step for name, side in sides.items()}
+    in_turn(steps, 1)
+    rates = in_turn(steps, rounds)
     return {
         "clips_per_second": rates,
+        "milliseconds": {name: _median_stages([side.stages() for _ in range(rounds)]) for name, side in sides.items()},
         "ratio_float32": round(rates["ours_float32"] / rates["released_float32"], 2),
         "ratio_float32_to_tuned": round(rates["ours_float32"] / rates["released_float32_tuned"], 2),
         "ratio_bfloat16": round(rates["ours_bfloat16"] / rates["released_float32"], 2),
@@ -147,8 +151,12 @@ def bench_step(rounds: int) -> dict[str, Any]:
     }
 
 
+def _median_stages(steps: list[dict[str, float]]) -> dict[str, float]:
+    return {stage: round(statistics.median(step[stage] for step in steps), 1) for stage in steps[0]}
+
+
 def bench_train(data: Folder, steps: int) -> dict[str, Any]:
-    """Clips/s of a training by a preset, and the share of the time that it waits for data."""
+    """Clips/s of a training by a preset, and the share of each stage."""
     import tempfile
 
     from lightning import Callback
@@ -156,21 +164,22 @@ def bench_train(data: Folder, steps: int) -> dict[str, Any]:
     from seqviews.tools.train import make_parser, start_training
 
     class Clock(Callback):
-        """Time spent outside of the step, behind the warm-up."""
+        """When each stage of each step ended, behind the warm-up."""
 
-        waited = began = ended = 0.0
-        count = 0
+        def __init__(self) -> None:
+            self.marks: list[dict[str, float]] = []
 
         def on_train_batch_start(self, *args: Any) -> None:
-            now = time.perf_counter()
-            if self.count == 3:
-                self.began = now
-            elif self.count > 3:
-                self.waited += now - self.ended
-            self.count += 1
+            self.marks.append({"waiting for data": time.perf_counter()})
+
+        def on_before_backward(self, *args: Any) -> None:
+            self.marks[-1]["views, networks, loss"] = time.perf_counter()
+
+        def on_after_backward(self, *args: Any) -> None:
+            self.marks[-1]["backward"] = time.perf_counter()
 
         def on_train_batch_end(self, *args: Any) -> None:
-            self.ended = time.perf_counter()
+            self.marks[-1]["clipping, optimizer, log"] = time.perf_counter()
 
     clock = Clock()
     with tempfile.TemporaryDirectory() as out:
@@ -179,10 +188,14 @@ def bench_train(data: Folder, steps: int) -> dict[str, Any]:
         batch_size = parser.parse_args(options).batch_size
         options += [f"--max-clips={steps * batch_size}"]
         start_training(parser.parse_args(options), parser, [clock])
-    total = clock.ended - clock.began
+    ends = [mark for step in clock.marks[WARM_UP - 1 :] for mark in step.values()][len(clock.marks[0]) - 1 :]
+    stages = dict.fromkeys(clock.marks[0], 0.0)
+    for name, (before, end) in zip(cycle(stages), pairwise(ends), strict=False):
+        stages[name] += end - before
+    total = sum(stages.values())
     return {
-        "clips_per_second": round((clock.count - 3) * batch_size / total, 1),
-        "waiting_for_data_percent": round(100 * clock.waited / total, 3),
+        "clips_per_second": round((len(clock.marks) - WARM_UP) * batch_size / total, 1),
+        "percent": {name: round(100 * seconds / total, 2) for name, seconds in stages.items()},
     }
 
 

@@ -83,27 +83,70 @@ class ThreePasses:
         )
 
 
-def step_side(name: str) -> Callable[[], float]:
-    """A function that does one step of one of `SIDES`, with clips and views ready, and gives its clips/s."""
-    tuned = name != "released_float32"
-    torch.manual_seed(0)
-    model = CDSVAE(frame_shape=SHAPE, variant="released")
-    order = torch.channels_last if tuned else torch.contiguous_format
-    model.to(memory_format=order)  # type: ignore[call-overload]  # not in torch's stub
-    loss = model.loss if name.startswith("ours") else ThreePasses(model, order).loss
-    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, fused=tuned)
-    views = random_views(CLIPS, channels_last=tuned)
+@dataclass(frozen=True, slots=True, eq=False)
+class Side:
+    """One of `SIDES`, with clips and views ready."""
 
-    def step() -> float:
+    loss: Callable[[Views], LossTerms]
+    encoder: nn.Module
+    decoder: nn.Module
+    optimizer: torch.optim.Optimizer
+    views: Views
+    bfloat16: bool
+
+    @classmethod
+    def named(cls, name: str) -> Side:
+        """A new model and its step, the same weights for each name."""
+        tuned = name != "released_float32"
+        torch.manual_seed(0)
+        model = CDSVAE(frame_shape=SHAPE, variant="released")
+        assert isinstance(model.networks, ReleasedNetworks)
+        order = torch.channels_last if tuned else torch.contiguous_format
+        model.to(memory_format=order)  # type: ignore[call-overload]  # not in torch's stub
+        optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, fused=tuned)
+        views = random_views(CLIPS, channels_last=tuned)
+        if name.startswith("ours"):
+            networks = model.networks
+            return cls(model.loss, networks.encoder, networks.decoder, optimizer, views, "bfloat16" in name)
+        passes = ThreePasses(model, order)
+        return cls(passes.loss, passes.encoder, passes.decoder, optimizer, views, "bfloat16" in name)
+
+    def step(self) -> float:
+        """Do a step; its clips/s."""
+        return 1000 * CLIPS / sum(self.stages().values())
+
+    def stages(self) -> dict[str, float]:
+        """Do a step; the milliseconds of its stages. What is neither encoder nor decoder is "other networks, loss"."""
+        marks = {"encoder": 0.0, "decoder": 0.0}
+        hooks = [
+            hook
+            for name, module in (("encoder", self.encoder), ("decoder", self.decoder))
+            for hook in (
+                module.register_forward_pre_hook(lambda *_, name=name: _add(marks, name, -time.perf_counter())),
+                module.register_forward_hook(lambda *_, name=name: _add(marks, name, time.perf_counter())),
+            )
+        ]
         started = time.perf_counter()
-        with torch.autocast("cpu", torch.bfloat16, enabled="bfloat16" in name):
-            total = loss(views).total(WEIGHTS)
-        optimizer.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.bfloat16):
+            total = self.loss(self.views).total(WEIGHTS)
+        forward = time.perf_counter()
+        self.optimizer.zero_grad()
         total.backward()  # type: ignore[no-untyped-call]  # not typed in torch
-        optimizer.step()
-        return CLIPS / (time.perf_counter() - started)
+        backward = time.perf_counter()
+        self.optimizer.step()
+        ended = time.perf_counter()
+        for hook in hooks:
+            hook.remove()
+        seconds = marks | {
+            "other networks, loss": forward - started - sum(marks.values()),
+            "backward": backward - forward,
+            "optimizer": ended - backward,
+        }
+        return {name: 1000 * value for name, value in seconds.items()}
 
-    return step
+
+def _add(marks: dict[str, float], name: str, seconds: float) -> None:
+    marks[name] += seconds
 
 
 def random_views(clips: int, *, channels_last: bool) -> Views:

@@ -12,7 +12,8 @@ from torch.testing import assert_close
 from seqviews.model.cdsvae import CDSVAE
 from seqviews.model.gaussian import Gaussian
 from seqviews.model.objective import LossTerms
-from seqviews.tools.bench_step import SHAPE, ThreePasses, random_views
+from seqviews.model.released import ReleasedNetworks
+from seqviews.tools.bench_step import SHAPE, Side, ThreePasses, random_views
 
 
 def test_three_full_passes_give_our_terms_and_gradients(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -35,3 +36,31 @@ def test_three_full_passes_give_our_terms_and_gradients(monkeypatch: pytest.Monk
             )
             assert any(gradient.abs().max() > 0 for gradient in one)
             assert_close(one, other, rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("full_passes", [False, True])
+def test_the_stages_are_those_of_the_side_and_make_up_its_step(
+    full_passes: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 0.0
+
+    def took(seconds: float) -> None:
+        nonlocal now
+        now += seconds
+
+    monkeypatch.setattr("time.perf_counter", lambda: now)
+    model = CDSVAE(frame_shape=SHAPE, variant="released", width=0.125, hidden_dim=24)
+    assert isinstance(model.networks, ReleasedNetworks)
+    passes = ThreePasses(model, torch.contiguous_format)
+    of = passes if full_passes else model.networks
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
+    monkeypatch.setattr(optimizer, "step", lambda: took(3.0))
+    loss = passes.loss if full_passes else model.loss
+    side = Side(loss, of.encoder, of.decoder, optimizer, random_views(2, channels_last=True), bfloat16=False)
+    for module, seconds in ((of.encoder, 1.0), (of.decoder, 0.5)):
+        last = next(m for m in reversed(list(module.modules())) if isinstance(m, torch.nn.Tanh | torch.nn.Sigmoid))
+        last.register_forward_hook(lambda *_, seconds=seconds: took(seconds))
+    encodings, decodings = (3, 3) if full_passes else (2, 1)
+    expected = {"encoder": 1000.0 * encodings, "decoder": 500.0 * decodings}
+    for _ in range(2):
+        assert side.stages() == expected | {"other networks, loss": 0.0, "backward": 0.0, "optimizer": 3000.0}
