@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import io
 import os
-import re
 import tarfile
-import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -21,10 +18,9 @@ from numpy.typing import NDArray
 from seqviews.pipeline.codec import decode_array, decode_json, encode_record, extensions
 from seqviews.pipeline.manifest import Features, ShardEntry
 from seqviews.pipeline.records import KEY_PATTERN, Factor, Record, ShardError
+from seqviews.pipeline.tar import tar_members
 
-BLOCK = 512
 MAX_SHARD_BYTES = 256 << 20
-_OCTAL = re.compile(rb" *([0-7]*)[\0 ]*")  # readers differ in what else they take for a number
 
 
 def pack_shard(name: str, records: Iterable[Record], features: Features) -> tuple[ShardEntry, bytes]:
@@ -141,7 +137,7 @@ def parse_shard(name: str, data: bytes, entry: ShardEntry, features: Features) -
         ShardError: If its structure or record count is not what the manifest says.
     """
     try:
-        members = dict(_records(memoryview(data), extensions(features)))
+        members = dict(_records(data, extensions(features)))
     except ValueError as error:
         raise ShardError(f"{name}: {error}") from None
     if len(members) != entry.records:
@@ -149,9 +145,9 @@ def parse_shard(name: str, data: bytes, entry: ShardEntry, features: Features) -
     return Shard(name, memoryview(data), features, members, list(members))
 
 
-def _records(data: memoryview, extensions: Sequence[str]) -> Iterator[tuple[str, tuple[slice, ...]]]:
+def _records(data: bytes, extensions: Sequence[str]) -> Iterator[tuple[str, tuple[slice, ...]]]:
     """Group the members: those of a record follow each other as the extensions do."""
-    members = _members(data)
+    members = tar_members(data)
     seen: set[str] = set()
     for name, first in members:
         key, _, extension = name.partition(".")
@@ -167,49 +163,3 @@ def _records(data: memoryview, extensions: Sequence[str]) -> Iterator[tuple[str,
                 raise ValueError(f"record {key} has no {key}.{extension} behind its {before}")
             found.append(member)
         yield key, tuple(found)
-
-
-def _members(data: memoryview) -> Iterator[tuple[str, slice]]:
-    """Walk the headers of a POSIX ustar archive of plain files; anything else is an error."""
-    offset = 0
-    while True:
-        header = bytes(data[offset : offset + BLOCK])
-        if len(header) < BLOCK:
-            raise ValueError("the archive ends without its two empty blocks")
-        if not any(header):
-            break
-        name, size = _parse_header(header, offset)
-        start = offset + BLOCK
-        if start + size > len(data):
-            raise ValueError(f"member {name!r} is cut off")
-        yield name, slice(start, start + size)
-        offset = start + -(-size // BLOCK) * BLOCK
-    if len(data) - offset < 2 * BLOCK or np.frombuffer(data[offset:], np.uint8).any():
-        raise ValueError("the archive does not end in empty blocks")
-
-
-def _parse_header(header: bytes, offset: int) -> tuple[str, int]:
-    name = header[:100].rstrip(b"\0").decode("ascii", "replace")
-    size, checksum = _OCTAL.fullmatch(header, 124, 136), _OCTAL.fullmatch(header, 148, 156)
-    try:
-        others = _check_others(header[100:124], header[136:148], header[156:])
-    except ValueError as error:
-        raise ValueError(f"the header at byte {offset}, of member {name!r}, {error}") from None
-    # the lower half of Adler-32 is 1 + the sum, which in 112 bytes stays below its modulus; ten times as fast as sum()
-    total = others + (zlib.adler32(header[:100] + header[124:136]) & 0xFFFF) - 1 + 8 * ord(" ")
-    if size is None or checksum is None or int(checksum[1] or b"0", 8) != total:
-        raise ValueError(f"the header at byte {offset}, of member {name!r}, is damaged")
-    return name, int(size[1] or b"0", 8)
-
-
-@functools.lru_cache(maxsize=64)
-def _check_others(mode_and_owner: bytes, time: bytes, rest: bytes) -> int:
-    """Check all of a header but name, size and checksum, and sum its bytes; in most tars these are always the same."""
-    if rest[101:109] != b"ustar\x0000":
-        raise ValueError("is not POSIX ustar")
-    numbers = mode_and_owner + rest[173:189]
-    if not all(map(_OCTAL.fullmatch, [time, *(numbers[i : i + 8] for i in range(0, len(numbers), 8))])):
-        raise ValueError("is damaged")
-    if rest[0] not in b"0\0" or any(rest[1:101]) or any(rest[189:344]):
-        raise ValueError("is not a plain file with a short name")
-    return sum(mode_and_owner) + sum(time) + sum(rest)

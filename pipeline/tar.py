@@ -1,0 +1,112 @@
+"""Tar: the members of a POSIX ustar archive of plain files, and nothing else that a tar may hold."""
+
+from __future__ import annotations
+
+import functools
+import re
+import zlib
+from collections.abc import Iterator
+from typing import TypeAlias
+
+import numpy as np
+
+Member: TypeAlias = tuple[str, slice]
+"""Name, and where in the archive the contents are."""
+
+BLOCK = 512
+_EMPTY = bytes(BLOCK)
+_OCTAL = re.compile(rb" *([0-7]*)[\0 ]*")  # readers differ in what else they take for a number
+_POWERS = 8 ** np.arange(5, -1, -1)
+
+
+def tar_members(data: bytes) -> Iterator[Member]:
+    """The members of an archive, every byte of its headers checked.
+
+    Raises:
+        ValueError: If it is not a complete POSIX ustar archive of plain files with short names.
+    """
+    usual = usual_members(data)
+    return walk(data) if usual is None else iter(usual)
+
+
+def usual_members(data: bytes) -> list[Member] | None:
+    """The members, if all headers are written as usual and differ in name, size and checksum only; else None.
+
+    What `walk` finds, in two thirds of the time: the headers are checked together.
+    """
+    members, blocks, offset, last = [], [], 0, len(data) - 2 * BLOCK
+    while offset <= last and data[offset]:
+        start = offset + BLOCK
+        digits = data[offset + 124 : offset + 135]
+        if not digits.isdigit() or b"8" in digits or b"9" in digits:
+            return None
+        size = int(digits, 8)
+        name = data[offset : offset + 100].rstrip(b"\0").decode("ascii", "replace")
+        members.append((name, slice(start, start + size)))
+        blocks.append(data[offset:start])
+        offset = start + -(-size // BLOCK) * BLOCK
+    if not members or offset > last or np.frombuffer(data, np.uint8, offset=offset).any():
+        return None
+    headers = np.frombuffer(b"".join(blocks), np.uint8).reshape(-1, BLOCK)
+    checksums = headers[:, 148:154] - np.uint8(ord("0"))
+    if (checksums > 7).any() or (headers[:, 154:156] != (0, ord(" "))).any() or headers[:, 135].any():
+        return None
+    rest = (slice(100, 124), slice(136, 148), slice(156, BLOCK))
+    if not all((headers[:, part] == headers[0, part]).all() for part in rest):
+        return None
+    sums = headers[:, :100].sum(1, dtype=np.uint16) + headers[:, 124:136].sum(1, dtype=np.uint16)  # below 28,561
+    constant = sum(sum(data[part]) for part in rest) + 8 * ord(" ")
+    if (checksums @ _POWERS != sums + constant).any():
+        return None
+    _parse_header(data[:BLOCK], 0)
+    return members
+
+
+def walk(data: bytes) -> Iterator[Member]:
+    """The members, header by header.
+
+    Raises:
+        ValueError: As `tar_members` does.
+    """
+    offset = 0
+    while True:
+        header = data[offset : offset + BLOCK]
+        if len(header) < BLOCK:
+            raise ValueError("the archive ends without its two empty blocks")
+        if header == _EMPTY:
+            break
+        name, size = _parse_header(header, offset)
+        start = offset + BLOCK
+        if start + size > len(data):
+            raise ValueError(f"member {name!r} is cut off")
+        yield name, slice(start, start + size)
+        offset = start + -(-size // BLOCK) * BLOCK
+    if len(data) - offset < 2 * BLOCK or np.frombuffer(data, np.uint8, offset=offset).any():
+        raise ValueError("the archive does not end in empty blocks")
+
+
+def _parse_header(header: bytes, offset: int) -> tuple[str, int]:
+    name = header[:100].rstrip(b"\0").decode("ascii", "replace")
+    size, checksum = _OCTAL.fullmatch(header, 124, 136), _OCTAL.fullmatch(header, 148, 156)
+    try:
+        others = _check_others(header[100:124], header[136:148], header[156:])
+    except ValueError as error:
+        raise ValueError(f"the header at byte {offset}, of member {name!r}, {error}") from None
+    # the lower half of Adler-32 is 1 + the sum, which in 112 bytes stays below its modulus; ten times as fast as sum()
+    total = others + (zlib.adler32(header[:100] + header[124:136]) & 0xFFFF) - 1 + 8 * ord(" ")
+    if size is None or checksum is None or int(checksum[1] or b"0", 8) != total:
+        raise ValueError(f"the header at byte {offset}, of member {name!r}, is damaged")
+    return name, int(size[1] or b"0", 8)
+
+
+@functools.lru_cache(maxsize=64)
+def _check_others(mode_and_owner: bytes, time: bytes, rest: bytes) -> int:
+    """Check all of a header but name, size and checksum, and sum its bytes; in most tars these are always the same."""
+    if rest[101:109] != b"ustar\x0000":
+        raise ValueError("is not POSIX ustar")
+    numbers = mode_and_owner + rest[173:189]
+    if not all(map(_OCTAL.fullmatch, [time, *(numbers[i : i + 8] for i in range(0, len(numbers), 8))])):
+        raise ValueError("is damaged")
+    if rest[0] not in b"0\0" or any(rest[1:101]) or any(rest[189:344]):
+        raise ValueError("is not a plain file with a short name")
+    return sum(mode_and_owner) + sum(time) + sum(rest)
