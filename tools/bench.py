@@ -14,7 +14,6 @@ from collections import deque
 from collections.abc import Callable
 from datetime import date
 from functools import partial
-from itertools import cycle, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -164,22 +163,30 @@ def bench_train(data: Folder, steps: int) -> dict[str, Any]:
     from seqviews.tools.train import make_parser, start_training
 
     class Clock(Callback):
-        """When each stage of each step ended, behind the warm-up."""
+        """Seconds of each stage, over the steps behind the warm-up."""
 
         def __init__(self) -> None:
-            self.marks: list[dict[str, float]] = []
+            self.stages: dict[str, float] = {}
+            self.steps, self.last = 0, 0.0
+
+        def end(self, stage: str) -> None:
+            now = time.perf_counter()
+            if self.steps >= WARM_UP:
+                self.stages[stage] = self.stages.get(stage, 0.0) + now - self.last
+            self.last = now
 
         def on_train_batch_start(self, *args: Any) -> None:
-            self.marks.append({"waiting for data": time.perf_counter()})
+            self.end("waiting for data")
 
         def on_before_backward(self, *args: Any) -> None:
-            self.marks[-1]["views, networks, loss"] = time.perf_counter()
+            self.end("views, networks, loss")
 
         def on_after_backward(self, *args: Any) -> None:
-            self.marks[-1]["backward"] = time.perf_counter()
+            self.end("backward")
 
         def on_train_batch_end(self, *args: Any) -> None:
-            self.marks[-1]["clipping, optimizer, log"] = time.perf_counter()
+            self.end("clipping, optimizer, log")
+            self.steps += 1
 
     clock = Clock()
     with tempfile.TemporaryDirectory() as out:
@@ -188,14 +195,10 @@ def bench_train(data: Folder, steps: int) -> dict[str, Any]:
         batch_size = parser.parse_args(options).batch_size
         options += [f"--max-clips={steps * batch_size}"]
         start_training(parser.parse_args(options), parser, [clock])
-    ends = [mark for step in clock.marks[WARM_UP - 1 :] for mark in step.values()][len(clock.marks[0]) - 1 :]
-    stages = dict.fromkeys(clock.marks[0], 0.0)
-    for name, (before, end) in zip(cycle(stages), pairwise(ends), strict=False):
-        stages[name] += end - before
-    total = sum(stages.values())
+    total = sum(clock.stages.values())
     return {
-        "clips_per_second": round((len(clock.marks) - WARM_UP) * batch_size / total, 1),
-        "percent": {name: round(100 * seconds / total, 2) for name, seconds in stages.items()},
+        "clips_per_second": round((clock.steps - WARM_UP) * batch_size / total, 1),
+        "percent": {stage: round(100 * seconds / total, 2) for stage, seconds in clock.stages.items()},
     }
 
 

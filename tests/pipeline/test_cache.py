@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -55,16 +54,6 @@ def test_kill_9_while_shards_are_fetched(stored: Storage, large_records: Records
     stored.proxy.bandwidth = float("inf")
     assert epoch(stream_of(stored)) == large_records
     assert not list(stored.cache.folder.glob("*.part"))
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(disk)], capture_output=True).returncode:
-        pytest.skip("only root can mount a small file system")
-    yield disk
-    subprocess.run(["umount", "-l", str(disk)], check=True)
 
 
 def test_a_full_disk_and_one_that_is_read_only(stored: Storage, small_disk: Path) -> None:

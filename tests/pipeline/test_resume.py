@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -151,17 +150,6 @@ def test_two_at_once_are_refused(script: Path, tmp_path: Path) -> None:
     process.kill()
     assert second.returncode == 1
     assert "another preparation is writing to" in told.decode()
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system with room for a few shards; only root may mount one."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1536k", "tmpfs", str(disk)], capture_output=True).returncode:
-        pytest.skip("only root can mount a small file system")
-    yield disk
-    subprocess.run(["umount", str(disk)], check=True)
 
 
 def test_a_full_disk_is_an_error_and_more_room_ends_it(
