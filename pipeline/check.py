@@ -191,7 +191,7 @@ class _Reader:
         batch = collate([Located(loaded, record, record)], features, factors, epoch=0)  # as the stream decodes it
         key = shard.keys[record]
         try:
-            about = decode_json(shard.data[shard.members[key][-1]])
+            about = decode_json(shard.members(record)[-1])
         except ValueError as error:
             raise ShardError(f"{shard.name}: {key}.json: {error}") from None
         for name, value in {"key": key, "frames": features.shape[0]}.items():

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from threading import Lock
 from typing import TYPE_CHECKING
 
 from seqviews.pipeline.manifest import Features, ShardEntry
-from seqviews.pipeline.shards import Shard, parse_shard, read_shard
+from seqviews.pipeline.shards import Shard, ShardIndex, index_shard, read_file
 from seqviews.pipeline.storage import Cache, Folder, LocalFolder
 
 if TYPE_CHECKING:
     from seqviews.pipeline.fetch import Fetcher
 
 
+INDEXED_RECORDS = 100_000
+"""How many records' places a reader remembers; they take about 150 bytes each."""
+
+
 class ShardReader:
     """Reads shards whole; those from object storage through the cache.
+
+    What is read again has its SHA-256 checked again; where its records are is known from the first time.
 
     Args:
         folder: The split.
@@ -27,6 +34,8 @@ class ShardReader:
     def __init__(self, folder: Folder, features: Features) -> None:
         self._folder, self._features = folder, features
         self._fetcher: Fetcher | None = None
+        self._indices: dict[ShardEntry, ShardIndex] = {}
+        self._indexed, self._lock = 0, Lock()
         if not isinstance(folder, LocalFolder):
             from seqviews.pipeline.bucket import Bucket  # obstore is an extra
             from seqviews.pipeline.fetch import Fetcher
@@ -47,8 +56,20 @@ class ShardReader:
         """
         if self._fetcher is None:
             assert isinstance(self._folder, LocalFolder)
-            return read_shard(self._folder.path, entry, self._features)
-        return parse_shard(f"{self._folder}/{entry.name}", self._fetcher.read(entry), entry, self._features)
+            name, data = str(self._folder.path / entry.name), read_file(self._folder.path, entry)
+        else:
+            name, data = f"{self._folder}/{entry.name}", self._fetcher.read(entry)
+        index = self._indices.get(entry)
+        if index is None:
+            index = index_shard(name, data, entry, self._features)
+            self._remember(entry, index)
+        return Shard(name, memoryview(data), self._features, index)
+
+    def _remember(self, entry: ShardEntry, index: ShardIndex) -> None:
+        with self._lock:  # which shards are kept does not matter: in a random order each is as good as another
+            if entry not in self._indices and self._indexed + entry.records <= INDEXED_RECORDS:
+                self._indices[entry] = index
+                self._indexed += entry.records
 
     def demand(self, entries: Sequence[ShardEntry]) -> None:
         """Say which shards will be read next."""

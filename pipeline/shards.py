@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from seqviews.pipeline.codec import decode_array, decode_json, encode_record, extensions
 from seqviews.pipeline.manifest import Features, ShardEntry
 from seqviews.pipeline.records import KEY_PATTERN, Factor, Record, ShardError
-from seqviews.pipeline.tar import tar_members
+from seqviews.pipeline.tar import Member, tar_members
 
 MAX_SHARD_BYTES = 256 << 20
 
@@ -65,14 +65,35 @@ def write_atomically(path: Path, data: bytes) -> None:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class ShardIndex:
+    """Where the records of a checked tar are.
+
+    Attributes:
+        keys: Of the records, in order.
+        spans: int64 `[R, M, 2]`, first byte and end of each record's members, which are in the codec's order.
+    """
+
+    keys: list[str]
+    spans: NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Shard:
     """A checked tar in memory: its records by position, decoded when asked for."""
 
     name: str
     data: memoryview
     features: Features
-    members: dict[str, tuple[slice, ...]]
-    keys: list[str]
+    index: ShardIndex
+
+    @property
+    def keys(self) -> list[str]:
+        """Of the records, in order."""
+        return self.index.keys
+
+    def members(self, record: int) -> list[memoryview]:
+        """The contents of a record's members: its arrays, and its JSON last."""
+        return [self.data[start:end] for start, end in self.index.spans[record].tolist()]
 
     def decode(self, record: int, out: NDArray[Any], converted: NDArray[np.float16] | None = None) -> str:
         """Decode one record and return its key.
@@ -87,9 +108,9 @@ class Shard:
         """
         key = self.keys[record]
         arrays = (out,) if converted is None else (out, converted)
-        for extension, member, array in zip(extensions(self.features), self.members[key], arrays, strict=False):
+        for extension, member, array in zip(extensions(self.features), self.members(record), arrays, strict=False):
             try:
-                decode_array(self.data[member], self.features.codec, array)
+                decode_array(member, self.features.codec, array)
             except ValueError as error:
                 raise ShardError(f"{self.name}: {key}.{extension}: {error}") from None
         return key
@@ -102,7 +123,7 @@ class Shard:
         """
         key = self.keys[record]
         try:
-            factors = decode_json(self.data[self.members[key][-1]]).get("factors")
+            factors = decode_json(self.members(record)[-1]).get("factors")
         except ValueError as error:
             raise ShardError(f"{self.name}: {key}.json: {error}") from None
         if not isinstance(factors, dict):
@@ -110,11 +131,11 @@ class Shard:
         return factors
 
 
-def read_shard(folder: Path, entry: ShardEntry, features: Features) -> Shard:
-    """Read a tar whole, check it against the manifest, and find its records.
+def read_file(folder: Path, entry: ShardEntry) -> bytes:
+    """Read a tar whole, and check its size and SHA-256 against the manifest.
 
     Raises:
-        ShardError: If it is missing, or its size, SHA-256, structure or record count is not what the manifest says.
+        ShardError: If it is missing, or one of them is not what the manifest says.
     """
     path = folder / entry.name
     try:
@@ -127,39 +148,40 @@ def read_shard(folder: Path, entry: ShardEntry, features: Features) -> Shard:
         raise ShardError(f"{path}: cannot be read: {error.strerror}") from error
     if hashlib.sha256(data).hexdigest() != entry.sha256:
         raise ShardError(f"{path}: its SHA-256 is not the manifest's, so it is damaged: copy or prepare it again")
-    return parse_shard(str(path), data, entry, features)
+    return data
 
 
-def parse_shard(name: str, data: bytes, entry: ShardEntry, features: Features) -> Shard:
+def index_shard(name: str, data: bytes, entry: ShardEntry, features: Features) -> ShardIndex:
     """Find the records of a tar whose SHA-256 is the manifest's; `name` is told in errors.
 
     Raises:
         ShardError: If its structure or record count is not what the manifest says.
     """
     try:
-        members = dict(_records(data, extensions(features)))
+        keys, bounds = _group(tar_members(data), extensions(features))
     except ValueError as error:
         raise ShardError(f"{name}: {error}") from None
-    if len(members) != entry.records:
-        raise ShardError(f"{name}: holds {len(members)} records, the manifest says {entry.records}")
-    return Shard(name, memoryview(data), features, members, list(members))
+    if len(keys) != entry.records:
+        raise ShardError(f"{name}: holds {len(keys)} records, the manifest says {entry.records}")
+    return ShardIndex(keys, np.array(bounds, np.int64).reshape(len(keys), -1, 2))
 
 
-def _records(data: bytes, extensions: Sequence[str]) -> Iterator[tuple[str, tuple[slice, ...]]]:
-    """Group the members: those of a record follow each other as the extensions do."""
-    members = tar_members(data)
-    seen: set[str] = set()
-    for name, first in members:
+def _group(members: Iterator[Member], extensions: Sequence[str]) -> tuple[list[str], list[int]]:
+    """The keys, and the bounds of the members: those of a record follow each other as the extensions do."""
+    first, followers = extensions[0], list(pairwise(extensions))
+    keys: dict[str, None] = {}
+    bounds: list[int] = []
+    for name, start, end in members:
         key, _, extension = name.partition(".")
-        if extension != extensions[0] or not KEY_PATTERN.fullmatch(key):
-            raise ValueError(f"member {name[:100]!r} is not <key>.{extensions[0]}")
-        if key in seen:
+        if extension != first or not KEY_PATTERN.fullmatch(key):
+            raise ValueError(f"member {name[:100]!r} is not <key>.{first}")
+        if key in keys:
             raise ValueError(f"two records have the key {key}")
-        seen.add(key)
-        found = [first]
-        for before, extension in pairwise(extensions):
-            follower, member = next(members, (None, slice(0)))
+        keys[key] = None
+        bounds += start, end
+        for before, extension in followers:
+            follower, start, end = next(members, ("", 0, 0))
             if follower != f"{key}.{extension}":
                 raise ValueError(f"record {key} has no {key}.{extension} behind its {before}")
-            found.append(member)
-        yield key, tuple(found)
+            bounds += start, end
+    return list(keys), bounds

@@ -10,8 +10,8 @@ from typing import TypeAlias
 
 import numpy as np
 
-Member: TypeAlias = tuple[str, slice]
-"""Name, and where in the archive the contents are."""
+Member: TypeAlias = tuple[str, int, int]
+"""Name, and where in the archive the contents begin and end."""
 
 BLOCK = 512
 _EMPTY = bytes(BLOCK)
@@ -33,9 +33,10 @@ def tar_members(data: bytes) -> Iterator[Member]:
             break
         name, size = _parse_header(header, offset)
         start = offset + BLOCK
-        if start + size > len(data):
+        end = start + size
+        if end > len(data):
             raise ValueError(f"member {name!r} is cut off")
-        yield name, slice(start, start + size)
+        yield name, start, end
         offset = start + -(-size // BLOCK) * BLOCK
     if len(data) - offset < 2 * BLOCK or np.frombuffer(data, np.uint8, offset=offset).any():
         raise ValueError("the archive does not end in empty blocks")

@@ -18,8 +18,10 @@ from numpy.typing import NDArray
 
 from seqviews.pipeline.manifest import DatasetInfo, Features, Manifest, MelFeatures, ShardEntry, Split, load_manifest
 from seqviews.pipeline.prepare import prepare
+from seqviews.pipeline.reader import ShardReader
 from seqviews.pipeline.records import Clip, Record, Segment, ShardError
-from seqviews.pipeline.shards import Shard, pack_shard, read_shard
+from seqviews.pipeline.shards import Shard, pack_shard
+from seqviews.pipeline.storage import LocalFolder
 from seqviews.pipeline.stream import SequenceStream
 
 MEL = MelFeatures(mean=tuple(np.linspace(-9, -5, 80).tolist()), std=(2.0,) * 80, voices=4)
@@ -230,7 +232,9 @@ def shard_of(folder: Path, members: dict[str, bytes]) -> Shard:
             info.size = len(data)
             tar.addfile(info, io.BytesIO(data))
     data = (folder / "a.tar").read_bytes()
-    return read_shard(folder, ShardEntry("a.tar", 1, len(data), hashlib.sha256(data).hexdigest()), FEATURES)
+    return ShardReader(LocalFolder(folder), FEATURES).read(
+        ShardEntry("a.tar", 1, len(data), hashlib.sha256(data).hexdigest())
+    )
 
 
 def decode(shard: Shard) -> tuple[NDArray[Any], NDArray[Any]]:

@@ -15,8 +15,10 @@ import pytest
 from PIL import Image
 
 from seqviews.pipeline.manifest import Features, ShardEntry
+from seqviews.pipeline.reader import ShardReader
 from seqviews.pipeline.records import Clip, ShardError
-from seqviews.pipeline.shards import pack_shard, read_shard, write_atomically
+from seqviews.pipeline.shards import pack_shard, write_atomically
+from seqviews.pipeline.storage import LocalFolder
 
 FEATURES = Features((3, 8, 8, 3), codec="npy")
 
@@ -53,7 +55,7 @@ def test_round_trip_is_exact(tmp_path: Path, codec: str, channels: int) -> None:
     features = Features((3, 8, 8, channels), codec=codec)  # type: ignore[arg-type]
     written = [replace(clip, frames=np.ascontiguousarray(clip.frames[..., :channels])) for clip in clips()]
     entry = write_shard(tmp_path / "a.tar", written, features)
-    shard = read_shard(tmp_path, entry, features)
+    shard = ShardReader(LocalFolder(tmp_path), features).read(entry)
     out = np.empty(features.shape, np.uint8)
     for i, clip in enumerate(written):
         assert shard.decode(i, out) == clip.key
@@ -124,16 +126,16 @@ def test_what_is_not_ours_is_refused(tmp_path: Path, name: str) -> None:
     (tmp_path / "a.tar").write_bytes(data)
     entry = ShardEntry("a.tar", 1, len(data), hashlib.sha256(data).hexdigest())
     with pytest.raises(ShardError, match=message):
-        read_shard(tmp_path, entry, FEATURES)
+        ShardReader(LocalFolder(tmp_path), FEATURES).read(entry)
 
 
 def test_cut_at_a_member_boundary_is_refused(tmp_path: Path) -> None:
     entry = rewritten(tmp_path, lambda data: data[: (512 + 1024) + (512 + 512)])
     with pytest.raises(ShardError, match="ends without its two empty blocks"):
-        read_shard(tmp_path, entry, FEATURES)
+        ShardReader(LocalFolder(tmp_path), FEATURES).read(entry)
     entry = rewritten(tmp_path, lambda data: data[: (512 + 1024) + (512 + 512)] + bytes(1024))
     with pytest.raises(ShardError, match="holds 1 records, the manifest says 3"):
-        read_shard(tmp_path, entry, FEATURES)
+        ShardReader(LocalFolder(tmp_path), FEATURES).read(entry)
 
 
 def test_pickled_and_oversized_arrays_are_refused(tmp_path: Path) -> None:
@@ -142,7 +144,7 @@ def test_pickled_and_oversized_arrays_are_refused(tmp_path: Path) -> None:
         (tmp_path / "a.tar").write_bytes(data)
         entry = ShardEntry("a.tar", 1, len(data), hashlib.sha256(data).hexdigest())
         features = replace(FEATURES, codec=codec)  # type: ignore[arg-type]
-        read_shard(tmp_path, entry, features).decode(0, np.empty(features.shape, np.uint8))
+        ShardReader(LocalFolder(tmp_path), features).read(entry).decode(0, np.empty(features.shape, np.uint8))
 
     buffer = io.BytesIO()
     np.save(buffer, np.array([{"a": 1}], dtype=object), allow_pickle=True)
@@ -167,6 +169,8 @@ def test_pickled_and_oversized_arrays_are_refused(tmp_path: Path) -> None:
 def test_bad_json_is_refused(tmp_path: Path, text: bytes) -> None:
     data = tar_of([(member("a.frames.npy"), b"x"), (member("a.json"), text)])
     (tmp_path / "a.tar").write_bytes(data)
-    shard = read_shard(tmp_path, ShardEntry("a.tar", 1, len(data), hashlib.sha256(data).hexdigest()), FEATURES)
+    shard = ShardReader(LocalFolder(tmp_path), FEATURES).read(
+        ShardEntry("a.tar", 1, len(data), hashlib.sha256(data).hexdigest())
+    )
     with pytest.raises(ShardError, match=r"a\.json"):
         shard.factors(0)
