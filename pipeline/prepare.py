@@ -87,7 +87,7 @@ def write_shards(
     Raises:
         FileExistsError: If the folder holds something else, or what a call with other arguments began.
         BlockingIOError: If another process is writing to the folder. Into object storage several may write at a time.
-        ValueError: If a record is not what `info` says.
+        ValueError: If a record is not what `info` says, or a split has no source.
         OSError: If something cannot be written: no manifest, and the same call goes on when it can be.
 
     Example:
@@ -102,26 +102,30 @@ def write_shards(
     """
     if shard_sources < 1 or workers < 1:
         raise ValueError("shard_sources and workers must be at least 1")
+    if empty := [split for split, names in sources.items() if not names]:
+        raise ValueError(f"no source is in {empty[0]}: leave the split out")
     target = target_at(url)
     shared = {"seed": seed, "shard_sources": shard_sources, **(parameters or {})}
     encoders = encoder_versions(info.features.codec)
     hashes = {split: sha256("\n".join(names).encode()).hexdigest() for split, names in sources.items()}
     claim = {"dataset": asdict(info), "parameters": shared, "encoders": encoders, "sources": hashes}
+    plans = {split: _plan(split, names, seed, shard_sources) for split, names in sources.items()}
+    entries: dict[str, ShardEntry] = {}
     manifests: dict[Split, Manifest] = {}
+    written = dict.fromkeys(sources, 0)
     with target.claimed(claim), _writers(workers, _Work(target, records, info.features)) as run:
-        for split, names in sources.items():
-            plans = _plan(split, names, seed, shard_sources)
-            entries, done = {}, 0
-            for plan, entry in run(plans):
-                entries[plan.name] = entry
-                done += len(plan.sources)
-                progress(split, done, len(names))
-            shards = tuple(entries[plan.name] for plan in plans)
-            manifests[split] = Manifest(split, info, shared, encoders, shards)
-            text = manifests[split].to_json()
-            Manifest.from_json(text)  # what could not be read must not be written
-            target.complete(split, text)
-    return manifests
+        for plan, entry in run([plan for of_split in plans.values() for plan in of_split]):
+            split = plan.split
+            entries[plan.name] = entry
+            written[split] += len(plan.sources)
+            progress(split, written[split], len(sources[split]))
+            if written[split] == len(sources[split]):
+                shards = tuple(entries[one.name] for one in plans[split])
+                manifests[split] = Manifest(split, info, shared, encoders, shards)
+                text = manifests[split].to_json()
+                Manifest.from_json(text)  # what could not be read must not be written
+                target.complete(split, text)
+    return {split: manifests[split] for split in sources}
 
 
 @dataclass(frozen=True, slots=True)

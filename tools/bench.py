@@ -1,4 +1,4 @@
-"""Measure the stream, the motion views and the training step, each against a peer in the same run.
+"""Measure the stream, the views, the training step and the preparation of speech, each against a peer in the same run.
 
 Both sides take turns, each with its best settings; the figures are medians. Peers that are not installed (webdataset,
 pillow) come with the [dev] extra.
@@ -23,6 +23,7 @@ from seqviews.augment.draws import record_seeds
 from seqviews.augment.video import VideoMotion
 from seqviews.pipeline.storage import Folder, LocalFolder
 from seqviews.pipeline.stream import SequenceStream
+from seqviews.tools.bench_speech import bench_speech
 from seqviews.tools.bench_step import SIDES, Side
 from seqviews.tools.preparing import data_folder
 from seqviews.tools.run import run_tool, tool_parser
@@ -221,6 +222,8 @@ def bench(arguments: argparse.Namespace) -> dict[str, Any]:
         result["stream"] = side(arguments.rounds)
     if arguments.what in ("train", "all"):
         result["train"] = bench_train(arguments.data, arguments.steps)
+    if arguments.what == "speech":
+        result["speech"] = bench_speech(arguments.timit)
     return result
 
 
@@ -228,10 +231,17 @@ def main(argv: list[str] | None = None) -> None:
     """Parse the arguments and measure."""
     parser = tool_parser((__doc__ or "").partition("\n")[0])
     parser.add_argument(
-        "what", nargs="?", choices=["views", "step", "stream", "train", "all"], default="all", help="what to measure"
+        "what",
+        nargs="?",
+        choices=["views", "step", "stream", "train", "speech", "all"],
+        default="all",
+        help="what to measure; all is everything but speech",
     )
     parser.add_argument(
         "--data", type=data_folder, default="data/sprites", metavar="URL", help="a prepared Sprites data set"
+    )
+    parser.add_argument(
+        "--timit", type=Path, default="TIMIT", metavar="DIR", help="the disk, to measure its preparation"
     )
     parser.add_argument("--rounds", type=int, default=7, help="turns of each side")
     parser.add_argument("--steps", type=int, default=30, help="training steps")

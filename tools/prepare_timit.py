@@ -31,7 +31,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--n-mels", type=int, default=80, help="mels, from 0 to 8,000 Hz")
     parser.add_argument("--keep-sa", action="store_true", help="keep the two sentences that every speaker says")
     parser.add_argument("--strict", action="store_true", help="fail where a file would be skipped")
-    add_options(parser, shard_sources=50)
+    add_options(parser, shard_sources=20)
     return parser
 
 

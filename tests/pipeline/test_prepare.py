@@ -9,7 +9,7 @@ import pytest
 from toy_clips import FailingClips, ToyClips, digests
 
 from seqviews.pipeline.manifest import load_manifest
-from seqviews.pipeline.prepare import prepare
+from seqviews.pipeline.prepare import prepare, write_shards
 from seqviews.pipeline.stream import SequenceStream
 
 
@@ -58,3 +58,10 @@ def test_a_failure_leaves_no_manifest_and_no_half_shard(tmp_path: Path) -> None:
     left = [p.name for p in (tmp_path / "toy" / "train").iterdir()]
     tars = {name for name in left if name.endswith(".tar")}
     assert set(left) - tars <= {f".{name}.json" for name in tars}
+
+
+def test_a_split_without_sources_is_refused(tmp_path: Path) -> None:
+    toy = ToyClips()
+    with pytest.raises(ValueError, match="no source is in val: leave the split out"):
+        write_shards({"train": ["train-0"], "val": []}, tmp_path / "toy", toy.records, toy.info)
+    assert not (tmp_path / "toy").exists()

@@ -1,0 +1,78 @@
+"""Preparing speech, against what its calls into pyworld and librosa take by themselves on one thread."""
+
+from __future__ import annotations
+
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from seqviews.augment.voice import FRAME_MS, VoiceConverter
+from seqviews.pipeline.datasets.sphere import read_utterance
+from seqviews.pipeline.datasets.timit_tree import assign_splits, find_utterances
+from seqviews.pipeline.features import log_mel
+
+RATE, VOICES, WORKERS = 16_000, 4, 2
+
+
+def bench_speech(timit: Path) -> dict[str, Any]:
+    """Wall time of `prepare_timit` with two workers, imports included, over half of its calls' time, one after another.
+
+    `largest_process_mb` is the largest resident set of any process of the preparation.
+
+    Raises:
+        ValueError: If there is no utterance of a split in the folder.
+        subprocess.CalledProcessError: If the preparation fails; it says why on stderr.
+    """
+    tree = find_utterances(timit)
+    splits = assign_splits(tree)
+    seconds: defaultdict[str, float] = defaultdict(float)
+    speech = 0.0
+    for utterance in tree.utterances:
+        if utterance.speaker in splits:
+            wave = read_utterance(utterance.file)
+            speech += len(wave) / RATE
+            _time_calls(wave, splits[utterance.speaker] == "train", seconds)
+    started = time.perf_counter()
+    with tempfile.TemporaryDirectory() as out:
+        command = [sys.executable, "-m", "seqviews.tools.prepare_timit", f"--timit={timit}", f"--out={out}/timit"]
+        subprocess.run([*command, f"--voices={VOICES}", f"--workers={WORKERS}"], check=True, stdout=subprocess.DEVNULL)
+    wall, calls = time.perf_counter() - started, sum(seconds.values())
+    return {
+        "speech_seconds": round(speech),
+        "prepare_seconds": round(wall, 1),
+        "call_seconds": {name: round(value, 1) for name, value in seconds.items()},
+        "ratio": round(wall / (calls / WORKERS), 2),
+        "largest_process_mb": resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024,
+    }
+
+
+def _time_calls(wave: NDArray[np.float32], train: bool, seconds: defaultdict[str, float]) -> None:
+    """The calls of one utterance: analysis once, synthesis and mels once a voice; mels once more for the statistics."""
+    import pyworld
+
+    def timed(name: str, call: Callable[..., Any], *arguments: Any) -> Any:
+        started = time.perf_counter()
+        result = call(*arguments)
+        seconds[name] += time.perf_counter() - started
+        return result
+
+    x = wave.astype(np.float64)
+    coarse, times = timed("pitch", pyworld.dio, x, RATE, 71.0, 800.0, 2.0, FRAME_MS)
+    f0 = timed("pitch", pyworld.stonemask, x, coarse, times, RATE)
+    envelope = timed("envelope", pyworld.cheaptrick, x, f0, times, RATE)
+    aperiodicity = timed("aperiodicity", pyworld.d4c, x, f0, times, RATE)
+    for seed in range(VOICES):
+        moved = np.where(f0 > 0, np.exp(VoiceConverter().draw(seed).log_f0), 0.0)
+        voice = timed("synthesis", pyworld.synthesize, moved, envelope, aperiodicity, RATE, FRAME_MS)
+        timed("mels", log_mel, voice[: len(wave)].astype(np.float32))
+    for _ in range(1 + train):
+        timed("mels", log_mel, wave)
