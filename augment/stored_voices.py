@@ -1,44 +1,59 @@
-"""Motion view of speech: the same words in one of the voices that a segment is stored in [P 2.3]."""
+"""Motion view of speech: the same words in a voice that the segment is stored in [P 2.3], by another microphone."""
 
 from __future__ import annotations
+
+import math
 
 import torch
 from torch import Tensor, nn
 
 from seqviews.augment.draws import Stream, fresh_seeds, uniform
 
+Params = dict[str, Tensor]
+
+COSINES = 4
+"""Gain, tilt and two bends: what tells microphones and rooms apart that is the same in all frames."""
+
 
 class StoredVoices(nn.Module):
     """One of the K conversions of each segment, by the record's seed; `VoiceConverter` made them ahead.
 
+    A conversion keeps the loudness and the channel of the recording. With `channel`, the view is heard by another
+    microphone, too: each mel is raised by the same in all frames, by a sum of four cosines over the mels.
+
     Args:
         voices: K.
+        channel: The weight of each cosine is drawn from -channel to channel, in the unit of the segments: deviations of
+            a mel in a training by this project, else nats. 0 leaves the conversion as it is stored.
 
     Raises:
-        ValueError: If there are none.
+        ValueError: If there are none, or the channel is negative or not finite.
 
-    >>> motion = StoredVoices(voices=4)
-    >>> choice = motion.draw(torch.tensor([1, 2, 3]))
-    >>> motion(torch.zeros(3, 4, 20, 80, dtype=torch.float16), choice).shape
+    >>> motion = StoredVoices(voices=4, channel=0.5)
+    >>> params = motion.draw(torch.tensor([1, 2, 3]))
+    >>> motion(torch.zeros(3, 4, 20, 80, dtype=torch.float16), params).shape
     torch.Size([3, 20, 80])
     """
 
-    def __init__(self, voices: int) -> None:
+    def __init__(self, voices: int, channel: float = 0.0) -> None:
         super().__init__()
         if voices < 1:
             raise ValueError("StoredVoices: the segments are stored in no other voice: prepare them with --voices")
-        self.voices = voices
+        if not 0 <= channel < math.inf:
+            raise ValueError(f"StoredVoices: channel is {channel}, not from 0 up")
+        self.voices, self.channel = voices, channel
 
-    def draw(self, seeds: Tensor) -> Tensor:
-        """Which voice, for each seed: int64 `[B]`, every one equally likely."""
-        return (uniform(seeds, 1, Stream.MOTION)[:, 0] * self.voices).long()
+    def draw(self, seeds: Tensor) -> Params:
+        """One set of parameters a seed: `voice`, int64 `[B]`, every one equally likely, and `channel` `[B, 4]`."""
+        draws = uniform(seeds, 1 + COSINES, Stream.MOTION)
+        return {"voice": (draws[:, 0] * self.voices).long(), "channel": self.channel * (2 * draws[:, 1:] - 1)}
 
-    def forward(self, converted: Tensor, choice: Tensor | None = None) -> Tensor:
-        """The segments in the voices of `choice`, or in voices drawn with torch's generator.
+    def forward(self, converted: Tensor, params: Params | None = None) -> Tensor:
+        """The views of `params`, or of parameters drawn with torch's generator.
 
         Args:
             converted: `[B, K, T, n_mels]`, as in `Batch.converted`.
-            choice: int64 `[B]`, as `draw` gives it.
+            params: As `draw` gives them.
 
         Returns:
             float32 `[B, T, n_mels]`.
@@ -51,6 +66,14 @@ class StoredVoices(nn.Module):
                 f"StoredVoices takes [B, {self.voices}, T, n_mels], not {list(converted.shape)}: "
                 f"the segments must have been prepared with --voices {self.voices}"
             )
-        choice = self.draw(fresh_seeds(len(converted))) if choice is None else choice
+        params = self.draw(fresh_seeds(len(converted))) if params is None else params
+        voice, channel = (params[name].to(converted.device, non_blocking=True) for name in ("voice", "channel"))
         rows = torch.arange(len(converted), device=converted.device)
-        return converted[rows, choice.to(converted.device, non_blocking=True)].to(torch.float32)
+        raised = channel @ _cosines(converted.shape[-1], converted.device)
+        return converted[rows, voice].to(torch.float32) + raised[:, None]
+
+
+def _cosines(n_mels: int, device: torch.device) -> Tensor:
+    """The first of the cosine transform: `[4, n_mels]`."""
+    order = torch.arange(COSINES, device=device)[:, None]
+    return torch.cos(math.pi * order * (torch.arange(n_mels, device=device) + 0.5) / n_mels)

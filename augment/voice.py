@@ -102,7 +102,7 @@ def analyse(
     envelope = world.cheaptrick(x, f0, times, sample_rate)
     aperiodicity = world.d4c(x, f0, times, sample_rate)
     level = float(np.sqrt(np.mean(np.square(x))))
-    return WorldFeatures(f0, np.log(envelope), aperiodicity, len(x), level, sample_rate)
+    return WorldFeatures(f0, np.log(envelope, out=envelope), aperiodicity, len(x), level, sample_rate)
 
 
 def voice_of(*utterances: WorldFeatures) -> Voice:
@@ -161,7 +161,10 @@ def _warp(spectra: NDArray[np.float64], warp: float) -> NDArray[np.float64]:
     """`[frames, bins]`: what was at frequency f is at `warp * f`."""
     low, part = _warp_table(spectra.shape[1], warp)
     left = np.take(spectra, low, axis=1)  # unlike [:, low], in the order that WORLD takes
-    left += (np.take(spectra, low + 1, axis=1) - left) * part
+    right = np.take(spectra, low + 1, axis=1)
+    right -= left
+    right *= part
+    left += right
     return left
 
 
