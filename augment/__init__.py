@@ -12,12 +12,16 @@
 if __name__ != "seqviews.augment":
     raise ImportError("import seqviews.augment, not augment: two names would make two copies of every class")
 
-from seqviews.augment.draws import Stream, record_seeds
-from seqviews.augment.stored_voices import StoredVoices
-from seqviews.augment.temporal import TemporalReverse, TemporalShuffle
-from seqviews.augment.video import VideoMotion
-from seqviews.augment.views import MultiView, Views
-from seqviews.augment.voice import VoiceConverter
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from seqviews.augment.draws import Stream, record_seeds
+    from seqviews.augment.stored_voices import StoredVoices
+    from seqviews.augment.temporal import TemporalReverse, TemporalShuffle
+    from seqviews.augment.video import VideoMotion
+    from seqviews.augment.views import MultiView, Views
+    from seqviews.augment.voice import VoiceConverter
 
 __all__ = [
     "MultiView",
@@ -30,3 +34,22 @@ __all__ = [
     "VoiceConverter",
     "record_seeds",
 ]
+
+_HOMES = {
+    "MultiView": "views",
+    "StoredVoices": "stored_voices",
+    "Stream": "draws",
+    "TemporalReverse": "temporal",
+    "TemporalShuffle": "temporal",
+    "VideoMotion": "video",
+    "Views": "views",
+    "VoiceConverter": "voice",
+    "record_seeds": "draws",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import on first use: converting voices, in each process of a preparation, needs neither torch nor Kornia."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__} has no attribute {name}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

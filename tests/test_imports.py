@@ -75,7 +75,8 @@ HEAVY = {"torch", "kornia", "lightning", "sklearn", "matplotlib", "librosa", "im
     ("statement", "expected"),
     [
         ("import seqviews", set()),
-        ("import seqviews.augment", {"torch", "kornia"}),
+        ("from seqviews.augment import *", {"torch", "kornia"}),
+        ("import numpy; from seqviews.augment import VoiceConverter as V; V()(numpy.ones(8000), [1])", set()),
         ("import seqviews.pipeline.prepare, seqviews.pipeline.datasets.sprites", {"imagecodecs"}),
         ("import seqviews.pipeline.stream", {"torch", "imagecodecs"}),
         ("import seqviews.model.cdsvae", {"torch"}),

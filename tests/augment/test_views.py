@@ -73,7 +73,7 @@ def test_importing_augment_loads_torch_and_kornia_only() -> None:
         "import sys\n"
         "import kornia.augmentation\n"
         "before = set(sys.modules)\n"
-        "import seqviews.augment\n"
+        "from seqviews.augment import *\n"
         "print(*sorted({m for m in set(sys.modules) - before if m.partition('.')[0] != 'seqviews'}))\n"
         "print(*sorted(m for m in sys.modules if m.startswith('seqviews.')))\n"
         "print(*sorted({m.partition('.')[0] for m in sys.modules}))\n"
