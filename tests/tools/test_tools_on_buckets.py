@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import subprocess
 import sys
 import time
@@ -77,33 +78,54 @@ def test_a_cache_that_is_too_small_is_told_at_the_start(storage: Storage, toy: P
     assert "may take 0.0 MB, and the windows of" in done.stderr
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("times", [2, pytest.param(20, marks=pytest.mark.slow)])
-def test_kill_9_of_a_training_from_the_bucket(storage: Storage, toy: Path, tmp_path: Path, times: int) -> None:
-    """With the log, the records and the weights of one from the folder that was left alone."""
-    storage.upload(toy)
-    undisturbed, killed = Training(tmp_path / "undisturbed", toy), Training(tmp_path / "killed", storage.url)
-    assert undisturbed.start().wait() == 0
+@pytest.mark.parametrize(("times", "steps"), [(1, 60), pytest.param(20, 600, marks=pytest.mark.slow)])
+def test_kill_9_of_a_training_from_the_bucket(storage: Storage, tmp_path: Path, times: int, steps: int) -> None:
+    """With the log, the records and the weights of one from the folder that was left alone.
+
+    The cache is empty at every start and holds 36 of the 45 shards, so that some are fetched all the time.
+    """
+    data = tmp_path / "data"
+    prepare(ToyClips((45, 3, 0)), data, shard_sources=1)
+    storage.upload(data)
+    size = 36 * max(shard.bytes for shard in load_manifest(data / "train").shards) / 1e9
+    undisturbed = Training(tmp_path / "undisturbed", data, steps=steps)
+    options = ("--cache-folder", str(storage.cache.folder), "--cache-size", f"{size:.9f}")
+    killed = Training(tmp_path / "killed", storage.url, *options, steps=steps)
+    process = undisturbed.start()
+    undisturbed.wait_for_step(process)
     begun = time.monotonic()
-    moments = random.Random(times)
-    whole = 0.0
-    for number in range(times):
-        storage.proxy.faults = [Fault("reset", at=500, times=2), Fault("flip", at=900)]
+    assert process.wait() == 0
+    whole, moments = time.monotonic() - begun, random.Random(times)
+    for _ in range(times):
+        shutil.rmtree(storage.cache.folder, ignore_errors=True)
+        storage.proxy.faults = transient()
         process = killed.start()
-        if number == 0:
-            process.wait()
-            whole = time.monotonic() - begun
-            subprocess.run(["rm", "-r", killed.run, killed.seen], check=True)
-            continue
-        time.sleep(moments.uniform(0.3 * whole, whole))
+        killed.wait_for_step(process)
+        killed.wait_for_checkpoint(process)
+        time.sleep(moments.uniform(0, whole / times))
+        assert process.poll() is None, "it was killed in the middle"
         process.kill()
         process.wait()
+        assert all(fault.fired == fault.times for fault in storage.proxy.faults)
     storage.proxy.faults = []
+    storage.proxy.requests.clear()
     assert killed.start().wait() == 0
+    assert storage.proxy.count(r"\.tar$") > 46, "some were fetched again"
     assert killed.log == undisturbed.log
     assert killed.history() == undisturbed.history()
     ends = weights(undisturbed)
     assert all((value == ends[name]).all() for name, value in weights(killed).items())
+
+
+def transient() -> list[Fault]:
+    """Of different shards, so that none is damaged too often."""
+    tar = r"GET .*train-0000{}\d\.tar$"
+    return [
+        Fault("reset", tar.format(0), at=500, times=2),
+        Fault("flip", tar.format(1), at=900),
+        Fault("status", tar.format(2), times=2),
+        Fault("cut", tar.format(3), at=3000, times=2),
+    ]
 
 
 @pytest.mark.slow
