@@ -10,7 +10,7 @@ import weakref
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from hashlib import sha256
-from mmap import mmap
+from mmap import MAP_ANONYMOUS, MAP_PRIVATE, mmap
 from pathlib import Path
 from typing import IO, BinaryIO, Protocol
 
@@ -19,6 +19,7 @@ from seqviews.pipeline.storage import Cache, StorageError
 
 NOW, NEVER = 0.0, float("inf")
 POLL = 0.02
+PRIVATE = MAP_PRIVATE | MAP_ANONYMOUS
 
 
 class User(Protocol):
@@ -71,7 +72,7 @@ class ShardCache:
 
         It is hashed when this process sees it for the first time, and again when its size, time or inode changes.
         """
-        data = mmap(-1, shard.bytes)  # goes back to the system whole: on the heap, many threads' shards leave holes
+        data = mmap(-1, shard.bytes, PRIVATE)  # goes back to the system whole: in threads' heaps shards leave holes
         try:
             with self._path(shard).open("rb") as file:
                 found = _identity(file)
