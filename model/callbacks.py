@@ -78,11 +78,11 @@ class LogFigures(Callback):
 class Validate(Callback):
     """Every `every` steps, the module's loss on validation data; stop when it has not fallen for a while.
 
-    The loss needs no labels. Every validation uses the same views and the same noise, so two of them compare.
+    The loss needs no labels. Every validation uses the same batches, views and noise, so two of them compare.
 
     Args:
         every: Steps from one validation to the next.
-        batches: Gives the validation split from its start each time it is iterated.
+        batches: The validation split, for the module.
         patience: Stop after so many validations in a row without a new lowest loss; None never stops.
     """
 

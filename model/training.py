@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -101,11 +101,12 @@ class ViewsModule(LightningModule):
         return self._figures
 
     @torch.no_grad()
-    def validate(self, batches: Iterable[Batch]) -> float:
-        """The mean loss of validation data in evaluation mode; the same views and noise every time."""
+    def validate(self, stream: SequenceStream) -> float:
+        """The mean loss of validation data in evaluation mode; the same batches, views and noise every time."""
         self.eval()
         total, records = torch.zeros((), device=self.device), 0
-        for number, batch in enumerate(batches):
+        stream.set_epoch(0)  # else the order would be another one, and after a resume not what it would have been
+        for number, batch in enumerate(stream):
             torch.manual_seed(_seed_of(self.seed, number))
             batch = batch.to(self.device)
             with self.trainer.precision_plugin.forward_context():

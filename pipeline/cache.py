@@ -10,6 +10,7 @@ import weakref
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from hashlib import sha256
+from mmap import MAP_ANONYMOUS, MAP_PRIVATE, mmap
 from pathlib import Path
 from typing import IO, BinaryIO, Protocol
 
@@ -18,6 +19,7 @@ from seqviews.pipeline.storage import Cache, StorageError
 
 NOW, NEVER = 0.0, float("inf")
 POLL = 0.02
+PRIVATE = MAP_PRIVATE | MAP_ANONYMOUS
 
 
 class User(Protocol):
@@ -65,20 +67,22 @@ class ShardCache:
         """Whether a shard is there; not whether it is whole."""
         return self._path(shard).exists()
 
-    def read(self, shard: ShardEntry) -> bytes | None:
+    def read(self, shard: ShardEntry) -> mmap | None:
         """The bytes of a shard; None if it is not there, or was damaged, in which case it is removed.
 
         It is hashed when this process sees it for the first time, and again when its size, time or inode changes.
         """
+        data = mmap(-1, shard.bytes, PRIVATE)  # goes back to the system whole: in threads' heaps shards leave holes
         try:
             with self._path(shard).open("rb") as file:
-                found, data = _identity(file), file.read(shard.bytes + 1)
+                found = _identity(file)
+                file.readinto(data)
         except FileNotFoundError:
             return None
         except OSError as error:
             raise self._failure(error) from None
         if self._checked.get(shard.sha256) != found:
-            if sha256(data).hexdigest() != shard.sha256:
+            if found[0] != shard.bytes or sha256(data).hexdigest() != shard.sha256:
                 self._path(shard).unlink(missing_ok=True)
                 return None
             self._checked[shard.sha256] = found

@@ -111,7 +111,7 @@ def translated(error: Exception) -> StorageError:
 def _without_answer(error: Exception, text: str) -> str:
     if "TimedOut" in text or "kind: Timeout" in text or isinstance(error, TimeoutError):
         return "the server fell silent"
-    if "kind: Connect" in text:
+    if "kind: Connect," in text:  # not ConnectionReset
         return "no connection to the server"
     if isinstance(error, BaseError):
         return "the connection broke"

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError, Future
 from hashlib import sha256
+from mmap import mmap
 from typing import BinaryIO
 
 from seqviews.pipeline.bucket import Bucket
@@ -43,7 +44,7 @@ class Fetcher:
             raise ShardError(f"{folder}: {error}") from None
         self._cache.users.add(self)
         self._slots = asyncio.Semaphore(PARALLEL)
-        self._running: dict[str, Future[bytes | None]] = {}
+        self._running: dict[str, Future[mmap | None]] = {}
         self._lock = threading.RLock()
         self._demanded: set[str] = set()
         self._when: Callable[[str], float] = lambda name: NEVER
@@ -76,7 +77,7 @@ class Fetcher:
             if not self._cache.has(shard):
                 self._begin(shard, when(shard.sha256))
 
-    def read(self, shard: ShardEntry) -> bytes:
+    def read(self, shard: ShardEntry) -> mmap:
         """The bytes of a shard, which are what the manifest says.
 
         Raises:
@@ -99,7 +100,7 @@ class Fetcher:
         for future in running:
             future.cancel()
 
-    def _begin(self, shard: ShardEntry, needed: float) -> Future[bytes | None]:
+    def _begin(self, shard: ShardEntry, needed: float) -> Future[mmap | None]:
         with self._lock:
             future = self._running.get(shard.sha256)
             if future is None:
@@ -108,13 +109,13 @@ class Fetcher:
                 future.add_done_callback(lambda done: self._forget(shard, done))
             return future
 
-    def _forget(self, shard: ShardEntry, done: Future[bytes | None]) -> None:
+    def _forget(self, shard: ShardEntry, done: Future[mmap | None]) -> None:
         """An error that nobody waited for is not kept: who reads the shard begins anew."""
         with self._lock:
             if self._running.get(shard.sha256) is done:
                 del self._running[shard.sha256]
 
-    async def _fetch(self, shard: ShardEntry, needed: float) -> bytes | None:
+    async def _fetch(self, shard: ShardEntry, needed: float) -> mmap | None:
         """Bring a shard into the cache; its bytes, if it is needed now: then it is as well if it does not stay there.
 
         Raises:
@@ -166,7 +167,7 @@ class _Download:
             raise TransientError("its SHA-256 is not the manifest's")
 
 
-def _result(future: Future[bytes | None]) -> bytes | None:
+def _result(future: Future[mmap | None]) -> mmap | None:
     """Wait for a fetch, as long as there is a main thread that may want it."""
     while True:
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from mmap import mmap
 from threading import Lock
 from typing import TYPE_CHECKING
 
@@ -54,16 +55,18 @@ class ShardReader:
         Raises:
             ShardError: If it is not what the manifest says, or cannot be had.
         """
-        if self._fetcher is None:
-            assert isinstance(self._folder, LocalFolder)
-            name, data = str(self._folder.path / entry.name), read_file(self._folder.path, entry)
-        else:
-            name, data = f"{self._folder}/{entry.name}", self._fetcher.read(entry)
+        name, data = f"{self._folder}/{entry.name}", self._bytes(entry)
         index = self._indices.get(entry)
         if index is None:
             index = index_shard(name, data, entry, self._features)
             self._remember(entry, index)
         return Shard(name, memoryview(data), self._features, index)
+
+    def _bytes(self, entry: ShardEntry) -> bytes | mmap:
+        if self._fetcher is not None:
+            return self._fetcher.read(entry)
+        assert isinstance(self._folder, LocalFolder)
+        return read_file(self._folder.path, entry)
 
     def _remember(self, entry: ShardEntry, index: ShardIndex) -> None:
         with self._lock:  # which shards are kept does not matter: in a random order each is as good as another

@@ -9,6 +9,7 @@ import tarfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from mmap import mmap
 from pathlib import Path
 from typing import Any
 
@@ -151,7 +152,7 @@ def read_file(folder: Path, entry: ShardEntry) -> bytes:
     return data
 
 
-def index_shard(name: str, data: bytes, entry: ShardEntry, features: Features) -> ShardIndex:
+def index_shard(name: str, data: bytes | mmap, entry: ShardEntry, features: Features) -> ShardIndex:
     """Find the records of a tar whose SHA-256 is the manifest's; `name` is told in errors.
 
     Raises:

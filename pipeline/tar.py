@@ -6,6 +6,7 @@ import functools
 import re
 import zlib
 from collections.abc import Iterator
+from mmap import mmap
 from typing import TypeAlias
 
 import numpy as np
@@ -18,7 +19,7 @@ _EMPTY = bytes(BLOCK)
 _OCTAL = re.compile(rb" *([0-7]*)[\0 ]*")  # readers differ in what else they take for a number
 
 
-def tar_members(data: bytes) -> Iterator[Member]:
+def tar_members(data: bytes | mmap) -> Iterator[Member]:
     """The members of an archive, every byte of its headers checked.
 
     Raises:

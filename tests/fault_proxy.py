@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import select
 import socket
 import struct
 import threading
@@ -25,10 +26,11 @@ Kind: TypeAlias = Literal["cut", "reset", "stall", "flip", "status", "lost", "br
 class Fault:
     """Something that goes wrong with the requests whose `METHOD /path` matches the pattern, `times` times.
 
-    cut, reset: the answer's connection is closed, or reset, after `at` bytes of the body, modulo its length. stall: it
-    pauses for `seconds` there. flip: a bit of the byte there is turned over; of a PUT, in what is sent. status: answers
-    `status` and `body` itself. lost: the server gets the request, the client no answer. broken: of a PUT, the server
-    gets `at` bytes. call: `action` is called before the byte there is sent.
+    cut, reset: the answer's connection is closed, or reset, after `at` bytes of the body, modulo its length; before the
+    headers where there is no body. stall: it pauses for `seconds` there. flip: a bit of the byte there is turned over;
+    of a PUT, in what is sent. status: answers `status` and `body` itself. lost: the server gets the request, the client
+    no answer. broken: of a PUT, the server gets `at` bytes. call: nothing but `action`, which is called there by cut,
+    reset, stall and flip too. `claimed` counts the requests that met it, `fired` how often it came to pass.
     """
 
     kind: Kind
@@ -39,7 +41,16 @@ class Fault:
     status: int = 503
     body: bytes = b"<Error><Code>SlowDown</Code></Error>"
     action: Callable[[], object] = lambda: None
+    claimed: int = 0
     fired: int = 0
+
+    def fire(self) -> None:
+        """Count that it came to pass."""
+        with _counting:
+            self.fired += 1
+
+
+_counting = threading.Lock()
 
 
 class FaultProxy:
@@ -76,8 +87,8 @@ class FaultProxy:
         with self._lock:
             self.requests[method, path] += 1
             for fault in self.faults:
-                if fault.fired < fault.times and re.search(fault.pattern, f"{method} {path}"):
-                    fault.fired += 1
+                if fault.claimed < fault.times and re.search(fault.pattern, f"{method} {path}"):
+                    fault.claimed += 1
                     return fault
         return None
 
@@ -116,23 +127,32 @@ def _forward(proxy: FaultProxy, client: BaseHTTPRequestHandler) -> None:
     if fault and fault.kind == "status":
         _answer(client, fault)
         return
-    if fault and fault.kind == "flip" and body:
-        body[fault.at % len(body)] ^= 1
-    broken = fault is not None and fault.kind == "broken"
     server = HTTPConnection("127.0.0.1", proxy.upstream)
     try:
         server.putrequest(client.command, client.path, skip_host=True, skip_accept_encoding=True)
         for name, value in client.headers.items():
             server.putheader(name, value)
         server.endheaders()
-        server.send(bytes(body[: fault.at]) if fault and broken else bytes(body))
-        if broken:
-            _reset(client)
-        _answer_as(proxy, client, server.getresponse(), None if body and fault and fault.kind == "flip" else fault)
+        if fault and body and fault.kind in ("broken", "flip"):
+            _damage(client, server, body, fault)
+            fault = None
+        else:
+            server.send(bytes(body))
+        _answer_as(proxy, client, server.getresponse(), fault)
     except ConnectionRefusedError:
         _reset(client)
     finally:
         server.close()
+
+
+def _damage(client: BaseHTTPRequestHandler, server: HTTPConnection, body: bytearray, fault: Fault) -> None:
+    """Send a part of a body and go, or all with a flipped bit."""
+    if fault.kind == "broken":
+        server.send(bytes(body[: fault.at]))
+        _reset(client, fault)
+    body[fault.at % len(body)] ^= 1
+    server.send(bytes(body))
+    fault.fire()
 
 
 def _answer(client: BaseHTTPRequestHandler, fault: Fault) -> None:
@@ -140,41 +160,54 @@ def _answer(client: BaseHTTPRequestHandler, fault: Fault) -> None:
     client.send_header("Content-Length", str(len(fault.body)))
     client.end_headers()
     client.wfile.write(fault.body if client.command != "HEAD" else b"")
+    fault.fire()
 
 
 def _answer_as(proxy: FaultProxy, client: BaseHTTPRequestHandler, answer: HTTPResponse, fault: Fault | None) -> None:
     if fault and fault.kind == "lost":
         answer.read()
-        _reset(client)
+        _reset(client, fault)
+    if fault and answer.length == 0:
+        _meet(client, fault, b"")
     client.send_response_only(answer.status, answer.reason)
     for name, value in answer.getheaders():
         client.send_header(name, value)
     client.end_headers()
-    sent, at = 0, fault.at % max(1, answer.length or 1) if fault else -1  # so that it happens in any answer
+    sent, at = 0, fault.at % (answer.length or 1) if fault else -1  # so that it happens in any answer
     for piece in iter(lambda: answer.read(PIECE), b""):
         if fault and sent <= at < sent + len(piece):
             client.wfile.write(piece[: at - sent])
-            piece, sent = piece[at - sent :], at
-            piece = _meet(client, fault, piece)
-        proxy.pace(len(piece))
-        client.wfile.write(piece)
+            _meet(client, fault, piece[at - sent :])
+        else:
+            proxy.pace(len(piece))
+            client.wfile.write(piece)
         sent += len(piece)
 
 
-def _meet(client: BaseHTTPRequestHandler, fault: Fault, piece: bytes) -> bytes:
-    """Do what goes wrong in the middle of an answer; the bytes that follow."""
+def _meet(client: BaseHTTPRequestHandler, fault: Fault, rest: bytes) -> None:
+    """Do what goes wrong in the middle of an answer, and send the rest of the piece."""
+    fault.action()
+    if fault.kind == "reset":
+        _reset(client, fault)
     if fault.kind == "cut":
         client.connection.shutdown(socket.SHUT_RDWR)
+        fault.fire()
         raise ConnectionResetError
-    if fault.kind == "reset":
-        _reset(client)
-    time.sleep(fault.seconds)
-    fault.action()
-    return bytes([piece[0] ^ 1]) + piece[1:] if fault.kind == "flip" else piece
+    if fault.kind in ("stall", "call"):
+        select.select([client.connection], [], [], fault.seconds)  # until the client gives up
+        fault.fire()
+        client.wfile.write(rest)
+    elif rest:
+        client.wfile.write(bytes([rest[0] ^ 1]) + rest[1:])
+        fault.fire()
 
 
-def _reset(client: BaseHTTPRequestHandler) -> NoReturn:
+def _reset(client: BaseHTTPRequestHandler, fault: Fault | None = None) -> NoReturn:
+    """Close the connection at once and without a goodbye, before the server's own code says one."""
     client.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    socket.close(client.connection.detach())
+    if fault:
+        fault.fire()
     raise ConnectionResetError
 
 

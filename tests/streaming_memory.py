@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from seqviews.pipeline.storage import Cache, open_folder
 from seqviews.pipeline.stream import SequenceStream
 
 
-def resident_by_epoch(split: Path, epochs: int) -> list[float]:
-    """MiB in memory at the end of each epoch, at its largest batch by batch."""
-    stream = SequenceStream(split, 16, lanes=4, window=2, factors=["shade"])
+def resident_by_epoch(split: Path | str, epochs: int, cache: Cache | None = None) -> list[float]:
+    """MiB in memory in each epoch, at its largest batch by batch."""
+    stream = SequenceStream(open_folder(split, cache=cache), 16, lanes=4, window=2, factors=["shade"])
     return [max(resident() for batch in stream if batch.keys) for _ in range(epochs)]
 
 

@@ -191,7 +191,12 @@ def start_training(
         callbacks=callbacks,
         resumed_at=resumed_at,
     )
-    trainer.fit(module, stream, ckpt_path=None if resumed_at is None else out / CHECKPOINT, weights_only=True)
+    try:
+        trainer.fit(module, stream, ckpt_path=None if resumed_at is None else out / CHECKPOINT, weights_only=True)
+    except RuntimeError as error:  # gloo and NCCL have no class for it
+        if trainer.world_size == 1 or "onnection" not in str(error):
+            raise
+        raise ConnectionError(f"another process of this training has ended; --resume goes on with {out}") from error
     trainer.save_checkpoint(out / CHECKPOINT)
     if rank:
         sys.exit(0)  # one process tells the result

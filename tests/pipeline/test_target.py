@@ -150,22 +150,26 @@ def test_two_preparations_at_once(storage: Storage, toy: Path, script: Path) -> 
     assert storage.objects() == files(toy)
 
 
-@pytest.mark.parametrize("times", [1, pytest.param(20, marks=pytest.mark.slow)])
-def test_kill_9_at_random_moments(storage: Storage, toy: Path, script: Path, times: int) -> None:
+@pytest.mark.parametrize(("preparations", "kills"), [(1, 1), pytest.param(5, 4, marks=pytest.mark.slow)])
+def test_kill_9_at_random_moments(storage: Storage, toy: Path, script: Path, preparations: int, kills: int) -> None:
     """While requests are made: each is slowed down, so that most of the time one is under way."""
-    dice = random.Random(times)
-    for _ in range(times):
-        storage.proxy.faults = [Fault("stall", r"PUT", times=1e9, seconds=0.2)]
-        process, before = start(script, storage.url), storage.proxy.count("PUT")
-        wanted = before + dice.randrange(1, 5)
-        while storage.proxy.count("PUT") < wanted and process.poll() is None:
-            time.sleep(0.005)
-        time.sleep(dice.uniform(0, 0.2))
-        process.kill()
-        process.communicate()
-    storage.proxy.faults = []
-    assert start(script, storage.url).wait() == 0
-    assert storage.objects() == files(toy)
+    dice = random.Random(kills)
+    for number in range(preparations):
+        place = replace(storage, url=f"{storage.url}/{number}")
+        storage.proxy.faults = [stall := Fault("stall", r"PUT", times=1e9, seconds=0.2)]
+        for _ in range(kills):
+            process, wanted = start(script, place.url), storage.proxy.count("PUT") + dice.randrange(1, 5)
+            while storage.proxy.count("PUT") < wanted:
+                assert process.poll() is None, "it was killed in the middle"
+                time.sleep(0.005)
+            time.sleep(dice.uniform(0, 0.2))
+            assert process.poll() is None, "it was killed in the middle"
+            process.kill()
+            process.communicate()
+        assert stall.fired
+        storage.proxy.faults = []
+        assert start(script, place.url).wait() == 0
+        assert place.objects() == files(toy)
 
 
 def test_two_different_preparations_at_once_only_one_gets_the_prefix(storage: Storage) -> None:

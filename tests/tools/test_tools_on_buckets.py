@@ -5,18 +5,23 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import subprocess
 import sys
+import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 import yaml
 from fault_proxy import Fault
 from killed_training import Training, weights
+from moving_squares import MovingSquares
 from object_storage import KEY, SECRET, Storage
 from tiny_training import TINY
 from toy_clips import ToyClips
+from untrained import save_run
 
 from seqviews.pipeline.manifest import load_manifest
 from seqviews.pipeline.order import EpochOrder
@@ -24,8 +29,29 @@ from seqviews.pipeline.prepare import prepare
 
 
 def run(tool: str, *options: object) -> subprocess.CompletedProcess[str]:
+    """Run a tool; what its processes and threads were called is added to what it told."""
     command = [sys.executable, "-m", f"seqviews.tools.{tool}", *map(str, options), "--json"]
-    return subprocess.run(command, capture_output=True, text=True)
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    titles: set[str] = set()
+    watcher = threading.Thread(target=watch_titles, args=(process, titles))
+    watcher.start()
+    told, errors = process.communicate()
+    watcher.join()
+    assert any("seqviews.tools" in title for title in titles)
+    return subprocess.CompletedProcess(sorted(titles), process.returncode, told, errors)
+
+
+def watch_titles(process: subprocess.Popen[str], titles: set[str]) -> None:
+    """Collect what `ps` shows of a process, its threads and what they started, as long as it runs."""
+    while process.poll() is None:
+        found = [process.pid]
+        for pid in found:  # grows meanwhile
+            with suppress(FileNotFoundError, ProcessLookupError):
+                titles.add(Path(f"/proc/{pid}/cmdline").read_text())
+                for task in Path(f"/proc/{pid}/task").iterdir():
+                    titles.add((task / "comm").read_text())
+                    found += map(int, (task / "children").read_text().split())
+        time.sleep(0.02)
 
 
 def files_below(folder: Path) -> dict[str, bytes]:
@@ -38,27 +64,33 @@ def test_every_tool_takes_a_url_and_none_tells_a_secret(storage: Storage, toy: P
     (tmp_path / "tiny.yaml").write_text(yaml.safe_dump({**TINY, "max_clips": 120}))
     training = ["--config", tmp_path / "tiny.yaml"]
     trained = tmp_path / "run"
+    squares = list(enumerate([f"{storage.url}-squares", str(tmp_path / "squares")]))
+    for _, place in squares:
+        prepare(MovingSquares((16, 8, 12)), place, shard_sources=4)
+    judging = ["--run", save_run(tmp_path / "untrained"), "--judges", tmp_path / "judges", "--judge-steps", 4]
     told = [
         run("check_shards", storage.url, "--sheet", tmp_path / "sheet.png", "--cache-folder", tmp_path / "cache"),
         run("train", *training, "--data", storage.url, "--out", trained, "--debug", "--cache-size", "0.5"),
         run("encode", "--run", trained, "--data", storage.url, "--out", tmp_path / "bucket.npz"),
         run("encode", "--run", trained, "--data", toy, "--out", tmp_path / "folder.npz"),
         run("show_views", *training, "--data", storage.url, "--step", 3, "--out", tmp_path / "views.png"),
+        *(run("evaluate", *judging, "--data", place, "--out", tmp_path / f"scores{i}") for i, place in squares),
     ]
     assert [done.returncode for done in told] == [0] * len(told), [done.stderr for done in told]
     assert json.loads(told[0].stdout.splitlines()[-1])["records"] == 54
     assert (tmp_path / "bucket.npz").read_bytes() == (tmp_path / "folder.npz").read_bytes()
+    scores = [(tmp_path / f"scores{i}" / "metrics.json").read_bytes() for i, _ in squares]
+    assert scores[0] == scores[1]
     storage.proxy.faults = [Fault("status", times=1e9, status=403)]
     failed = run("train", *training, "--data", storage.url, "--out", tmp_path / "no", "--cache-folder", tmp_path / "x")
     assert failed.returncode == 1
     assert "access was denied (403 SlowDown)" in failed.stderr.splitlines()[-1]
     told += [failed]
-    written = files_below(tmp_path) | {f"{i} {n}": getattr(t, n).encode() for i, t in enumerate(told) for n in STREAMS}
+    written = files_below(tmp_path)
+    for done in told:
+        written |= {f"{done.args} {n}": str(getattr(done, n)).encode() for n in ("stdout", "stderr", "args")}
     assert len(written) > 20
     assert not [name for name, data in written.items() if KEY.encode() in data or SECRET.encode() in data]
-
-
-STREAMS = ("stdout", "stderr")
 
 
 @pytest.mark.parametrize("url", ["ftp://example.org/x", "s3://key:secret@bucket/x", "s3://bucket/x?token=1", "s3://"])
@@ -77,33 +109,54 @@ def test_a_cache_that_is_too_small_is_told_at_the_start(storage: Storage, toy: P
     assert "may take 0.0 MB, and the windows of" in done.stderr
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("times", [2, pytest.param(20, marks=pytest.mark.slow)])
-def test_kill_9_of_a_training_from_the_bucket(storage: Storage, toy: Path, tmp_path: Path, times: int) -> None:
-    """With the log, the records and the weights of one from the folder that was left alone."""
-    storage.upload(toy)
-    undisturbed, killed = Training(tmp_path / "undisturbed", toy), Training(tmp_path / "killed", storage.url)
-    assert undisturbed.start().wait() == 0
+@pytest.mark.parametrize(("times", "steps"), [(1, 60), pytest.param(20, 600, marks=pytest.mark.slow)])
+def test_kill_9_of_a_training_from_the_bucket(storage: Storage, tmp_path: Path, times: int, steps: int) -> None:
+    """With the log, the records and the weights of one from the folder that was left alone.
+
+    The cache is empty at every start and holds 36 of the 45 shards, so that some are fetched all the time.
+    """
+    data = tmp_path / "data"
+    prepare(ToyClips((45, 3, 0)), data, shard_sources=1)
+    storage.upload(data)
+    size = 36 * max(shard.bytes for shard in load_manifest(data / "train").shards) / 1e9
+    undisturbed = Training(tmp_path / "undisturbed", data, steps=steps)
+    options = ("--cache-folder", str(storage.cache.folder), "--cache-size", f"{size:.9f}")
+    killed = Training(tmp_path / "killed", storage.url, *options, steps=steps)
+    process = undisturbed.start()
+    undisturbed.wait_for_step(process)
     begun = time.monotonic()
-    moments = random.Random(times)
-    whole = 0.0
-    for number in range(times):
-        storage.proxy.faults = [Fault("reset", at=500, times=2), Fault("flip", at=900)]
+    assert process.wait() == 0
+    whole, moments = time.monotonic() - begun, random.Random(times)
+    for _ in range(times):
+        shutil.rmtree(storage.cache.folder, ignore_errors=True)
+        storage.proxy.faults = transient()
         process = killed.start()
-        if number == 0:
-            process.wait()
-            whole = time.monotonic() - begun
-            subprocess.run(["rm", "-r", killed.run, killed.seen], check=True)
-            continue
-        time.sleep(moments.uniform(0.3 * whole, whole))
+        killed.wait_for_step(process)
+        killed.wait_for_checkpoint(process)
+        time.sleep(moments.uniform(0, whole / times))
+        assert process.poll() is None, "it was killed in the middle"
         process.kill()
         process.wait()
+        assert all(fault.fired == fault.times for fault in storage.proxy.faults)
     storage.proxy.faults = []
+    storage.proxy.requests.clear()
     assert killed.start().wait() == 0
+    assert storage.proxy.count(r"\.tar$") > 46, "some were fetched again"
     assert killed.log == undisturbed.log
     assert killed.history() == undisturbed.history()
     ends = weights(undisturbed)
     assert all((value == ends[name]).all() for name, value in weights(killed).items())
+
+
+def transient() -> list[Fault]:
+    """Of different shards, so that none is damaged too often."""
+    tar = r"GET .*train-0000{}\d\.tar$"
+    return [
+        Fault("reset", tar.format(0), at=500, times=2),
+        Fault("flip", tar.format(1), at=900),
+        Fault("status", tar.format(2), times=2),
+        Fault("cut", tar.format(3), at=3000, times=2),
+    ]
 
 
 @pytest.mark.slow
