@@ -61,31 +61,39 @@ def meet(proxy: FaultProxy, fault: Fault) -> Fault:
     return fault
 
 
+def fired(fault: Fault) -> int:
+    """How often it came to pass; the proxy counts when it has done it, which the client may see before."""
+    end = time.monotonic() + 2
+    while not fault.fired and time.monotonic() < end:
+        time.sleep(0.005)
+    return fault.fired
+
+
 def test_cut_and_reset(proxy: FaultProxy) -> None:
     fault = meet(proxy, Fault("cut", "GET", at=20_000))
     with pytest.raises(IncompleteRead) as raised:
         ask(proxy)
     assert raised.value.partial == BODY[:20_000]
-    assert fault.fired == 1
+    assert fired(fault) == 1
     fault = meet(proxy, Fault("reset", "GET", at=20_000))
     with pytest.raises(ConnectionResetError):
         ask(proxy)
-    assert fault.fired == 1
+    assert fired(fault) == 1
 
 
 def test_flip_and_status(proxy: FaultProxy) -> None:
     fault = meet(proxy, Fault("flip", "GET", at=20_000))
     _, body = ask(proxy)
     assert [i for i, (a, b) in enumerate(zip(body, BODY, strict=True)) if a != b] == [20_000]
-    assert fault.fired == 1
+    assert fired(fault) == 1
     fault = meet(proxy, Fault("flip", "PUT", at=20_000))
     assert ask(proxy, "PUT") == (200, b"")
     assert [i for i, (a, b) in enumerate(zip(Echo.kept, BODY, strict=True)) if a != b] == [20_000]
-    assert fault.fired == 1
+    assert fired(fault) == 1
     fault = meet(proxy, Fault("status", "GET", status=429))
     assert ask(proxy) == (429, fault.body)
     assert ask(proxy) == (200, BODY)
-    assert fault.fired == 1
+    assert fired(fault) == 1
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT"])
@@ -94,7 +102,7 @@ def test_stall_also_where_the_answer_has_no_body(proxy: FaultProxy, method: str)
     begun = time.monotonic()
     assert ask(proxy, method)[0] == 200
     assert time.monotonic() - begun > 0.3
-    assert fault.fired == 1
+    assert fired(fault) == 1
 
 
 @pytest.mark.parametrize("kind", ["lost", "broken"])
@@ -103,7 +111,7 @@ def test_a_put_without_an_answer(proxy: FaultProxy, kind: str) -> None:
     fault = meet(proxy, Fault("lost" if kind == "lost" else "broken", "PUT", at=20_000))
     with pytest.raises((ConnectionResetError, RemoteDisconnected)):
         ask(proxy, "PUT")
-    assert fault.fired == 1
+    assert fired(fault) == 1
     assert Echo.kept in ((BODY,) if kind == "lost" else (b"", BODY[:20_000]))
 
 
