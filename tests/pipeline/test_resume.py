@@ -88,6 +88,7 @@ def test_a_signal_ends_it_within_two_seconds(script: Path, tmp_path: Path, numbe
     out = tmp_path / "out"
     tool = tmp_path / "tool.py"
     tool.write_text(
+        "import signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a shell's & ignores it
         f"import runpy, sys\nsys.argv = ['x', {str(out)!r}]\nfrom seqviews.tools.run import run_tool, tool_parser\n"
         "def main(arguments):\n    runpy.run_path(SCRIPT, run_name='__main__')\n    return {}\n".replace(
             "SCRIPT", repr(str(script))
