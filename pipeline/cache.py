@@ -17,7 +17,7 @@ from typing import IO, BinaryIO, Protocol
 from seqviews.pipeline.manifest import ShardEntry
 from seqviews.pipeline.storage import Cache, StorageError
 
-NOW, NEVER = 0.0, float("inf")
+WAITED, NEXT, NEVER = -1.0, 0.0, float("inf")
 POLL = 0.02
 PRIVATE = MAP_PRIVATE | MAP_ANONYMOUS
 
@@ -26,7 +26,7 @@ class User(Protocol):
     """Who reads from a cache."""
 
     def needs(self, name: str) -> float:
-        """How soon it needs the shard of this SHA-256: `NOW`, `NEVER`, or in how many windows."""
+        """How soon it needs the shard of this SHA-256: `WAITED` for, read `NEXT`, in how many windows, or `NEVER`."""
 
 
 class ShardCache:
@@ -41,7 +41,6 @@ class ShardCache:
 
     Attributes:
         size: The bytes it may take.
-        users: What none of them needs goes first, what they need last goes next.
 
     Raises:
         StorageError: If the folder cannot be written to.
@@ -49,7 +48,7 @@ class ShardCache:
 
     def __init__(self, place: Cache) -> None:
         self.folder, self.size = place.folder, place.size
-        self.users: weakref.WeakSet[User] = weakref.WeakSet()
+        self._users: weakref.WeakSet[User] = weakref.WeakSet()
         self._checked: dict[str, tuple[int, int, int]] = {}
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -62,6 +61,10 @@ class ShardCache:
         return StorageError(
             f"the cache {self.folder} cannot be used ({error.strerror}): make room there, or set XDG_CACHE_HOME"
         )
+
+    def serve(self, user: User) -> None:
+        """Make room by what this user needs, too: what none needs goes first, what they need last goes next."""
+        self._users = weakref.WeakSet([*self._users, user])  # another thread may be going through the old one
 
     def has(self, shard: ShardEntry) -> bool:
         """Whether a shard is there; not whether it is whole."""
@@ -88,11 +91,12 @@ class ShardCache:
             self._checked[shard.sha256] = found
         return data
 
-    async def fill(self, shard: ShardEntry, needed: float, write: Callable[[BinaryIO], Awaitable[None]]) -> None:
+    async def fill(self, shard: ShardEntry, write: Callable[[BinaryIO], Awaitable[None]]) -> None:
         """Let `write` fill a file that becomes part of the cache if it raises nothing; not if the shard is there.
 
         Waits while another process writes the shard. What is needed later makes room; where that is not enough, a shard
-        that is needed `NOW` waits for room, another is left.
+        that is `WAITED` for waits for room, another is left: what nobody waits for must not keep the room that it takes
+        to go on.
 
         Raises:
             StorageError: If it cannot be written.
@@ -104,7 +108,7 @@ class ShardCache:
                 return
             with file:
                 try:
-                    while not (reserved := self._reserve(file, part, shard.bytes, needed)) and needed == NOW:
+                    while not (reserved := self._reserve(file, part, shard)) and self.needs(shard.sha256) == WAITED:
                         await asyncio.sleep(POLL)
                     if reserved:
                         await write(file)
@@ -136,15 +140,16 @@ class ShardCache:
             await asyncio.sleep(POLL)
         return None
 
-    def _reserve(self, file: BinaryIO, part: Path, size: int, needed: float) -> bool:
+    def _reserve(self, file: BinaryIO, part: Path, shard: ShardEntry) -> bool:
         """Give a file its whole size, after what is needed later than it was removed as far as that takes."""
         with self._locked():
             self._clear_stale()
             files = [(path, stat) for path, stat in self._files() if path != part]
-            excess = sum(stat.st_size for _, stat in files) + size - self.size
+            excess = sum(stat.st_size for _, stat in files) + shard.bytes - self.size
             victims = []
             if excess > 0:
-                kept = [(self._needed(path.stem), -stat.st_mtime_ns, path, stat.st_size) for path, stat in files]
+                needed = self.needs(shard.sha256)
+                kept = [(self.needs(path.stem), -stat.st_mtime_ns, path, stat.st_size) for path, stat in files]
                 for when, _, path, freed in sorted(kept, reverse=True):
                     if excess > 0 and path.suffix == ".tar" and when > needed:
                         victims.append(path)
@@ -153,11 +158,12 @@ class ShardCache:
                 return False
             for path in victims:
                 path.unlink(missing_ok=True)
-            file.truncate(size)
+            file.truncate(shard.bytes)
             return True
 
-    def _needed(self, name: str) -> float:
-        return min((user.needs(name) for user in self.users), default=NEVER)
+    def needs(self, name: str) -> float:
+        """How soon any of the users needs a shard."""
+        return min((user.needs(name) for user in self._users), default=NEVER)
 
     def _files(self) -> Iterator[tuple[Path, os.stat_result]]:
         for path in self.folder.iterdir():

@@ -13,7 +13,7 @@ from mmap import mmap
 from typing import BinaryIO
 
 from seqviews.pipeline.bucket import Bucket
-from seqviews.pipeline.cache import NEVER, NOW, shared_cache
+from seqviews.pipeline.cache import NEVER, NEXT, WAITED, shared_cache
 from seqviews.pipeline.manifest import ShardEntry
 from seqviews.pipeline.records import ShardError
 from seqviews.pipeline.storage import Cache, StorageError, TransientError
@@ -42,11 +42,12 @@ class Fetcher:
             self._cache = shared_cache(folder.cache)
         except StorageError as error:
             raise ShardError(f"{folder}: {error}") from None
-        self._cache.users.add(self)
+        self._cache.serve(self)
         self._slots = asyncio.Semaphore(PARALLEL)
         self._running: dict[str, Future[mmap | None]] = {}
         self._lock = threading.RLock()
         self._demanded: set[str] = set()
+        self._waited: set[str] = set()
         self._when: Callable[[str], float] = lambda name: NEVER
 
     @property
@@ -56,14 +57,16 @@ class Fetcher:
 
     def needs(self, name: str) -> float:
         """How soon a shard is needed, by its SHA-256."""
-        return NOW if name in self._demanded else self._when(name)
+        if name in self._waited:
+            return WAITED
+        return NEXT if name in self._demanded else self._when(name)
 
     def demand(self, shards: Sequence[ShardEntry]) -> None:
         """Begin to fetch shards that will be read next."""
         for shard in shards:
             self._demanded.add(shard.sha256)
             if not self._cache.has(shard):
-                self._begin(shard, NOW)
+                self._begin(shard)
 
     def expect(self, shards: Sequence[ShardEntry], when: Callable[[str], float]) -> None:
         """Begin to fetch shards that will be read later, as far as there is room.
@@ -75,7 +78,7 @@ class Fetcher:
         self._when = when
         for shard in shards:
             if not self._cache.has(shard):
-                self._begin(shard, when(shard.sha256))
+                self._begin(shard)
 
     def read(self, shard: ShardEntry) -> mmap:
         """The bytes of a shard, which are what the manifest says.
@@ -86,9 +89,12 @@ class Fetcher:
         try:
             data = self._cache.read(shard)
             while data is None:
-                data = _result(self._begin(shard, NOW)) or self._cache.read(shard)
+                self._waited.add(shard.sha256)
+                data = _result(self._begin(shard)) or self._cache.read(shard)
         except StorageError as error:
             raise ShardError(f"{self._folder}/{shard.name}: {error}") from None
+        finally:
+            self._waited.discard(shard.sha256)
         self._demanded.discard(shard.sha256)
         return data
 
@@ -100,11 +106,11 @@ class Fetcher:
         for future in running:
             future.cancel()
 
-    def _begin(self, shard: ShardEntry, needed: float) -> Future[mmap | None]:
+    def _begin(self, shard: ShardEntry) -> Future[mmap | None]:
         with self._lock:
             future = self._running.get(shard.sha256)
             if future is None:
-                future = asyncio.run_coroutine_threadsafe(self._fetch(shard, needed), _loop())
+                future = asyncio.run_coroutine_threadsafe(self._fetch(shard), _loop())
                 self._running[shard.sha256] = future
                 future.add_done_callback(lambda done: self._forget(shard, done))
             return future
@@ -115,8 +121,8 @@ class Fetcher:
             if self._running.get(shard.sha256) is done:
                 del self._running[shard.sha256]
 
-    async def _fetch(self, shard: ShardEntry, needed: float) -> mmap | None:
-        """Bring a shard into the cache; its bytes, if it is needed now: then it is as well if it does not stay there.
+    async def _fetch(self, shard: ShardEntry) -> mmap | None:
+        """Bring a shard into the cache; its bytes, if somebody waits for it: then it may go from there at once.
 
         Raises:
             StorageError: If it does not come whole within the deadline.
@@ -126,10 +132,10 @@ class Fetcher:
         async with self._slots:
             try:
                 async with asyncio.timeout(longest):
-                    await self._cache.fill(shard, needed, download.write)
+                    await self._cache.fill(shard, download.write)
             except TimeoutError:
                 raise StorageError(f"{download.state}; given up after {longest:.0f} s") from None
-        return self._cache.read(shard) if needed == NOW else None
+        return self._cache.read(shard) if self.needs(shard.sha256) == WAITED else None
 
 
 class _Download:

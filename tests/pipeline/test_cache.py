@@ -19,6 +19,7 @@ import pytest
 from object_storage import Records, Storage, epoch, stream_of
 
 from seqviews.pipeline.records import ShardError
+from seqviews.pipeline.recordset import RecordSet
 from seqviews.pipeline.storage import Cache
 from seqviews.pipeline.stream import SequenceStream
 
@@ -82,6 +83,16 @@ def test_the_cache_stays_below_its_bound_and_must_hold_the_windows(stored: Stora
             assert epoch(reading) == large_records
     assert len(sizes) > 100
     assert 600_000 < max(sizes) <= size
+
+
+def test_what_is_waited_for_takes_the_room_of_what_is_read_next(stored: Storage) -> None:
+    """A cache of two shards, full of two that no thread has come to read yet."""
+    records = RecordSet(replace(stored, cache=Cache(stored.cache.folder, 1_300_000)).folder())
+    records.demand([2, 3])
+    while len(list(stored.cache.folder.glob("*.tar"))) < 2:
+        time.sleep(0.01)
+    for shard in range(6):
+        assert records.read(shard).name.endswith(f"train-{shard:06}.tar")
 
 
 @contextmanager
