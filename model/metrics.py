@@ -51,9 +51,9 @@ def inception_scores(probabilities: Tensor) -> dict[str, float]:
 
 
 def trajectory_distance(predicted: Tensor, true: Tensor) -> Tensor:
-    """Mean distance between two trajectories, under the best matching of their points.
+    """Mean distance between two trajectories, under the best matching of their points in each frame.
 
-    The matching is one for the whole clip: a point that is mistaken for another half-way counts as wrong.
+    It says where points are, not which is which: two that have met cannot be told apart by their places alone.
 
     Args:
         predicted: `[B, T, n, 2]`.
@@ -70,7 +70,7 @@ def trajectory_distance(predicted: Tensor, true: Tensor) -> Tensor:
     orders = torch.tensor(list(itertools.permutations(range(true.shape[2]))), device=true.device)
     candidates = predicted[:, :, orders]  # [B, T, orders, n, 2]
     distances: Tensor = torch.linalg.vector_norm(candidates - true[:, :, None], dim=-1)
-    return distances.mean(dim=(1, 3)).amin(1)
+    return distances.mean(3).amin(2).mean(1)
 
 
 def trajectory_error(predicted: Tensor, true: Tensor) -> float:

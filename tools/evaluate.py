@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import json
 import os
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import cast
 
@@ -29,6 +30,7 @@ from seqviews.tools.preparing import add_data, opened
 from seqviews.tools.run import progress_bar, run_tool, tool_parser
 
 JUDGE_BATCH = 64
+WEAK_JUDGE = 0.95  # of real clips
 KEYS = """
 Of clips, metrics.json holds figures keyed setting/factor/figure. Settings: real (the real clips: the judge's floor),
 reconstruction, swap (s of one clip, z of another), static_drawn (s from its prior, z of a clip), dynamic_drawn (z from
@@ -112,6 +114,7 @@ def judge_clips(
         metrics = score(
             model, judge.predict, clips, info, seed=seed, batch_size=arguments.batch_size, progress=progress
         )
+    _tell_if_weak(metrics, [*info.static, *info.dynamic])
     about = {
         **about,
         "data": f"{about['data']}, {len(clips)} of {len(stream.manifest)} clips",
@@ -120,6 +123,14 @@ def judge_clips(
     pictures = [*pictures_of_clips(model, clips, stream, info, seed), *curves]
     configuration = (arguments.run / CONFIG).read_text(encoding="utf-8")
     return metrics, pictures, render_report(info, metrics, pictures, about, configuration)
+
+
+def _tell_if_weak(metrics: Mapping[str, float], factors: Iterable[str]) -> None:
+    for factor in factors:
+        right = metrics.get(f"real/{factor}/accuracy", 1.0)
+        if right < WEAK_JUDGE:
+            told = f"the judge names {factor} right in only {right:.0%} of real clips"
+            print(f"{told}, so its other figures say little: --judge-steps trains it for longer", file=sys.stderr)
 
 
 def _write(out: Path, metrics: Mapping[str, float], pictures: Sequence[Picture], report: str) -> None:

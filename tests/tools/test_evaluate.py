@@ -43,7 +43,11 @@ def test_writes_figures_pictures_and_a_report(data: Path, tmp_path: Path, capsys
     assert evaluate(run, data, judges, "--json") == 0
     out = run / "evaluation"
     metrics = json.loads((out / "metrics.json").read_text())
-    assert json.loads(capsys.readouterr().out.splitlines()[-1]) == metrics
+    told = capsys.readouterr()
+    assert json.loads(told.out.splitlines()[-1]) == metrics
+    weak = [name for name in ("shade", "way") if metrics[f"real/{name}/accuracy"] < 0.95]
+    assert weak, "after four steps"
+    assert [line.split()[3] for line in told.err.splitlines() if "--judge-steps" in line] == weak
     assert all(math.isfinite(value) for value in metrics.values())
     for name in ("real/shade/accuracy", "static_drawn/way/inception_score", "swap/path/error"):
         assert name in metrics
