@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from seqviews.model import metrics
 from seqviews.model.metrics import trajectory_distance
 from seqviews.pipeline.manifest import Manifest
 from seqviews.pipeline.records import Batch
@@ -193,12 +194,13 @@ def cached_judge(
 ) -> Judge:
     """The judge of a data set, trained the first time and read from `folder` after that.
 
-    The file is named by a hash of both splits' manifests, this file's text, the seed and the steps.
+    The file is named by a hash of both splits' manifests, the code here and in `metrics`, the seed and the steps.
 
     Raises:
         ValueError: If the data set has no factors, or the file is damaged.
     """
-    version = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()
+    code = b"".join(Path(file).read_bytes() for file in (__file__, metrics.__file__))
+    version = hashlib.sha256(code).hexdigest()
     identity = f"{version} {train.manifest.digest} {val.manifest.digest} {seed} {steps}"
     path = folder / f"judge-{hashlib.sha256(identity.encode()).hexdigest()[:16]}.pt"
     judge = _new_judge(train, seed).to(device)

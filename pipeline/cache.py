@@ -17,6 +17,7 @@ from typing import IO, BinaryIO, Protocol
 from seqviews.pipeline.manifest import ShardEntry
 from seqviews.pipeline.storage import Cache, StorageError
 
+# a reader's thread waits for its shard before the next ones are read: these must not keep the room from it
 WAITED, NEXT, NEVER = -1.0, 0.0, float("inf")
 POLL = 0.02
 PRIVATE = MAP_PRIVATE | MAP_ANONYMOUS
@@ -66,6 +67,10 @@ class ShardCache:
         """Make room by what this user needs, too: what none needs goes first, what they need last goes next."""
         self._users = weakref.WeakSet([*self._users, user])  # another thread may be going through the old one
 
+    def needs(self, name: str) -> float:
+        """How soon any of the users needs a shard."""
+        return min((user.needs(name) for user in self._users), default=NEVER)
+
     def has(self, shard: ShardEntry) -> bool:
         """Whether a shard is there; not whether it is whole."""
         return self._path(shard).exists()
@@ -95,8 +100,7 @@ class ShardCache:
         """Let `write` fill a file that becomes part of the cache if it raises nothing; not if the shard is there.
 
         Waits while another process writes the shard. What is needed later makes room; where that is not enough, a shard
-        that is `WAITED` for waits for room, another is left: what nobody waits for must not keep the room that it takes
-        to go on.
+        that is `WAITED` for waits for room, another is left.
 
         Raises:
             StorageError: If it cannot be written.
@@ -160,10 +164,6 @@ class ShardCache:
                 path.unlink(missing_ok=True)
             file.truncate(shard.bytes)
             return True
-
-    def needs(self, name: str) -> float:
-        """How soon any of the users needs a shard."""
-        return min((user.needs(name) for user in self._users), default=NEVER)
 
     def _files(self) -> Iterator[tuple[Path, os.stat_result]]:
         for path in self.folder.iterdir():

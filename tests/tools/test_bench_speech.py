@@ -14,7 +14,7 @@ from seqviews.tools.bench_speech import RATE, WORKERS, bench_speech
 def test_the_ratio_is_of_what_was_prepared(tmp_path: Path) -> None:
     names = [f"{part}/{home}/{s}" for part, homes in PEOPLE.items() for home in homes for s in SENTENCES]
     samples = sum(len(samples_of(name)) for name in names if "/SA" not in name)
-    held = np.ones(200_000_000)  # 1.6 GB of this process, and of none of the preparation
+    held = np.ones(100_000_000)  # 0.8 GB of this process, and of none of the preparation
     found = bench_speech(write_tree(tmp_path / "TIMIT"))
     assert held.all()
     assert found["speech_seconds"] == round(samples / RATE)
