@@ -172,16 +172,10 @@ def start_training(
         ablation=arguments.ablation,
         scale=None if mel is None else MelScale(mel),
     )
+    callbacks = [*_validation_callbacks(stream, arguments.patience), *callbacks]
     if rank == 0:
         out.mkdir(parents=True, exist_ok=True)
         write_atomically(out / CONFIG, config.encode())
-    validation = stream.validation()
-    if validation is not None:
-        callbacks = [Validate(VALIDATE_EVERY, validation, arguments.patience), *callbacks]
-        if validation.manifest.dataset.features.mel is None:
-            callbacks.append(LogPictures(VALIDATE_EVERY, next(iter(validation)).x[:SHOWN] / 255))
-    elif arguments.patience is not None:
-        raise ValueError(f"{data} has no val split, which --patience needs")
     trainer = make_trainer(
         out,
         steps=steps,
@@ -201,6 +195,19 @@ def start_training(
     if rank:
         sys.exit(0)  # one process tells the result
     return {"run": str(out), "steps": trainer.global_step, "loss": float(module.figures()["loss"])}
+
+
+def _validation_callbacks(stream: StreamData, patience: int | None) -> list[Callback]:
+    """What looks at the validation split: its loss, and, of clips, pictures. Nothing if there is no such split."""
+    validation = stream.validation()
+    if validation is None:
+        if patience is not None:
+            raise ValueError(f"{stream.data} has no val split, which --patience needs")
+        return []
+    callbacks: list[Callback] = [Validate(VALIDATE_EVERY, validation, patience)]
+    if validation.manifest.dataset.features.mel is None:
+        callbacks.append(LogPictures(VALIDATE_EVERY, next(iter(validation)).x[:SHOWN] / 255))
+    return callbacks
 
 
 def _configuration(arguments: argparse.Namespace, parser: ArgumentParser) -> str:

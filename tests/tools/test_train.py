@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import shutil
 from pathlib import Path
 from typing import Any, cast
 
@@ -139,6 +140,16 @@ def test_patience_ends_a_training_that_learns_no_more(
     assert "stopped: no lower val_loss in 2 validations" in capsys.readouterr().err
     rows = list(csv.DictReader((tmp_path / "run" / "log" / "metrics.csv").open()))
     assert [row["step"] for row in rows if row["val_loss"]] == ["5", "10", "15"]
+
+
+def test_patience_without_validation_data_is_refused_before_anything_is_written(
+    toy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(toy / "train", tmp_path / "data" / "train")
+    arguments = ["--data", str(tmp_path / "data"), "--out", str(tmp_path / "run"), "--patience", "2"]
+    assert run("--config", write_config(tmp_path), *arguments) == 1
+    assert "has no val split, which --patience needs" in one_sentence(capsys)
+    assert not (tmp_path / "run").exists()
 
 
 def test_pictures_are_logged_and_leave_the_training_as_it_is(
