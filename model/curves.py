@@ -17,7 +17,18 @@ from numpy.typing import NDArray
 
 from seqviews.model.figures import Image
 
-SATURATED = 0.05  # weight off the diagonal below which I(s; z) is all but log M
+INFORMATION = frozenset(
+    {
+        "mi_static",
+        "mi_dynamic",
+        "mws_static",
+        "mws_dynamic",
+        "mi_between",
+        "static_off_diagonal",
+        "dynamic_off_diagonal",
+    }
+)
+SATURATED = 0.05  # weight off the diagonal below which an estimate by weighted sampling is all but log M
 MEANS = 12  # a curve's running mean is over this part of it
 COLUMNS, DPI = 3, 150
 COLOURS = {"static": "#1f5fa8", "dynamic": "#c2570c", "between": "#4b7a2b", "saturated": "#b3261e"}
@@ -28,10 +39,13 @@ TITLES = {
     "reconstruction": "reconstruction",
     "kl_static": "KL of s",
     "kl_dynamic": "KL of z",
-    "mi_static": "I(s; x)",
-    "mi_dynamic": "I(z; x)",
-    "mi_between": "I(s; z)",
-    "mi_between_off_diagonal": "weight off the diagonal of I(s; z)",
+    "mi_static": "I(s; x), by InfoNCE",
+    "mi_dynamic": "I(z; x), by InfoNCE",
+    "mws_static": "I(s; x), by weighted sampling",
+    "mws_dynamic": "I(z; x), by weighted sampling",
+    "mi_between": "I(s; z), by weighted sampling",
+    "static_off_diagonal": "weight off the diagonal, of s",
+    "dynamic_off_diagonal": "weight off the diagonal, of z",
     "gradient_norm": "norm of the gradients",
     "learning_rate": "learning rate",
 }
@@ -79,45 +93,46 @@ def terms_figure(log: Log) -> Image:
 
 
 def information_figure(log: Log, batch_size: int | None) -> Image:
-    """Left the information of each latent about the sequence, right that about each other, in nats.
+    """The information of each latent about the sequence by either estimate, and that about each other, in nats.
 
-    Where the weight off the diagonal is below `SATURATED`, I(s; z) is marked: there the estimate is stuck at log M,
-    whatever the truth is. See `information.mws_information`.
+    Where the weight off the diagonal is below `SATURATED`, an estimate by minibatch weighted sampling is marked: there
+    it is stuck at log M, whatever the truth is, and I(s; z) is that of the other latent and the sequence. See
+    `information.mws_information`.
 
     Args:
-        log: With the columns `mi_static`, `mi_dynamic`, `mi_between` and `mi_between_off_diagonal`.
+        log: With the columns of `INFORMATION`.
         batch_size: M, whose logarithm no estimate can pass: a dashed line; None if it is not known.
     """
     figure = Figure(figsize=(11, 3.6), dpi=DPI, layout="constrained")
-    about_x, between = figure.subplots(1, 2, sharey=True)
-    about_x.set_title("about the sequence, by InfoNCE", fontsize=11)
-    _curve(about_x, log, "mi_static", COLOURS["static"], "I(s; x)")
-    _curve(about_x, log, "mi_dynamic", COLOURS["dynamic"], "I(z; x)")
-    between.set_title("about each other, by minibatch weighted sampling", fontsize=11)
+    contrasted, sampled, between = figure.subplots(1, 3, sharey=True)
+    contrasted.set_title("about the sequence, by InfoNCE", fontsize=10)
+    _curve(contrasted, log, "mi_static", COLOURS["static"], "I(s; x)")
+    _curve(contrasted, log, "mi_dynamic", COLOURS["dynamic"], "I(z; x)")
+    sampled.set_title("the same, by minibatch weighted sampling", fontsize=10)
+    _curve(sampled, log, "mws_static", COLOURS["static"], "I(s; x)")
+    _curve(sampled, log, "mws_dynamic", COLOURS["dynamic"], "I(z; x)")
+    of_s, of_z = log["static_off_diagonal"], log["dynamic_off_diagonal"]
+    _mark_saturated(sampled, log, {"mws_static": of_s, "mws_dynamic": of_z})
+    between.set_title("about each other, by that", fontsize=10)
     _curve(between, log, "mi_between", COLOURS["between"], "I(s; z)")
-    _mark_saturated(between, log)
-    about_x.set_ylabel("nats")
-    for axes in (about_x, between):
+    _mark_saturated(between, log, {"mi_between": np.minimum(of_s, of_z)})
+    contrasted.set_ylabel("nats")
+    for axes in (contrasted, sampled, between):
         if batch_size is not None:
-            label = f"log M = {math.log(batch_size):.2f}, the most an estimate can say"
+            label = f"log M = {math.log(batch_size):.2f}, the most"
             axes.axhline(math.log(batch_size), color="#555555", linewidth=1, linestyle="--", label=label)
         axes.set_ylim(bottom=min(0.0, axes.get_ylim()[0]))
         axes.legend(fontsize=9, loc="best", edgecolor="none", framealpha=0.85)
     return _drawn(figure)
 
 
-def _mark_saturated(axes: Axes, log: Log) -> None:
-    """Shade the steps where I(s; z) is saturated, each up to half-way to its neighbours."""
-    there = np.isfinite(log["mi_between_off_diagonal"])
-    steps, weight = log["step"][there], log["mi_between_off_diagonal"][there]
-    if not len(steps):
-        return
-    middles = (steps[1:] + steps[:-1]) / 2
-    edges = np.concatenate([steps[:1], middles, steps[-1:]])
-    label: str | None = "saturated: means nothing"
-    for place in np.flatnonzero(weight < SATURATED):
-        axes.axvspan(edges[place], edges[place + 1], color=COLOURS["saturated"], alpha=0.18, linewidth=0, label=label)
-        label = None
+def _mark_saturated(axes: Axes, log: Log, weights: Mapping[str, NDArray[np.float64]]) -> None:
+    """Dots where a curve is saturated, by the weight off the diagonal that its column depends on."""
+    places = [(name, weight < SATURATED) for name, weight in weights.items()]
+    steps = np.concatenate([log["step"][there] for _, there in places])
+    values = np.concatenate([log[name][there] for name, there in places])
+    if len(steps):
+        axes.plot(steps, values, ".", color=COLOURS["saturated"], markersize=4, label="saturated: means nothing")
 
 
 def _curve(axes: Axes, log: Log, name: str, colour: str, label: str | None = None) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from seqviews.model.curves import SATURATED, information_figure, read_log, terms_figure
+from seqviews.model.curves import INFORMATION, SATURATED, information_figure, read_log, terms_figure
 from seqviews.model.evaluation import Encoded
 from seqviews.model.figures import Image, diverse, png, sample_grid, swap_grid
 from seqviews.model.generation import exchange_grid, generation_grid, interpolation_grid, reconstruction_grid
@@ -43,8 +43,8 @@ CAPTIONS = {
     "interpolations": "From the s of one clip to that of another in equal steps on a straight line, with the motion of "
     "the first: the look should change step by step and the motion not at all. As in the paper's Figure 16.",
     "information": "Estimates from one batch each, faint, and their running mean, as in the paper's Figures 6, 14 "
-    f"and 15. I(s; z) is shaded where less than {SATURATED:.0%} of the weight is off the diagonal: there it is "
-    "saturated at log M and means nothing. 0 means independent.",
+    f"and 15. Dots: less than {SATURATED:.0%} of the weight is off the diagonal. There the estimate is saturated at "
+    "log M and means nothing, and I(s; z) is no more than that of the other latent and x. 0 means independent.",
     "terms": "Every figure that the training logged, of one batch each, faint, and its running mean. The terms are in "
     "nats a sequence.",
 }
@@ -98,7 +98,7 @@ def pictures_of_log(run: Path, batch_size: int | None) -> list[Picture]:
     if not len(log.get("step", ())):
         return []
     pictures = [_picture("terms", terms_figure(log))]
-    if {"mi_static", "mi_dynamic", "mi_between", "mi_between_off_diagonal"} <= set(log):
+    if INFORMATION.issubset(log):
         pictures.insert(0, _picture("information", information_figure(log, batch_size)))
     return pictures
 

@@ -65,8 +65,10 @@ class MwsInformation(NamedTuple):
     """I(z; x)."""
     between: Tensor
     """I(s; z)."""
-    off_diagonal: Tensor
-    """How far they are from saturation, detached."""
+    static_off_diagonal: Tensor
+    """How far the density of s is from saturation, detached."""
+    dynamic_off_diagonal: Tensor
+    """How far that of z is, detached."""
 
 
 def mws_information(s: Tensor, static: Gaussian, z: Tensor, dynamic: Gaussian) -> MwsInformation:
@@ -75,8 +77,9 @@ def mws_information(s: Tensor, static: Gaussian, z: Tensor, dynamic: Gaussian) -
     H(s) is estimated as `-mean_i (log sum_j q(s_i given x_j) - log M)`, H(z) and H(s, z) likewise. I(s; z) is
     H(s) + H(z) - H(s, z); I(s; x) is H(s) + mean_i log q(s_i given x_i), and I(z; x) likewise. With the paper's
     log(N M), N the size of the data set, independent latents would give log N; with log M they give 0. In high
-    dimension each sample is likely under its own posterior only: then the estimates stick at log M with almost no
-    gradient, whatever the truth is.
+    dimension each sample is likely under its own posterior only: then the estimate of I(s; x) sticks at log M with
+    almost no gradient, whatever the truth is, and so does that of I(z; x). It takes one of them to spoil I(s; z):
+    where s is saturated, this is the estimate of I(z; x), and where z is, that of I(s; x).
 
     Args:
         s: `[M, S]`, a sample of each sequence's static posterior.
@@ -85,9 +88,8 @@ def mws_information(s: Tensor, static: Gaussian, z: Tensor, dynamic: Gaussian) -
         dynamic: The dynamic posteriors, `[M, T, D]`; a trajectory's density is the product over time.
 
     Returns:
-        The estimates, and how far they are from that limit: the weight of other sequences' posteriors in q(s_i) or in
-        q(z_i), whichever is larger, averaged over i, between 0 (saturated: the estimate is log M) and 1 - 1 / M;
-        detached.
+        The estimates, and how far they are from that limit: the weight of other sequences' posteriors in q(s_i), and
+        in q(z_i), averaged over i, between 0 (saturated: the estimate is log M) and 1 - 1 / M; detached.
     """
     log_s = pairwise_log_prob(s, static)
     log_z = pairwise_log_prob(z.flatten(1), dynamic.flatten())
@@ -97,7 +99,8 @@ def mws_information(s: Tensor, static: Gaussian, z: Tensor, dynamic: Gaussian) -
         static=(log_s.diagonal() - marginal_s).mean() + most,
         dynamic=(log_z.diagonal() - marginal_z).mean() + most,
         between=(joint - marginal_s - marginal_z).mean() + most,
-        off_diagonal=torch.maximum(_off_diagonal_weight(log_s), _off_diagonal_weight(log_z)),
+        static_off_diagonal=_off_diagonal_weight(log_s),
+        dynamic_off_diagonal=_off_diagonal_weight(log_z),
     )
 
 

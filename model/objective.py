@@ -47,8 +47,9 @@ class LossTerms:
         mws_static: I(s; x) of the anchors, by minibatch weighted sampling; in the objective only with all-mws.
         mws_dynamic: I(z; x) of the anchors, likewise.
         mi_between: I(s; z), by minibatch weighted sampling.
-        mi_between_off_diagonal: Not a term: the weight that tells whether mi_between means anything. Near 0, it is
-            saturated at log B. See `mws_information`. Detached.
+        static_off_diagonal: Not a term: near 0, mws_static is saturated at log B, and mi_between is mws_dynamic.
+            See `mws_information`. Detached.
+        dynamic_off_diagonal: Likewise: near 0, mws_dynamic is saturated, and mi_between is mws_static. Detached.
     """
 
     reconstruction: Tensor
@@ -59,7 +60,8 @@ class LossTerms:
     mws_static: Tensor
     mws_dynamic: Tensor
     mi_between: Tensor
-    mi_between_off_diagonal: Tensor
+    static_off_diagonal: Tensor
+    dynamic_off_diagonal: Tensor
 
     def total(self, weights: LossWeights, ablation: Ablation = "none") -> Tensor:
         """The scalar to minimise: the negative of [P eq. 6], or of what an ablation leaves of it.

@@ -9,9 +9,10 @@ import torch
 import yaml
 
 from seqviews.model.cdsvae import CDSVAE
+from seqviews.model.curves import INFORMATION
 from seqviews.model.training import CHECKPOINT, CONFIG
 
-TERMS = ("loss", "reconstruction", "mi_static", "mi_dynamic", "mi_between", "mi_between_off_diagonal")
+TERMS = ("loss", "reconstruction", *sorted(INFORMATION))
 
 
 def save_run(folder: Path, channels: int = 1, **changes: Any) -> Path:

@@ -79,7 +79,8 @@ class ThreePasses:
             mws_static=mws.static,
             mws_dynamic=mws.dynamic,
             mi_between=mws.between,
-            mi_between_off_diagonal=mws.off_diagonal,
+            static_off_diagonal=mws.static_off_diagonal,
+            dynamic_off_diagonal=mws.dynamic_off_diagonal,
         )
 
 

@@ -5,13 +5,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from seqviews.model import curves
 from seqviews.model.curves import SATURATED, information_figure, read_log, terms_figure
 from seqviews.model.figures import Image
 
-MI = ("mi_static", "mi_dynamic", "mi_between", "mi_between_off_diagonal")
+ESTIMATES = {"mi_static": 0.01, "mi_dynamic": 0.1, "mws_static": 1, "mws_dynamic": 10, "mi_between": 100}
 
 
 @pytest.fixture
@@ -33,9 +34,12 @@ def write(path: Path, text: str) -> Path:
     return path
 
 
-def log(off_diagonal: list[float]) -> dict[str, np.ndarray]:
-    steps = 25.0 * np.arange(1, len(off_diagonal) + 1)
-    return {"step": steps, **dict.fromkeys(MI[:3], 1 / steps), MI[3]: np.array(off_diagonal)}
+def log(of_s: list[float], of_z: list[float] | None = None) -> dict[str, np.ndarray]:
+    """Rows every 25 steps, whose estimates are their number times 0.01, 0.1, 1, 10 and 100."""
+    number = np.arange(1.0, len(of_s) + 1)
+    estimates = {name: number * scale for name, scale in ESTIMATES.items()}
+    weights = {"static_off_diagonal": np.array(of_s), "dynamic_off_diagonal": np.array(of_z or of_s)}
+    return {"step": 25 * number, **estimates, **weights}
 
 
 def test_reads_every_column_in_order_and_blanks_as_nothing(tmp_path: Path) -> None:
@@ -64,7 +68,10 @@ def test_a_panel_for_every_column_with_its_points(figures: list[Figure]) -> None
     image = terms_figure({**known, "epoch": known["step"], "loss": np.array([3.0, np.nan, 1.0]), "new": known["step"]})
     (figure,) = figures
     panels = {axes.get_title(): axes for axes in figure.axes}
-    assert set(panels) == {"loss", "I(s; x)", "I(z; x)", "I(s; z)", "weight off the diagonal of I(s; z)", "new"}
+    estimates = {"I(s; x), by InfoNCE", "I(z; x), by InfoNCE", "I(s; x), by weighted sampling"}
+    estimates |= {"I(z; x), by weighted sampling", "I(s; z), by weighted sampling"}
+    estimates |= {f"weight off the diagonal, of {latent}" for latent in ("s", "z")}
+    assert set(panels) == {"loss", "new"} | estimates
     raw, mean = panels["loss"].lines
     assert np.asarray(raw.get_xydata()).tolist() == [[25, 3], [75, 1]]
     assert np.asarray(mean.get_xydata()).shape == (2, 2)
@@ -86,20 +93,25 @@ def test_a_single_point_can_be_seen(figures: list[Figure]) -> None:
     assert figures[0].axes[0].lines[0].get_marker() == "o"
 
 
-def test_the_saturated_part_is_marked_and_no_other(figures: list[Figure]) -> None:
-    information_figure(log([0.9, 0.5, SATURATED / 2, 0.0, 0.3, 0.0]), batch_size=32)
-    about_x, between = figures[0].axes
-    spans = [patch.get_path().get_extents().transformed(patch.get_patch_transform()) for patch in between.patches]
-    assert [(span.x0, span.x1) for span in spans] == [(62.5, 87.5), (87.5, 112.5), (137.5, 150)]
-    assert not about_x.patches
-    legend = between.get_legend()
-    assert legend is not None
-    assert [text.get_text() for text in legend.get_texts()].count("saturated: means nothing") == 1
-    for axes in (about_x, between):
+def dots(axes: Axes) -> list[list[float]]:
+    """What is marked as saturated, once in the legend."""
+    marked = [line for line in axes.lines if str(line.get_label()).startswith("saturated")]
+    assert len(marked) < 2
+    points: list[list[float]] = np.asarray(marked[0].get_xydata()).tolist() if marked else []
+    return points
+
+
+def test_each_curve_is_marked_where_it_is_saturated_and_i_of_s_and_z_where_either_is(figures: list[Figure]) -> None:
+    of_s, of_z = [0.9, SATURATED / 2, 0.5, 0.0], [0.9, 0.3, SATURATED / 2, 0.0]
+    information_figure(log(of_s, of_z), batch_size=32)
+    contrasted, sampled, between = figures[0].axes
+    assert dots(contrasted) == []
+    assert dots(sampled) == [[50, 2], [100, 4], [75, 30], [100, 40]]
+    assert dots(between) == [[50, 200], [75, 300], [100, 400]]
+    for axes in (contrasted, sampled, between):
         assert math.log(32) in [float(np.asarray(line.get_ydata())[0]) for line in axes.lines]
 
 
 def test_nothing_is_marked_where_nothing_is_saturated(figures: list[Figure]) -> None:
     information_figure(log([0.9, 0.5, 2 * SATURATED]), batch_size=None)
-    assert not any(axes.patches for axes in figures[0].axes)
-    assert len(figures[0].axes[1].lines) == 2
+    assert [len(axes.lines) for axes in figures[0].axes] == [4, 4, 2]

@@ -4,7 +4,7 @@ from torch.testing import assert_close
 
 from seqviews.model.objective import Ablation, LossTerms, LossWeights, squared_error
 
-TERMS = LossTerms(*(torch.tensor(value) for value in (100.0, 20.0, 3.0, 0.4, 0.05, 0.9, 0.7, 0.006, 7000.0)))
+TERMS = LossTerms(*(torch.tensor(value) for value in (100.0, 20.0, 3.0, 0.4, 0.05, 0.9, 0.7, 0.006, 7000.0, 9000.0)))
 WEIGHTS = LossWeights(alpha=2, beta=10, gamma=5)
 
 

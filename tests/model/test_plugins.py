@@ -75,7 +75,7 @@ class PlainModel(nn.Module):
         kl_static = q.static.kl(Gaussian.standard(q.static.mean)).mean()
         kl_dynamic = q.dynamic.kl(Gaussian.standard(q.dynamic.mean)).sum(1).mean()
         zero = torch.zeros(())
-        return LossTerms((x - views.anchor).square().sum() / len(x), kl_static, kl_dynamic, *[zero] * 6)
+        return LossTerms((x - views.anchor).square().sum() / len(x), kl_static, kl_dynamic, *[zero] * 7)
 '''
 
 
