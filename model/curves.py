@@ -113,7 +113,7 @@ def information_figure(log: Log, batch_size: int | None) -> Image:
     _curve(sampled, log, "mws_dynamic", COLOURS["dynamic"], "I(z; x)")
     of_s, of_z = log["static_off_diagonal"], log["dynamic_off_diagonal"]
     _mark_saturated(sampled, log, {"mws_static": of_s, "mws_dynamic": of_z})
-    between.set_title("about each other, by that", fontsize=10)
+    between.set_title("about each other, likewise", fontsize=10)
     _curve(between, log, "mi_between", COLOURS["between"], "I(s; z)")
     _mark_saturated(between, log, {"mi_between": np.minimum(of_s, of_z)})
     contrasted.set_ylabel("nats")
