@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from seqviews.augment.temporal import TemporalReverse, TemporalShuffle
     from seqviews.augment.video import VideoMotion
     from seqviews.augment.views import MultiView, Views
-    from seqviews.augment.voice import VoiceConverter
+    from seqviews.augment.world import VoiceConverter
 
 __all__ = [
     "MultiView",
@@ -43,7 +43,7 @@ _HOMES = {
     "TemporalShuffle": "temporal",
     "VideoMotion": "video",
     "Views": "views",
-    "VoiceConverter": "voice",
+    "VoiceConverter": "world",
     "record_seeds": "draws",
 }
 

@@ -3,10 +3,10 @@
 if __name__ != "seqviews.model":
     raise ImportError("import seqviews.model, not model: two names would make two copies of every class")
 
-from seqviews.model.cdsvae import CDSVAE, load_released
 from seqviews.model.gaussian import Gaussian
-from seqviews.model.objective import LossTerms, LossWeights
-from seqviews.model.plugins import Posterior, SequenceModel, Views
+from seqviews.model.methods.cdsvae import CDSVAE, load_released
+from seqviews.model.methods.objective import LossTerms, LossWeights
+from seqviews.model.protocol import Posterior, SequenceModel, Views
 
 __all__ = [
     "CDSVAE",

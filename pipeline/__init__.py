@@ -10,16 +10,21 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from seqviews.pipeline.prepare import write_shards
-    from seqviews.pipeline.recordset import RecordSet
-    from seqviews.pipeline.stream import SequenceStream, endless
+    from seqviews.pipeline.prepare.write import write_shards
+    from seqviews.pipeline.stream.recordset import RecordSet
+    from seqviews.pipeline.stream.stream import SequenceStream, endless
 
 __all__ = ["RecordSet", "SequenceStream", "endless", "write_shards"]
 
 
 def __getattr__(name: str) -> Any:
     """Import on first use: augment, which imports `records` from here, loads no codec."""
-    homes = {"RecordSet": "recordset", "SequenceStream": "stream", "endless": "stream", "write_shards": "prepare"}
+    homes = {
+        "RecordSet": "stream.recordset",
+        "SequenceStream": "stream.stream",
+        "endless": "stream.stream",
+        "write_shards": "prepare.write",
+    }
     if name not in homes:
         raise AttributeError(f"module {__name__} has no attribute {name}")
     return getattr(import_module(f"{__name__}.{homes[name]}"), name)

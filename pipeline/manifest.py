@@ -15,8 +15,8 @@ from typing import Any, Literal, TypeAlias
 import jsonschema
 
 from seqviews.pipeline.records import ShardError
-from seqviews.pipeline.storage import MANIFEST, Folder, StorageError, open_folder
-from seqviews.pipeline.strict_json import parse_object
+from seqviews.pipeline.shards.strict_json import parse_object
+from seqviews.pipeline.storage.folder import MANIFEST, Folder, StorageError, open_folder
 
 SCHEMA_VERSION = 1
 MAX_MANIFEST_BYTES = 4 << 20  # 20,000 shards, the schema's limit, are 3.2 MB

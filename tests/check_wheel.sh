@@ -17,7 +17,7 @@ import seqviews
 names = [m.name for m in pkgutil.walk_packages(seqviews.__path__, "seqviews.")]
 for name in names:
     importlib.import_module(name)
-expected = {"seqviews.pipeline.datasets.sprites", "seqviews.augment.video", "seqviews.model.cdsvae", "seqviews.tools.cli"}
+expected = {"seqviews.pipeline.datasets.sprites", "seqviews.augment.video", "seqviews.model.methods.cdsvae", "seqviews.tools.cli"}
 assert expected <= set(names), f"missing from the wheel: {expected - set(names)}"
 print(f"{len(names)} modules import from {seqviews.__file__}")
 END

@@ -13,7 +13,7 @@ from object_storage import large_clips, large_records, seaweed, storage, stored
 from toy_clips import ToyClips
 
 from seqviews.pipeline.datasets.sprites import Sprites
-from seqviews.pipeline.prepare import prepare
+from seqviews.pipeline.prepare.write import prepare
 
 __all__ = ["large_clips", "large_records", "seaweed", "storage", "stored"]
 

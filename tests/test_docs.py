@@ -12,7 +12,7 @@ from types import ModuleType
 import pytest
 from toy_clips import ToyClips
 
-from seqviews.pipeline.prepare import prepare
+from seqviews.pipeline.prepare.write import prepare
 
 DOCS = Path(__file__).parents[1] / "docs"
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from seqviews.augment import MultiView, TemporalShuffle, VideoMotion, record_seeds
-from seqviews.model.cdsvae import CDSVAE
+from seqviews.model.methods.cdsvae import CDSVAE
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")]
 

@@ -21,15 +21,15 @@ import torch
 
 from seqviews.augment.draws import record_seeds
 from seqviews.augment.video import VideoMotion
-from seqviews.pipeline.storage import Folder, LocalFolder
-from seqviews.pipeline.stream import SequenceStream
+from seqviews.pipeline.storage.folder import Folder, LocalFolder
+from seqviews.pipeline.stream.stream import SequenceStream
 from seqviews.tools.bench_speech import bench_speech
 from seqviews.tools.bench_step import SIDES, Side
 from seqviews.tools.preparing import data_folder
 from seqviews.tools.run import run_tool, tool_parser
 
 if TYPE_CHECKING:
-    from seqviews.pipeline.bucket import Bucket
+    from seqviews.pipeline.storage.bucket import Bucket
 
 BATCH, FRAMES, SIZE = 64, 8, 64
 VIEW_CALLS = 5

@@ -12,10 +12,10 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from seqviews.pipeline.bucket import Bucket
 from seqviews.pipeline.manifest import MAX_MANIFEST_BYTES
-from seqviews.pipeline.storage import MANIFEST, Cache
-from seqviews.pipeline.stream import SequenceStream
+from seqviews.pipeline.storage.bucket import Bucket
+from seqviews.pipeline.storage.folder import MANIFEST, Cache
+from seqviews.pipeline.stream.stream import SequenceStream
 
 EPOCHS = 3
 """Of the warm cache and of the folder in turn: they differ by less than one epoch does from the next."""

@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from seqviews.augment.voice import FRAME_MS, VoiceConverter
-from seqviews.pipeline.datasets.sphere import read_utterance
-from seqviews.pipeline.datasets.timit_tree import assign_splits, find_utterances
-from seqviews.pipeline.features import log_mel
+from seqviews.augment.world import FRAME_MS, VoiceConverter
+from seqviews.pipeline.datasets.timit.sphere import read_utterance
+from seqviews.pipeline.datasets.timit.tree import assign_splits, find_utterances
+from seqviews.pipeline.sources.audio import log_mel
 
 RATE, VOICES, WORKERS = 16_000, 4, 2
 

@@ -14,11 +14,11 @@ import torch
 from torch import Tensor, nn
 
 from seqviews.augment.views import Views
-from seqviews.model.cdsvae import CDSVAE
 from seqviews.model.gaussian import Gaussian
 from seqviews.model.information import info_nce, mws_information
-from seqviews.model.objective import LossTerms, LossWeights, squared_error
-from seqviews.model.released import ReleasedNetworks
+from seqviews.model.methods.cdsvae import CDSVAE
+from seqviews.model.methods.cdsvae_released import ReleasedNetworks
+from seqviews.model.methods.objective import LossTerms, LossWeights, squared_error
 
 CLIPS, FRAMES, SHAPE = 32, 8, (3, 64, 64)
 WEIGHTS = LossWeights(alpha=1.0, beta=10.0, gamma=1.0)

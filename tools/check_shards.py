@@ -19,12 +19,12 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from seqviews.pipeline.check import SplitCheck, check_dataset, split_folders
 from seqviews.pipeline.manifest import Manifest, load_manifest
 from seqviews.pipeline.records import ShardError
-from seqviews.pipeline.shards import write_atomically
-from seqviews.pipeline.storage import Folder
-from seqviews.pipeline.stream import SequenceStream
+from seqviews.pipeline.shards.check import SplitCheck, check_dataset, split_folders
+from seqviews.pipeline.shards.shard import write_atomically
+from seqviews.pipeline.storage.folder import Folder
+from seqviews.pipeline.stream.stream import SequenceStream
 from seqviews.tools.preparing import add_cache_options, data_folder, opened
 from seqviews.tools.run import progress_bar, run_tool, tool_parser
 
@@ -99,7 +99,7 @@ def _fail(problems: Sequence[str]) -> NoReturn:
 
 def _load_figures() -> ModuleType:
     try:
-        return importlib.import_module("seqviews.model.figures")
+        return importlib.import_module("seqviews.model.report.images")
     except ModuleNotFoundError as error:
         raise ValueError(f"--sheet needs {error.name}: pip install 'seqviews[train]'") from None
 

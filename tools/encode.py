@@ -10,15 +10,15 @@ from typing import Any, cast
 import numpy as np
 import torch
 
-from seqviews.model.evaluation import check_records
-from seqviews.model.latents import encode_split
-from seqviews.model.plugins import SequenceModel
-from seqviews.model.runs import load_model, load_scale
-from seqviews.pipeline.check import split_folders
+from seqviews.model.evaluate.clips import check_records
+from seqviews.model.evaluate.encode import encode_split
+from seqviews.model.protocol import SequenceModel
+from seqviews.model.train.runs import load_model, load_scale
 from seqviews.pipeline.manifest import SPLITS, load_manifest
-from seqviews.pipeline.recordset import check_agreement
-from seqviews.pipeline.shards import write_atomically
-from seqviews.pipeline.stream import SequenceStream
+from seqviews.pipeline.shards.check import split_folders
+from seqviews.pipeline.shards.shard import write_atomically
+from seqviews.pipeline.stream.recordset import check_agreement
+from seqviews.pipeline.stream.stream import SequenceStream
 from seqviews.tools.preparing import add_data, opened
 from seqviews.tools.run import progress_bar, run_tool, tool_parser
 

@@ -13,18 +13,18 @@ from typing import cast
 import torch
 from torch import nn
 
-from seqviews.model.evaluation import DRAWS, check_records, encode_clips, score
-from seqviews.model.gallery import pictures_of_clips, pictures_of_log
-from seqviews.model.judge import STEPS, cached_judge
-from seqviews.model.plugins import SequenceModel
-from seqviews.model.report import Picture, render_report
-from seqviews.model.runs import load_config, load_model, load_scale
-from seqviews.model.training import CONFIG
+from seqviews.model.evaluate.clips import DRAWS, check_records, encode_clips, score
+from seqviews.model.evaluate.judge import STEPS, cached_judge
+from seqviews.model.protocol import SequenceModel
+from seqviews.model.report.gallery import pictures_of_clips, pictures_of_log
+from seqviews.model.report.html import Picture, render_report
+from seqviews.model.train.module import CONFIG
+from seqviews.model.train.runs import load_config, load_model, load_scale
 from seqviews.pipeline.manifest import SPLITS, load_manifest
-from seqviews.pipeline.recordset import check_agreement
-from seqviews.pipeline.shards import write_atomically
-from seqviews.pipeline.storage import Folder
-from seqviews.pipeline.stream import SequenceStream
+from seqviews.pipeline.shards.shard import write_atomically
+from seqviews.pipeline.storage.folder import Folder
+from seqviews.pipeline.stream.recordset import check_agreement
+from seqviews.pipeline.stream.stream import SequenceStream
 from seqviews.tools.evaluate_speech import judge_speech
 from seqviews.tools.preparing import add_data, opened
 from seqviews.tools.run import progress_bar, run_tool, tool_parser

@@ -11,16 +11,14 @@ import numpy as np
 import torch
 from torch import nn
 
-from seqviews.model.evaluation import check_records
-from seqviews.model.figures import png
-from seqviews.model.latents import encode_split
-from seqviews.model.plugins import SequenceModel
-from seqviews.model.probe import Frames, probe
-from seqviews.model.report import Picture
-from seqviews.model.runs import load_model, load_scale
-from seqviews.model.scaling import MelScale
-from seqviews.model.speech_evaluation import Verified, differences, error_rates, spoken_of, verify
-from seqviews.model.speech_gallery import (
+from seqviews.model.evaluate.clips import check_records
+from seqviews.model.evaluate.encode import encode_split
+from seqviews.model.evaluate.probe import Frames, probe
+from seqviews.model.evaluate.speech import Verified, differences, error_rates, spoken_of, verify
+from seqviews.model.protocol import SequenceModel
+from seqviews.model.report.html import Picture
+from seqviews.model.report.images import png
+from seqviews.model.report.speech_gallery import (
     choose,
     cross_grid,
     error_figure,
@@ -28,10 +26,12 @@ from seqviews.model.speech_gallery import (
     players,
     read_utterances,
 )
-from seqviews.model.speech_report import render_speech_report
-from seqviews.model.training import CONFIG
+from seqviews.model.report.speech_html import render_speech_report
+from seqviews.model.scaling import MelScale
+from seqviews.model.train.module import CONFIG
+from seqviews.model.train.runs import load_model, load_scale
 from seqviews.pipeline.records import Batch
-from seqviews.pipeline.stream import SequenceStream
+from seqviews.pipeline.stream.stream import SequenceStream
 from seqviews.tools.run import progress_bar
 
 SHOWN, PLAYED = 8, 3

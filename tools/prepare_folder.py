@@ -6,9 +6,9 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from seqviews.pipeline.datasets.cutting import ClipCutter, Cutter, SegmentCutter, Window
-from seqviews.pipeline.datasets.folder import Folder, look_at_files
-from seqviews.pipeline.datasets.index import KINDS, Kind, read_index
+from seqviews.pipeline.datasets.csv_files import Folder, look_at_files
+from seqviews.pipeline.datasets.csv_index import KINDS, Kind, read_index
+from seqviews.pipeline.sources.windows import ClipCutter, Cutter, SegmentCutter, Window
 from seqviews.tools.preparing import add_codec, add_options, prepare_with
 from seqviews.tools.run import progress_bar, run_tool, tool_parser
 

@@ -7,11 +7,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from seqviews.augment.voice import VoiceConverter
-from seqviews.pipeline.datasets.timit import Cut, Timit, listen
-from seqviews.pipeline.datasets.timit_tree import assign_splits, find_utterances
+from seqviews.augment.world import VoiceConverter
+from seqviews.pipeline.datasets.timit.segments import Cut, Timit, listen
+from seqviews.pipeline.datasets.timit.tree import assign_splits, find_utterances
 from seqviews.pipeline.manifest import MelParameters, Split
-from seqviews.pipeline.prepare import prepare
+from seqviews.pipeline.prepare.write import prepare
 from seqviews.tools.preparing import add_options
 from seqviews.tools.run import progress_bar, run_tool, tool_parser
 

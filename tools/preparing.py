@@ -6,8 +6,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from seqviews.pipeline.prepare import Preprocessor, prepare
-from seqviews.pipeline.storage import CACHE_SIZE, Cache, Folder, open_folder
+from seqviews.pipeline.prepare.write import Preprocessor, prepare
+from seqviews.pipeline.storage.folder import CACHE_SIZE, Cache, Folder, open_folder
 from seqviews.tools.run import progress_bar
 
 

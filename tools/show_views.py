@@ -16,10 +16,10 @@ import torch
 
 from seqviews.augment.draws import record_seeds
 from seqviews.augment.views import MultiView, Views
-from seqviews.model.figures import Image, png, views_grid
-from seqviews.model.training import CONFIG, StreamData
+from seqviews.model.report.images import Image, png, views_grid
+from seqviews.model.train.module import CONFIG, StreamData
 from seqviews.pipeline.records import Batch
-from seqviews.pipeline.shards import write_atomically
+from seqviews.pipeline.shards.shard import write_atomically
 from seqviews.tools.preparing import opened
 from seqviews.tools.run import run_tool, tool_parser
 from seqviews.tools.train import make_parser

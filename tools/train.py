@@ -23,14 +23,14 @@ from torch import nn
 
 import seqviews.model
 from seqviews.augment.views import MultiView
-from seqviews.model.callbacks import Validate
-from seqviews.model.objective import ABLATIONS, Ablation, LossWeights
-from seqviews.model.pictures import SHOWN, LogPictures
-from seqviews.model.plugins import check_model, class_path_of, with_class_path
+from seqviews.model.methods.objective import ABLATIONS, Ablation, LossWeights
+from seqviews.model.protocol import check_model, class_path_of, with_class_path
 from seqviews.model.scaling import MelScale
-from seqviews.model.training import CHECKPOINT, CONFIG, VALIDATE_EVERY, StreamData, ViewsModule, make_trainer
-from seqviews.pipeline.order import Last
-from seqviews.pipeline.shards import write_atomically
+from seqviews.model.train.callbacks import Validate
+from seqviews.model.train.module import CHECKPOINT, CONFIG, VALIDATE_EVERY, StreamData, ViewsModule, make_trainer
+from seqviews.model.train.pictures import SHOWN, LogPictures
+from seqviews.pipeline.shards.shard import write_atomically
+from seqviews.pipeline.stream.order import Last
 from seqviews.tools.preparing import add_cache_options, opened
 from seqviews.tools.run import add_common_options, program, run_tool
 

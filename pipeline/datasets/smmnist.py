@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from seqviews.pipeline.codec import WEBP_MAX_ROWS
 from seqviews.pipeline.datasets.digits import CLASSES, Digits
 from seqviews.pipeline.manifest import SPLITS, Codec, DatasetInfo, Features, Split
 from seqviews.pipeline.records import Clip
+from seqviews.pipeline.shards.codec import WEBP_MAX_ROWS
 
 MIN_SIZE, MAX_SIZE = 16, 4096
 MAX_FRAMES = 20_000  # the trajectory of two digits stays below the limit of a record's JSON

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from moving_squares import MovingSquares
 
-from seqviews.pipeline.prepare import prepare
+from seqviews.pipeline.prepare.write import prepare
 
 
 @pytest.fixture(scope="session")

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
-from seqviews.model.cdsvae import CDSVAE
 from seqviews.model.gaussian import Gaussian
-from seqviews.model.objective import LossTerms
-from seqviews.model.released import ReleasedNetworks
+from seqviews.model.methods.cdsvae import CDSVAE
+from seqviews.model.methods.cdsvae_released import ReleasedNetworks
+from seqviews.model.methods.objective import LossTerms
 from seqviews.tools.bench_step import SHAPE, Side, ThreePasses, random_views
 
 

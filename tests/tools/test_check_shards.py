@@ -11,7 +11,7 @@ from PIL import Image
 from toy_clips import ToyClips
 
 from seqviews.pipeline.manifest import DatasetInfo, Features, MelFeatures
-from seqviews.pipeline.prepare import prepare, write_shards
+from seqviews.pipeline.prepare.write import prepare, write_shards
 from seqviews.pipeline.records import Segment
 from seqviews.tools.check_shards import main
 
@@ -91,7 +91,7 @@ def test_without_matplotlib_the_sheet_is_refused_before_the_work(
     toy: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    monkeypatch.delitem(sys.modules, "seqviews.model.figures", raising=False)
+    monkeypatch.delitem(sys.modules, "seqviews.model.report.images", raising=False)
     assert check(toy, "--sheet", "sheet.png") == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert "pip install 'seqviews[train]'" in line

@@ -9,9 +9,9 @@ import pytest
 from moving_squares import MovingSquares
 from untrained import save_run
 
-from seqviews.model.runs import load_model
-from seqviews.pipeline.prepare import prepare
-from seqviews.pipeline.stream import SequenceStream
+from seqviews.model.train.runs import load_model
+from seqviews.pipeline.prepare.write import prepare
+from seqviews.pipeline.stream.stream import SequenceStream
 from seqviews.tools.encode import main
 
 COUNTS = {"train": 40, "val": 16, "test": 24}

@@ -11,7 +11,7 @@ from moving_squares import MovingSquares
 from PIL import Image
 from untrained import save_log, save_run
 
-from seqviews.pipeline.prepare import prepare
+from seqviews.pipeline.prepare.write import prepare
 from seqviews.tools.evaluate import main
 
 PICTURES = {"reconstructions", "swap_grid", "exchanges", "samples", "generations", "interpolations"}

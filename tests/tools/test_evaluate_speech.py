@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from toy_speech import FRAMES, N_MELS, ToySpeech
 
-from seqviews.model.runs import load_scale
 from seqviews.model.scaling import MelScale
-from seqviews.pipeline.prepare import prepare
+from seqviews.model.train.runs import load_scale
+from seqviews.pipeline.prepare.write import prepare
 from seqviews.tools import encode, evaluate, show_views, train
 
 MODEL = {"frame_shape": f"[{N_MELS}]", "width": 0.05, "static_dim": 8, "dynamic_dim": 4, "hidden_dim": 12}

@@ -11,7 +11,7 @@ import pytest
 from killed_training import Training
 from object_storage import Storage
 
-from seqviews.pipeline.stream import SequenceStream
+from seqviews.pipeline.stream.stream import SequenceStream
 
 DEADLINE = 30.0
 STEPS, BATCHES = 60, 3

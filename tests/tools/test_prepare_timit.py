@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from timit_trees import samples_of, sphere, write_tree
 from toy_clips import digests
 
-from seqviews.augment.voice import VoiceConverter
-from seqviews.pipeline.datasets.timit_tree import CORE_TEST, DEV
-from seqviews.pipeline.features import log_mel
+from seqviews.augment.world import VoiceConverter
+from seqviews.pipeline.datasets.timit.tree import CORE_TEST, DEV
 from seqviews.pipeline.manifest import load_manifest
-from seqviews.pipeline.stream import SequenceStream
+from seqviews.pipeline.sources.audio import log_mel
+from seqviews.pipeline.stream.stream import SequenceStream
 from seqviews.tools.prepare_timit import main
 
 TOOL = Path(__file__).resolve().parents[2] / "tools" / "prepare_timit.py"

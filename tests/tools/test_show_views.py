@@ -14,7 +14,7 @@ from PIL import Image
 from tiny_training import TINY
 
 from seqviews.augment.views import MultiView, Views
-from seqviews.model.figures import film_strip
+from seqviews.model.report.images import film_strip
 from seqviews.tools import show_views, train
 from seqviews.tools.show_views import seen_at
 

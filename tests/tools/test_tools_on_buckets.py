@@ -24,8 +24,8 @@ from toy_clips import ToyClips
 from untrained import save_run
 
 from seqviews.pipeline.manifest import load_manifest
-from seqviews.pipeline.order import EpochOrder
-from seqviews.pipeline.prepare import prepare
+from seqviews.pipeline.prepare.write import prepare
+from seqviews.pipeline.stream.order import EpochOrder
 
 
 def run(tool: str, *options: object) -> subprocess.CompletedProcess[str]:

@@ -16,10 +16,10 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tiny_training import TINY
 from toy_clips import ToyClips
 
-from seqviews.model.cdsvae import CDSVAE
-from seqviews.model.figures import views_grid
-from seqviews.model.runs import load_model
-from seqviews.pipeline.prepare import prepare
+from seqviews.model.methods.cdsvae import CDSVAE
+from seqviews.model.report.images import views_grid
+from seqviews.model.train.runs import load_model
+from seqviews.pipeline.prepare.write import prepare
 from seqviews.tools.show_views import seen_at
 from seqviews.tools.train import PRESETS, main
 
@@ -81,8 +81,8 @@ def test_the_same_seed_gives_the_same_losses(trained: Path, toy: Path, tmp_path:
 def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_weights(
     toy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("seqviews.model.training.LOG_EVERY", 2)
-    monkeypatch.setattr("seqviews.model.training.CHECKPOINT_EVERY", 2)
+    monkeypatch.setattr("seqviews.model.train.module.LOG_EVERY", 2)
+    monkeypatch.setattr("seqviews.model.train.module.CHECKPOINT_EVERY", 2)
     config = write_config(tmp_path, model={**TINY["model"], "class_path": "breaking_model.BreakingModel"})
     assert run("--config", config, "--data", str(toy), "--out", str(tmp_path / "run")) == 1
     assert "the loss is not finite at step 8" in one_sentence(capsys)
@@ -134,7 +134,7 @@ def test_patience_ends_a_training_that_learns_no_more(
     toy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("seqviews.tools.train.VALIDATE_EVERY", 5)
-    monkeypatch.setattr("seqviews.model.training.LOG_EVERY", 5)
+    monkeypatch.setattr("seqviews.model.train.module.LOG_EVERY", 5)
     config = write_config(tmp_path, learning_rate=0.0)
     assert run("--config", config, "--data", str(toy), "--out", str(tmp_path / "run"), "--patience", "2") == 0
     assert "stopped: no lower val_loss in 2 validations" in capsys.readouterr().err
@@ -156,7 +156,7 @@ def test_pictures_are_logged_and_leave_the_training_as_it_is(
     trained: Path, toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("seqviews.tools.train.VALIDATE_EVERY", 10)
-    monkeypatch.setattr("seqviews.model.training.LOG_EVERY", 25)
+    monkeypatch.setattr("seqviews.model.train.module.LOG_EVERY", 25)
     options = ["--config", write_config(tmp_path), "--data", str(toy), "--out", str(tmp_path / "run")]
     assert run(*options) == 0
     log = EventAccumulator(str(tmp_path / "run" / "tensorboard"), {"images": 0}).Reload()

@@ -12,7 +12,7 @@ import pytest
 import yaml
 from tiny_training import TINY
 
-from seqviews.pipeline.stream import SequenceStream
+from seqviews.pipeline.stream.stream import SequenceStream
 
 SCRIPT = """
 import json, sys

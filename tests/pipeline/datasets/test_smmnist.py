@@ -16,7 +16,7 @@ from PIL import Image
 from seqviews.pipeline.datasets.digits import Digits, sklearn_digits
 from seqviews.pipeline.datasets.smmnist import MovingDigits, bounce, resize
 from seqviews.pipeline.manifest import SPLITS, load_manifest
-from seqviews.pipeline.prepare import prepare
+from seqviews.pipeline.prepare.write import prepare
 from seqviews.pipeline.records import Clip
 
 

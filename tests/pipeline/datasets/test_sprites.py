@@ -18,7 +18,7 @@ from PIL import Image
 
 from seqviews.pipeline.datasets.sprites import Sprites
 from seqviews.pipeline.manifest import SPLITS, Split, load_manifest
-from seqviews.pipeline.prepare import prepare
+from seqviews.pipeline.prepare.write import prepare
 
 Records: TypeAlias = dict[str, dict[str, tuple[bytes, dict[str, Any]]]]
 

@@ -1,0 +1,250 @@
+"""Judge: a classifier, trained with labels, that says which factors a clip shows [P 4.2]."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import io
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from seqviews.model.evaluate import metrics
+from seqviews.model.evaluate.metrics import trajectory_distance
+from seqviews.pipeline.manifest import Manifest
+from seqviews.pipeline.records import Batch
+from seqviews.pipeline.shards.shard import write_atomically
+
+STEPS = 800
+VALIDATIONS = 8
+FEATURES = 96
+LEARNING_RATE = 3e-3
+SHIFT, BRIGHTNESS, NOISE = 1 / 32, 0.05, 0.03
+
+Progress = Callable[[str, int, int], None]
+
+
+class LabelledClips(Protocol):
+    """A split with its factors: iterated once an epoch."""
+
+    @property
+    def manifest(self) -> Manifest:
+        """What the split holds."""
+
+    def __iter__(self) -> Iterator[Batch]:
+        """The batches of one epoch, with every factor."""
+
+
+class Judge(nn.Module):
+    """One encoder and a head a factor.
+
+    Frames go through a small convolutional network. Its maxima over the frame say what is seen, a layer over the map
+    where; two convolutions over time say how it changes. A factor with classes is read off the means over time of these
+    features, a trajectory off each frame's.
+
+    Args:
+        frame_shape: (C, H, W).
+        classes: Number of classes of each factor that has classes.
+        trajectories: Number of points of each factor that is a trajectory.
+
+    Example:
+        >>> judge = Judge((1, 32, 32), classes={"digits": 10}, trajectories={"trajectory": 1}).eval()
+        >>> {name: list(value.shape) for name, value in judge.predict(torch.rand(4, 8, 1, 32, 32)).items()}
+        {'digits': [4, 10], 'trajectory': [4, 8, 1, 2]}
+    """
+
+    def __init__(
+        self, frame_shape: tuple[int, int, int], classes: Mapping[str, int], trajectories: Mapping[str, int]
+    ) -> None:
+        super().__init__()
+        channels, height, width = frame_shape
+        self.scale = float(width)
+        stages: list[nn.Module] = []
+        for wide in (16, 32, 64, 128, 128):
+            if min(height, width) < 8:
+                break
+            stages += _convolution(channels, wide, stride=2)
+            channels, height, width = wide, (height + 1) // 2, (width + 1) // 2
+        self.what = nn.Sequential(*stages, *_convolution(channels, FEATURES, stride=1))
+        self.where = nn.Sequential(nn.Flatten(), nn.Linear(FEATURES * height * width, FEATURES))
+        self.change = nn.Sequential(
+            nn.BatchNorm1d(2 * FEATURES),
+            nn.ReLU(),
+            nn.Conv1d(2 * FEATURES, FEATURES, 3, padding=1, bias=False),
+            nn.BatchNorm1d(FEATURES),
+            nn.ReLU(),
+            nn.Conv1d(FEATURES, FEATURES, 3, padding=1),
+        )
+        self.classes = nn.ModuleDict({name: nn.Linear(3 * FEATURES, count) for name, count in classes.items()})
+        self.points = nn.ModuleDict({name: nn.Linear(3 * FEATURES, 2 * count) for name, count in trajectories.items()})
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        """Logits `[B, K]` or trajectories `[B, T, n, 2]` in pixels, of clips `[B, T, C, H, W]` in [0, 1]."""
+        maps = self.what(x.flatten(0, 1))
+        frames = torch.cat([maps.amax(dim=(2, 3)), self.where(maps)], dim=1).reshape(*x.shape[:2], -1)
+        features = torch.cat([frames, self.change(frames.mT).mT], dim=2)
+        pooled = features.relu().mean(1)
+        logits = {name: head(pooled) for name, head in self.classes.items()}
+        points = {name: head(features) * self.scale for name, head in self.points.items()}
+        return logits | {name: value.reshape(*x.shape[:2], -1, 2) for name, value in points.items()}
+
+    @torch.inference_mode()
+    def predict(self, x: Tensor) -> dict[str, Tensor]:
+        """Like `forward`, with probabilities in place of logits."""
+        return {name: value.softmax(1) if value.ndim == 2 else value for name, value in self(x).items()}
+
+    def loss(self, x: Tensor, factors: Mapping[str, Tensor]) -> Tensor:
+        """Cross-entropy of the classes plus the error of the trajectories in tenths of the frame's width: a scalar."""
+        total = x.new_zeros(())
+        for name, value in self(x).items():
+            if value.ndim == 2:
+                total = total + functional.cross_entropy(value, factors[name])
+            else:
+                total = total + trajectory_distance(value, factors[name]).mean() * (10 / self.scale)
+        return total
+
+
+def _convolution(before: int, channels: int, stride: int) -> list[nn.Module]:
+    return [nn.Conv2d(before, channels, 3, stride, 1, bias=False), nn.BatchNorm2d(channels), nn.ReLU(inplace=True)]
+
+
+def jitter(batch: Batch, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
+    """Light augmentation: a shift, a brightness and a noise image a clip; trajectories shift with their frames.
+
+    Args:
+        batch: Clips with factors.
+        generator: On the CPU.
+
+    Returns:
+        Clips `[B, T, C, H, W]` in [0, 1], and their factors.
+    """
+    frames = batch.x.permute(0, 1, 3, 4, 2)  # contiguous: channels are stored last
+    count, length, height, width, channels = frames.shape
+    device = frames.device
+    most = round(SHIFT * width)
+    shift = torch.randint(-most, most + 1, (count, 2), generator=generator).to(device)  # right, down
+    gain = (1 + BRIGHTNESS * (2 * torch.rand(count, 1, 1, 1, 1, generator=generator) - 1)).to(device)
+    noise = NOISE * torch.randn(count, 1, height, width, channels, generator=generator).to(device)
+    clips = torch.arange(count, device=device)[:, None, None, None]
+    times = torch.arange(length, device=device)[:, None, None]
+    rows = (torch.arange(height, device=device) - shift[:, 1:]).clamp(0, height - 1)[:, None, :, None]
+    columns = (torch.arange(width, device=device) - shift[:, :1]).clamp(0, width - 1)[:, None, None, :]
+    x = torch.addcmul(noise, frames[clips, times, rows, columns].float(), gain / 255).clamp_(0, 1)
+    factors = {name: f + shift[:, None, None] if f.ndim == 4 else f for name, f in batch.factors.items()}
+    return x.permute(0, 1, 4, 2, 3), factors
+
+
+def train_judge(
+    train: LabelledClips,
+    val: LabelledClips,
+    *,
+    seed: int = 0,
+    device: torch.device | str = "cpu",
+    steps: int = STEPS,
+    progress: Progress = lambda what, done, total: None,
+) -> Judge:
+    """Train a judge with labels and keep the weights that were best on the validation split.
+
+    Args:
+        train: What it learns from.
+        val: What the weights are chosen by.
+        seed: Of its first weights and the augmentation.
+        device: Where it is trained.
+        steps: Batches.
+        progress: Called with "judge", steps done and all steps.
+
+    Raises:
+        ValueError: If the data set has no factors.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    judge = _new_judge(train, seed).to(device)
+    optimiser = torch.optim.AdamW(judge.parameters(), LEARNING_RATE, weight_decay=1e-2)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, LEARNING_RATE, total_steps=steps, pct_start=0.2)
+    best, best_loss = copy.deepcopy(judge.state_dict()), float("inf")
+    for step, batch in enumerate(itertools.islice(_endless(train), steps), 1):
+        x, factors = jitter(batch.to(device), generator)
+        optimiser.zero_grad()
+        torch.autograd.backward(judge.train().loss(x, factors))
+        optimiser.step()
+        schedule.step()
+        if step % max(1, steps // VALIDATIONS) == 0 or step == steps:
+            progress("judge", step, steps)
+            loss = _mean_loss(judge.eval(), val, device)
+            if loss < best_loss:
+                best, best_loss = copy.deepcopy(judge.state_dict()), loss
+    judge.load_state_dict(best)
+    return judge.eval()
+
+
+def cached_judge(
+    folder: Path,
+    train: LabelledClips,
+    val: LabelledClips,
+    *,
+    seed: int = 0,
+    device: torch.device | str = "cpu",
+    steps: int = STEPS,
+    progress: Progress = lambda what, done, total: None,
+) -> Judge:
+    """The judge of a data set, trained the first time and read from `folder` after that.
+
+    The file is named by a hash of both splits' manifests, the code here and in `metrics`, the seed and the steps.
+
+    Raises:
+        ValueError: If the data set has no factors, or the file is damaged.
+    """
+    code = b"".join(Path(file).read_bytes() for file in (__file__, metrics.__file__))
+    version = hashlib.sha256(code).hexdigest()
+    identity = f"{version} {train.manifest.digest} {val.manifest.digest} {seed} {steps}"
+    path = folder / f"judge-{hashlib.sha256(identity.encode()).hexdigest()[:16]}.pt"
+    judge = _new_judge(train, seed).to(device)
+    if not path.exists():
+        judge = train_judge(train, val, seed=seed, device=device, steps=steps, progress=progress)
+        buffer = io.BytesIO()
+        torch.save(judge.state_dict(), buffer)
+        folder.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, buffer.getvalue())
+    try:
+        judge.load_state_dict(torch.load(path, map_location=device, weights_only=True))
+    except Exception as error:  # pickle, zip and torch each raise classes of their own
+        raise ValueError(f"the judge in {path} cannot be read, delete it: {error}") from error
+    return judge.eval()
+
+
+def _new_judge(clips: LabelledClips, seed: int) -> Judge:
+    factors = clips.manifest.factors
+    if not factors:
+        raise ValueError(f"the data set {clips.manifest.dataset.name} has no factors, so there is nothing to judge by")
+    first = next(iter(clips))
+    _, height, width, channels = clips.manifest.dataset.features.shape
+    classes = {name: len(names) for name, names in factors.items() if names is not None}
+    trajectories = {}
+    for name in [name for name, names in factors.items() if names is None]:
+        shape = list(first.factors[name].shape[1:])
+        if len(shape) != 3 or shape[2] != 2:
+            raise ValueError(f"factor {name} is {shape} numbers a clip, not the [T, n, 2] of a trajectory in pixels")
+        trajectories[name] = shape[1]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return Judge((channels, height, width), classes, trajectories)
+
+
+def _endless(clips: Iterable[Batch]) -> Iterator[Batch]:
+    while True:
+        yield from clips
+
+
+@torch.inference_mode()
+def _mean_loss(judge: Judge, clips: Iterable[Batch], device: torch.device | str) -> float:
+    total, count = 0.0, 0
+    for batch in clips:
+        on_device = batch.to(device)
+        total += float(judge.loss(on_device.x / 255, on_device.factors)) * len(batch.keys)
+        count += len(batch.keys)
+    return total / max(count, 1)

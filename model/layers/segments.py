@@ -1,0 +1,69 @@
+"""Networks of C-DSVAE for speech: frames of a log-mel segment to features and back; the rest is that of video.
+
+The paper takes DSVAE's architecture for speech [P C.2] and gives no sizes: frames pass a small multilayer perceptron,
+one by one, and so do the latents on their way back.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from seqviews.model.layers.clips import scaled
+
+HIDDEN = 512
+
+
+class SegmentEncoder(nn.Module):
+    """Frames `[N, n_mels]`, of mean 0 and deviation 1, to features `[N, feature_dim]` in (-1, 1).
+
+    Two hidden layers of 512 units times the width, with LeakyReLU(0.2), then tanh as for clips. There is no batch norm:
+    what a converted voice has in common with the other voices of its batch would be normalised away.
+
+    Raises:
+        ValueError: If the width is not positive.
+    """
+
+    def __init__(self, n_mels: int, feature_dim: int, width: float = 1.0) -> None:
+        super().__init__()
+        hidden = _hidden(width)
+        self.layers = nn.Sequential(
+            nn.Linear(n_mels, hidden),
+            nn.LeakyReLU(0.2, inplace=True),
+            nn.Linear(hidden, hidden),
+            nn.LeakyReLU(0.2, inplace=True),
+            nn.Linear(hidden, feature_dim),
+            nn.Tanh(),
+        )
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """Features of frames."""
+        return self.layers(frames)  # type: ignore[no-any-return]
+
+
+class SegmentDecoder(nn.Module):
+    """Latents `[N, latent_dim]` to frames `[N, n_mels]`, of mean 0 and deviation 1, through two hidden layers.
+
+    Raises:
+        ValueError: If the width is not positive.
+    """
+
+    def __init__(self, n_mels: int, latent_dim: int, width: float = 1.0) -> None:
+        super().__init__()
+        hidden = _hidden(width)
+        self.layers = nn.Sequential(
+            nn.Linear(latent_dim, hidden),
+            nn.ReLU(inplace=True),
+            nn.Linear(hidden, hidden),
+            nn.ReLU(inplace=True),
+            nn.Linear(hidden, n_mels),
+        )
+
+    def forward(self, latents: Tensor) -> Tensor:
+        """Frames of latents, in the dtype of the latents whatever the autocast."""
+        return self.layers(latents).to(latents.dtype)  # type: ignore[no-any-return]
+
+
+def _hidden(width: float) -> int:
+    if width <= 0:
+        raise ValueError(f"width is {width}; it scales the hidden layers and must be positive")
+    return scaled(HIDDEN, width)

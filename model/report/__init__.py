@@ -1,0 +1,1 @@
+"""The evaluation as an HTML page, with images, curves and sounds."""

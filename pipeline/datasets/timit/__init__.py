@@ -1,0 +1,1 @@
+"""TIMIT: its folders, its sound files, its segments."""

@@ -1,0 +1,1 @@
+"""Shards: records in tars, verified."""

@@ -1,0 +1,175 @@
+"""Records to tar members and back; the only place that decodes bytes, and never by pickle."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+from importlib.metadata import version
+from typing import Any
+
+import imagecodecs
+import numpy as np
+from numpy.typing import NDArray
+
+from seqviews.pipeline.manifest import Codec, Features
+from seqviews.pipeline.records import Clip, Record, Segment
+from seqviews.pipeline.shards.strict_json import parse_object
+
+WEBP_MAX_ROWS = 16_383
+MAX_JSON_BYTES = 1 << 20
+
+
+def encoder_versions(codec: Codec) -> dict[str, str]:
+    """The versions that decide a shard's bytes."""
+    versions = {"seqviews": version("seqviews"), "numpy": np.__version__}
+    if codec != "npy":
+        versions["imagecodecs"] = version("imagecodecs")
+        versions["lib" + codec] = str(getattr(imagecodecs, f"{codec}_version")())
+    return versions
+
+
+def extensions(features: Features) -> tuple[str, ...]:
+    """The members of a record in their order: what it is, other voices if there are any, its JSON."""
+    if features.mel is None:
+        return "frames." + features.codec, "json"
+    return ("mel.npy", "converted.npy", "json") if features.mel.voices else ("mel.npy", "json")
+
+
+def encode_record(record: Record, features: Features) -> dict[str, bytes]:
+    """The members of a record by extension, in their order.
+
+    The frames of a clip are stacked down one tall picture, `T * H` rows of `W` pixels, which any viewer opens.
+
+    Raises:
+        ValueError: If the record is not of the data set's shape, has another number of voices, or is too long for WebP.
+    """
+    members = _clip_members(record, features) if isinstance(record, Clip) else _segment_members(record, features)
+    return dict(zip(extensions(features), members, strict=True))
+
+
+def _clip_members(clip: Clip, features: Features) -> list[bytes]:
+    if clip.frames.shape != features.shape:
+        raise ValueError(f"clip {clip.key}: frames are {list(clip.frames.shape)}, not {list(features.shape)}")
+    about = {"key": clip.key, "source": clip.source, "frames": len(clip.frames), "rate": clip.rate}
+    return [_encode_frames(clip.frames, features.codec), _encode_json({**about, "factors": dict(clip.factors)})]
+
+
+def _segment_members(segment: Segment, features: Features) -> list[bytes]:
+    if features.mel is None or segment.mel.shape != features.shape:
+        raise ValueError(f"segment {segment.key}: mel is {list(segment.mel.shape)}, not {list(features.shape)}")
+    voices = 0 if segment.converted is None else len(segment.converted)
+    if voices != features.mel.voices:
+        raise ValueError(f"segment {segment.key}: has {voices} other voices, not {features.mel.voices}")
+    about = {"key": segment.key, "source": segment.source, "frames": len(segment.mel), "rate": segment.rate}
+    about |= {"start": segment.start, "factors": dict(segment.factors)}
+    converted = [] if segment.converted is None else [_encode_npy(segment.converted)]
+    return [_encode_npy(segment.mel), *converted, _encode_json(about)]
+
+
+def _encode_json(about: dict[str, Any]) -> bytes:
+    data = json.dumps(about, separators=(",", ":")).encode()
+    try:
+        decode_json(data)
+    except ValueError as error:
+        raise ValueError(f"record {about['key']}: its factors cannot be stored: {error}") from None
+    return data
+
+
+def _encode_npy(array: NDArray[Any]) -> bytes:
+    buffer = io.BytesIO()
+    np.lib.format.write_array(buffer, np.ascontiguousarray(array), version=(1, 0), allow_pickle=False)
+    return buffer.getvalue()
+
+
+def _encode_frames(frames: NDArray[np.uint8], codec: Codec) -> bytes:
+    if codec == "npy":
+        return _encode_npy(frames)
+    length, height, width, channels = frames.shape
+    tall = frames.reshape(length * height, width, channels)
+    if codec == "png":
+        return bytes(imagecodecs.png_encode(np.ascontiguousarray(tall), level=9))
+    if length * height > WEBP_MAX_ROWS:
+        raise ValueError(f"{length} frames of {height} rows are more than WebP's {WEBP_MAX_ROWS} rows: use codec npy")
+    rgb = np.ascontiguousarray(np.broadcast_to(tall, (length * height, width, 3)))
+    return bytes(imagecodecs.webp_encode(rgb, level=80, lossless=True, method=2))
+
+
+def decode_array(data: bytes | memoryview, codec: Codec, out: NDArray[Any]) -> None:
+    """Decode a member into `out`, C-contiguous: uint8 `[T, H, W, C]` of a clip, float32 or float16 of a segment.
+
+    Nothing of another size or type is allocated: the shape in the data's header is compared with `out` first.
+
+    Raises:
+        ValueError: If the data cannot be decoded, is not of the shape and type of `out`, or a value is not finite.
+    """
+    if codec == "npy":
+        out[:] = _npy_array(data, out.shape, out.dtype)
+        if out.dtype.kind == "f" and not _all_finite(out):
+            raise ValueError("a value is not finite")
+    else:
+        _decode_picture(data, codec, out)
+
+
+def _all_finite(values: NDArray[Any]) -> bool:
+    if values.dtype == np.float16:  # a full exponent is infinity or NaN; np.isfinite takes ten times as long
+        return not bool((values.view(np.uint16) & 0x7C00 == 0x7C00).any())
+    return bool(np.isfinite(values).all())
+
+
+def _decode_picture(data: bytes | memoryview, codec: Codec, out: NDArray[np.uint8]) -> None:
+    length, height, width, channels = out.shape
+    if len(data) > 2 * out.nbytes + 65_536:
+        raise ValueError(f"a picture of {len(data)} bytes for {out.nbytes} bytes of frames")
+    if not (_is_plain_png(data) if codec == "png" else data[12:16] == b"VP8L"):
+        raise ValueError(f"not one lossless picture as {codec}, of 8 bits a channel, without metadata")
+    if codec == "png":
+        shape = (length * height, width) if channels == 1 else (length * height, width, 3)
+        _decode_image(imagecodecs.png_decode, data, out.reshape(shape))
+    elif channels == 3:
+        _decode_image(imagecodecs.webp_decode, data, out.reshape(length * height, width, 3))
+    else:
+        rgb = np.empty((length * height, width, 3), np.uint8)
+        _decode_image(imagecodecs.webp_decode, data, rgb)
+        out[:] = rgb[..., :1].reshape(out.shape)
+
+
+def _is_plain_png(data: bytes | memoryview) -> bool:
+    """Nothing but pixels, grey or RGB of 8 bits: decoders differ in what they make of the rest, and unpack it."""
+    offset, kinds = 8, set()
+    while offset < len(data):
+        kinds.add(bytes(data[offset + 4 : offset + 8]))
+        offset += 12 + int.from_bytes(data[offset : offset + 4], "big")
+    return data[24:25] == b"\x08" and data[25:26] in (b"\0", b"\2") and kinds == {b"IHDR", b"IDAT", b"IEND"}
+
+
+def _decode_image(decode: Any, data: bytes | memoryview, out: NDArray[np.uint8]) -> None:
+    try:
+        decode(data, out=out)
+    except (RuntimeError, ValueError, TypeError, MemoryError) as error:
+        raise ValueError(str(error) or type(error).__name__) from None
+
+
+def _npy_array(data: bytes | memoryview, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """A view of a .npy file; its header is compared with the one that numpy writes, not given to numpy to evaluate."""
+    start = 10 + int.from_bytes(data[8:10], "little")
+    header = bytes(data[10 : min(start, 1024)])
+    expected = f"{{'descr': '{dtype.str}', 'fortran_order': False, 'shape': {shape}, }}"
+    if bytes(data[:8]) != b"\x93NUMPY\x01\x00" or header.rstrip(b" \n") != expected.encode():
+        raise ValueError(f"not a version 1.0 .npy array, or not {dtype} {list(shape)} in C order: {header[:100]!r}")
+    body = memoryview(data)[start:]
+    size = math.prod(shape) * dtype.itemsize
+    if len(body) != size:
+        raise ValueError(f".npy array has {len(body)} bytes, its header says {size}")
+    return np.frombuffer(body, dtype).reshape(shape)
+
+
+def decode_json(data: bytes | memoryview) -> dict[str, Any]:
+    """The record's JSON member as a dict.
+
+    Raises:
+        ValueError: If it is larger than 1 MiB, not UTF-8, or not a JSON object that `parse_object` takes.
+    """
+    if len(data) > MAX_JSON_BYTES:
+        raise ValueError(f"JSON of {len(data)} bytes is over the limit of {MAX_JSON_BYTES}")
+    return parse_object(str(data, "utf-8"))

@@ -1,0 +1,1 @@
+"""What several data sets read and cut alike: video, sound, windows."""

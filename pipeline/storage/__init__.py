@@ -1,0 +1,1 @@
+"""Where data sets are stored: folders, buckets, and a cache in between."""

@@ -1,0 +1,1 @@
+"""Shards to batches, in a deterministic order."""

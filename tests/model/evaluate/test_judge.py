@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+import seqviews.model.evaluate.judge
+from seqviews.model.evaluate.judge import Judge, cached_judge, jitter, train_judge
+from seqviews.model.evaluate.metrics import factor_scores
+from seqviews.pipeline.records import Batch
+from seqviews.pipeline.stream.stream import SequenceStream
+
+
+def stream(folder: Path, split: str) -> SequenceStream:
+    return SequenceStream(folder / split, 64, factors=("shade", "way", "path"))
+
+
+def test_learns_every_kind_of_factor(squares: Path) -> None:
+    judge = train_judge(stream(squares, "train"), stream(squares, "val"), steps=96)
+    (test,) = stream(squares, "test")
+    scores = factor_scores(judge.predict(test.x / 255), test.factors)
+    assert scores["shade/accuracy"] >= 0.98
+    assert scores["way/accuracy"] >= 0.98
+    assert scores["path/error"] < 1.0
+
+
+def test_predicts_the_same_for_a_clip_in_any_batch(squares: Path) -> None:
+    judge = train_judge(stream(squares, "train"), stream(squares, "val"), steps=2)
+    (test,) = stream(squares, "test")
+    together = judge.predict(test.x / 255)
+    alone = judge.predict(test.x[5:6] / 255)
+    for name, value in alone.items():
+        torch.testing.assert_close(value, together[name][5:6], rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(together["way"].sum(1), torch.ones(len(test.keys)))
+
+
+def test_keeps_the_weights_that_were_best_on_validation(squares: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    weight = "classes.way.weight"
+    losses = iter([3.0, 1.0, 2.0, 1.5, 9.0, 9.0, 9.0, 9.0])
+    seen: list[torch.Tensor] = []
+
+    def pretended_loss(judge: Judge, *args: object) -> float:
+        seen.append(judge.state_dict()[weight].clone())
+        return next(losses)
+
+    monkeypatch.setattr(seqviews.model.evaluate.judge, "_mean_loss", pretended_loss)
+    judge = train_judge(stream(squares, "train"), stream(squares, "val"), steps=8)
+    assert [torch.equal(judge.state_dict()[weight], then) for then in seen] == [i == 1 for i in range(8)]
+
+
+def test_the_seed_decides_the_weights(squares: Path) -> None:
+    first, again, other = (
+        train_judge(stream(squares, "train"), stream(squares, "val"), seed=seed, steps=2).state_dict()
+        for seed in (0, 0, 1)
+    )
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    assert not torch.equal(first["classes.way.weight"], other["classes.way.weight"])
+
+
+def test_jitter_moves_trajectories_with_their_frames() -> None:
+    generator = torch.Generator().manual_seed(0)
+    points = torch.randint(4, 60, (16, 3, 1, 2), generator=generator)
+    frames = torch.zeros(16, 3, 64, 64, 1, dtype=torch.uint8)
+    for b in range(16):
+        for t in range(3):
+            x, y = points[b, t, 0].tolist()
+            frames[b, t, y, x] = 255
+    factors = {"path": points.float(), "kind": torch.arange(16)}
+    batch = Batch(frames.permute(0, 1, 4, 2, 3), [""] * 16, torch.arange(16), 0, factors)
+    x, moved = jitter(batch, generator)
+    brightest = x.flatten(2).argmax(2)
+    torch.testing.assert_close(torch.stack([brightest % 64, brightest // 64], -1)[:, :, None].float(), moved["path"])
+    assert torch.equal(moved["kind"], factors["kind"])
+    shifts = moved["path"] - factors["path"]
+    assert {int(shift) for shift in shifts.flatten()} == {-2, -1, 0, 1, 2}
+    assert 0 <= x.min() <= x.max() <= 1
+
+
+def test_the_loss_takes_two_points_in_either_order() -> None:
+    torch.manual_seed(0)
+    judge = Judge((1, 32, 32), {}, {"trajectory": 2}).eval()
+    x, path = torch.rand(3, 4, 1, 32, 32), torch.rand(3, 4, 2, 2) * 32
+    torch.testing.assert_close(judge.loss(x, {"trajectory": path}), judge.loss(x, {"trajectory": path.flip(2)}))
+
+
+def test_a_cached_judge_is_not_trained_again(squares: Path, tmp_path: Path) -> None:
+    trained: list[int] = []
+
+    def get(seed: int) -> Judge:
+        return cached_judge(
+            tmp_path / "judges",
+            stream(squares, "train"),
+            stream(squares, "val"),
+            seed=seed,
+            steps=2,
+            progress=lambda what, done, total: trained.append(done),
+        )
+
+    first = get(0)
+    before = len(trained)
+    again = get(0)
+    assert len(trained) == before > 0
+    assert all(torch.equal(first.state_dict()[name], again.state_dict()[name]) for name in first.state_dict())
+    get(1)
+    assert len(trained) > before
+
+
+def test_a_damaged_cache_is_told(squares: Path, tmp_path: Path) -> None:
+    splits = stream(squares, "train"), stream(squares, "val")
+    cached_judge(tmp_path, *splits, steps=1)
+    (path,) = tmp_path.iterdir()
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(ValueError, match="cannot be read, delete it"):
+        cached_judge(tmp_path, *splits, steps=1)
+
+
+def test_a_factor_that_is_no_trajectory_is_told(toy: Path) -> None:
+    train, val = (SequenceStream(toy / split, 4, factors=("shade", "path")) for split in ("train", "val"))
+    with pytest.raises(ValueError, match=r"factor path is \[4, 2\] numbers a clip"):
+        train_judge(train, val, steps=1)

@@ -1,0 +1,115 @@
+import itertools
+import math
+
+import pytest
+import torch
+from torch.distributions import Categorical, kl_divergence
+
+from seqviews.model.evaluate.metrics import (
+    MAX_PSNR,
+    accuracy,
+    factor_scores,
+    foreground_psnr,
+    inception_scores,
+    inter_entropy,
+    intra_entropy,
+    trajectory_distance,
+    trajectory_error,
+)
+
+
+def entropy(p: list[float]) -> float:
+    return -sum(q * math.log(q) for q in p if q > 0)
+
+
+@pytest.fixture
+def probabilities() -> torch.Tensor:
+    return torch.rand(50, 7, generator=torch.Generator().manual_seed(0)).pow(6).softmax(1)
+
+
+def test_entropies_equal_a_naive_loop(probabilities: torch.Tensor) -> None:
+    rows = probabilities.double().tolist()
+    mean = [sum(column) / len(rows) for column in zip(*rows, strict=True)]
+    assert intra_entropy(probabilities) == pytest.approx(sum(map(entropy, rows)) / len(rows))
+    assert inter_entropy(probabilities) == pytest.approx(entropy(mean))
+
+
+def test_inception_score_is_the_exponential_of_the_mean_divergence(probabilities: torch.Tensor) -> None:
+    p = probabilities.double()
+    divergence = kl_divergence(Categorical(p), Categorical(p.mean(0))).mean()
+    scores = inception_scores(probabilities)
+    assert scores["inception_score"] == pytest.approx(math.exp(divergence))
+    assert scores["inception_score"] == pytest.approx(math.exp(scores["inter_entropy"] - scores["intra_entropy"]))
+
+
+def test_a_judge_that_is_sure_has_finite_entropies() -> None:
+    scores = inception_scores(torch.eye(9).repeat(3, 1))
+    assert scores == pytest.approx({"inception_score": 9, "intra_entropy": 0, "inter_entropy": math.log(9)})
+
+
+def test_accuracy_counts_the_most_probable_class(probabilities: torch.Tensor) -> None:
+    labels = torch.randint(7, (50,), generator=torch.Generator().manual_seed(1))
+    right = sum(int(row.argmax()) == int(label) for row, label in zip(probabilities, labels, strict=True))
+    assert accuracy(probabilities, labels) == right / 50
+
+
+@pytest.mark.parametrize("points", [1, 2, 3])
+def test_trajectory_distance_equals_a_naive_loop(points: int) -> None:
+    generator = torch.Generator().manual_seed(points)
+    predicted, true = (torch.rand(5, 4, points, 2, generator=generator) * 32 for _ in range(2))
+    expected = []
+    for a, b in zip(predicted, true, strict=True):
+        frames = []
+        for t in range(4):
+            orders = itertools.permutations(range(points))
+            frames.append(min(sum(math.dist(a[t, o[i]], b[t, i]) for i in range(points)) / points for o in orders))
+        expected.append(sum(frames) / 4)
+    torch.testing.assert_close(trajectory_distance(predicted, true), torch.tensor(expected))
+    assert trajectory_error(predicted, true) == pytest.approx(sum(expected) / 5, rel=1e-5)
+
+
+def test_points_of_a_frame_have_no_order() -> None:
+    true = torch.tensor([[[[0.0, 0.0], [10.0, 0.0]]]]).repeat(1, 2, 1, 1)
+    crossed, moved = true.clone(), true.clone()
+    crossed[:, 1] = crossed[:, 1].flip(1)
+    moved[:, 1, 1] += 4.0
+    assert trajectory_error(crossed, true) == 0
+    assert trajectory_error(moved, true) == pytest.approx(4 * math.sqrt(2) / 4)
+
+
+def test_factors_without_truth_have_entropies_only(probabilities: torch.Tensor) -> None:
+    judged = {"motion": probabilities, "hair": probabilities, "path": torch.zeros(50, 3, 1, 2)}
+    scores = factor_scores(judged, {"motion": torch.zeros(50, dtype=torch.int64)})
+    assert {name for name in scores if name.startswith("hair/")} == {
+        "hair/inception_score",
+        "hair/intra_entropy",
+        "hair/inter_entropy",
+    }
+    assert "motion/accuracy" in scores
+    assert "path/error" not in scores
+
+
+def test_foreground_psnr_equals_a_naive_loop() -> None:
+    generator = torch.Generator().manual_seed(0)
+    real, decoded = torch.rand(2, 3, 4, 3, 5, 5, generator=generator)
+    lit = torch.rand(3, 4, 5, 5, generator=generator) < 0.4
+    real *= lit[:, :, None]
+    real[:, :, 1] = 0  # a pixel with one black channel is not black
+    found = foreground_psnr(decoded, real).tolist()
+    for clip in range(3):
+        errors = [
+            (decoded[clip, t, channel, y, x] - real[clip, t, channel, y, x]).item() ** 2
+            for t, y, x in lit[clip].nonzero().tolist()
+            for channel in range(3)
+        ]
+        assert found[clip] == pytest.approx(-10 * math.log10(sum(errors) / len(errors)), abs=1e-4)
+
+
+def test_foreground_psnr_ignores_the_background_and_has_a_limit() -> None:
+    real = torch.zeros(2, 1, 1, 4, 4)
+    real[0, ..., :2] = 0.5
+    decoded = real.clone()
+    decoded[..., 3] = 1.0
+    perfect, black = foreground_psnr(decoded, real).tolist()
+    assert perfect == MAX_PSNR
+    assert math.isnan(black)

@@ -1,0 +1,237 @@
+"""The released layout, against a state dict and formulas written out here from its description."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn.functional import conv2d, conv_transpose2d, leaky_relu, pad
+from torch.testing import assert_close
+
+from seqviews.model.methods.cdsvae import CDSVAE, load_released
+
+Weights = dict[str, Tensor]
+
+
+def shapes() -> Iterator[tuple[str, tuple[int, ...]]]:
+    """Names and shapes of the weights of the authors' Sprites model: frames of 3 x 64 x 64, s of 256, z_t of 32."""
+
+    def norm(name: str, channels: int) -> Iterator[tuple[str, tuple[int, ...]]]:
+        for part in ("weight", "bias", "running_mean", "running_var"):
+            yield f"{name}.{part}", (channels,)
+        yield f"{name}.num_batches_tracked", ()
+
+    def affine(name: str, *shape: int, out: int = 0) -> Iterator[tuple[str, tuple[int, ...]]]:
+        yield f"{name}.weight", shape
+        yield f"{name}.bias", (shape[out],)
+
+    def recurrent(name: str, end: str, inputs: int, gates: int) -> Iterator[tuple[str, tuple[int, ...]]]:
+        yield f"{name}.weight_ih{end}", (gates * 256, inputs)
+        yield f"{name}.weight_hh{end}", (gates * 256, 256)
+        yield f"{name}.bias_ih{end}", (gates * 256,)
+        yield f"{name}.bias_hh{end}", (gates * 256,)
+
+    for i, (before, channels) in enumerate([(3, 64), (64, 128), (128, 256), (256, 512)], 1):
+        yield from affine(f"encoder.c{i}.main.0", channels, before, 4, 4)
+        yield from norm(f"encoder.c{i}.main.1", channels)
+    yield from affine("encoder.c5.0", 128, 512, 4, 4)
+    yield from norm("encoder.c5.1", 128)
+    yield from affine("decoder.upc1.0", 288, 512, 4, 4, out=1)
+    yield from norm("decoder.upc1.1", 512)
+    for i, (before, channels) in enumerate([(512, 256), (256, 128), (128, 64)], 2):
+        yield from affine(f"decoder.upc{i}.main.0", before, channels, 4, 4, out=1)
+        yield from norm(f"decoder.upc{i}.main.1", channels)
+    yield from affine("decoder.upc5.0", 64, 3, 4, 4, out=1)
+    yield from recurrent("z_lstm", "_l0", 128, 4)
+    yield from recurrent("z_lstm", "_l0_reverse", 128, 4)
+    yield from recurrent("z_rnn", "_l0", 512, 1)
+    yield from recurrent("z_prior_lstm_ly1", "", 32, 4)
+    yield from recurrent("z_prior_lstm_ly2", "", 256, 4)
+    for name, size in {"f_mean.model.0": (256, 512), "f_logvar.model.0": (256, 512)}.items():
+        yield from affine(name, *size)
+    for name in ("z_mean", "z_logvar", "z_prior_mean", "z_prior_logvar"):
+        yield from affine(name, 32, 256)
+
+
+@pytest.fixture(scope="module")
+def weights() -> Weights:
+    generator = torch.Generator().manual_seed(0)
+    drawn: Weights = {}
+    for name, shape in shapes():
+        value = torch.randn(shape, generator=generator)
+        fan_in = value[0].numel() if value.dim() > 1 else 4
+        drawn[name] = value.abs() + 0.5 if "running_var" in name else 1.5 * value / fan_in**0.5
+        if "num_batches" in name:
+            drawn[name] = torch.tensor(7)
+    return drawn
+
+
+@pytest.fixture(scope="module")
+def model(weights: Weights, tmp_path_factory: pytest.TempPathFactory) -> CDSVAE:
+    path = tmp_path_factory.mktemp("released") / "model.pth"
+    torch.save({"model": weights, "epoch": 3}, path)
+    return load_released(path).double()
+
+
+@pytest.fixture(scope="module")
+def exact(weights: Weights) -> Weights:
+    return {name: value.double() for name, value in weights.items()}
+
+
+def normalised(maps: Tensor, w: Weights, name: str) -> Tensor:
+    """Batch norm in evaluation mode."""
+
+    def of_channel(part: str) -> Tensor:
+        return w[f"{name}.{part}"][:, None, None]
+
+    scaled = (maps - of_channel("running_mean")) / (of_channel("running_var") + 1e-5).sqrt()
+    return scaled * of_channel("weight") + of_channel("bias")
+
+
+def naive_features(x: Tensor, w: Weights) -> Tensor:
+    maps = x.flatten(0, 1)
+    for i in (1, 2, 3, 4):
+        maps = conv2d(maps, w[f"encoder.c{i}.main.0.weight"], w[f"encoder.c{i}.main.0.bias"], stride=2, padding=1)
+        maps = leaky_relu(normalised(maps, w, f"encoder.c{i}.main.1"), 0.2)
+    maps = conv2d(maps, w["encoder.c5.0.weight"], w["encoder.c5.0.bias"])
+    return normalised(maps, w, "encoder.c5.1").tanh().view(*x.shape[:2], 128)
+
+
+def lstm_step(x: Tensor, h: Tensor, c: Tensor, w: Weights, name: str, end: str = "") -> tuple[Tensor, Tensor]:
+    gates = x @ w[f"{name}.weight_ih{end}"].T + w[f"{name}.bias_ih{end}"]
+    gates = gates + h @ w[f"{name}.weight_hh{end}"].T + w[f"{name}.bias_hh{end}"]
+    i, f, g, o = gates.chunk(4, dim=1)
+    c = f.sigmoid() * c + i.sigmoid() * g.tanh()
+    return o.sigmoid() * c.tanh(), c
+
+
+def linear(x: Tensor, w: Weights, name: str) -> Tensor:
+    return x @ w[f"{name}.weight"].T + w[f"{name}.bias"]
+
+
+def naive_posterior(features: Tensor, w: Weights) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Mean and log-variance of s, then of z."""
+    batch, length, _ = features.shape
+    zeros = features.new_zeros(batch, 256)
+    forward, backward = [zeros] * length, [zeros] * length
+    h, c = zeros, zeros
+    for t in range(length):
+        h, c = lstm_step(features[:, t], h, c, w, "z_lstm", "_l0")
+        forward[t] = h
+    h, c = zeros, zeros
+    for t in reversed(range(length)):
+        h, c = lstm_step(features[:, t], h, c, w, "z_lstm", "_l0_reverse")
+        backward[t] = h
+    ends = torch.cat([forward[-1], backward[0]], dim=1)
+    static = [leaky_relu(linear(ends, w, f"f_{name}.model.0"), 0.2) for name in ("mean", "logvar")]
+    h, states = zeros, []
+    for t in range(length):
+        inputs = torch.cat([forward[t], backward[t]], dim=1) @ w["z_rnn.weight_ih_l0"].T + w["z_rnn.bias_ih_l0"]
+        h = (inputs + h @ w["z_rnn.weight_hh_l0"].T + w["z_rnn.bias_hh_l0"]).tanh()
+        states.append(h)
+    hidden = torch.stack(states, dim=1)
+    return static[0], static[1], linear(hidden, w, "z_mean"), linear(hidden, w, "z_logvar")
+
+
+def naive_prior(z: Tensor, w: Weights) -> tuple[Tensor, Tensor]:
+    """Mean and log-variance of each step, fed the trajectory's own steps before it."""
+    h1 = c1 = h2 = c2 = z.new_zeros(len(z), 256)
+    means, logvars = [], []
+    for before in pad(z, (0, 0, 1, 0))[:, :-1].unbind(1):
+        h1, c1 = lstm_step(before, h1, c1, w, "z_prior_lstm_ly1")
+        h2, c2 = lstm_step(h1, h2, c2, w, "z_prior_lstm_ly2")
+        means.append(linear(h2, w, "z_prior_mean"))
+        logvars.append(linear(h2, w, "z_prior_logvar"))
+    return torch.stack(means, dim=1), torch.stack(logvars, dim=1)
+
+
+@torch.no_grad()
+def test_encoding(model: CDSVAE, exact: Weights) -> None:
+    x = torch.rand(2, 4, 3, 64, 64, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    posterior = model.encode(x)
+    found = (posterior.static.mean, posterior.static.logvar, posterior.dynamic.mean, posterior.dynamic.logvar)
+    expected = naive_posterior(naive_features(x, exact), exact)
+    assert all(statistic.std() > 0.1 for statistic in expected)
+    assert_close(found, expected)
+
+
+@torch.no_grad()
+def test_decoding(model: CDSVAE, exact: Weights) -> None:
+    generator = torch.Generator().manual_seed(2)
+    s = torch.randn(2, 256, generator=generator, dtype=torch.float64)
+    z = torch.randn(2, 3, 32, generator=generator, dtype=torch.float64)
+    maps = torch.cat([z, s[:, None].expand(2, 3, 256)], dim=2).view(6, 288, 1, 1)
+    layers = [("upc1.0", "upc1.1", 1, 0)] + [(f"upc{i}.main.0", f"upc{i}.main.1", 2, 1) for i in (2, 3, 4)]
+    for convolution, norm, stride, padding in layers:
+        weight, bias = exact[f"decoder.{convolution}.weight"], exact[f"decoder.{convolution}.bias"]
+        maps = conv_transpose2d(maps, weight, bias, stride, padding)
+        maps = leaky_relu(normalised(maps, exact, f"decoder.{norm}"), 0.2)
+    maps = conv_transpose2d(maps, exact["decoder.upc5.0.weight"], exact["decoder.upc5.0.bias"], 2, 1)
+    expected = maps.sigmoid().view(2, 3, 3, 64, 64)
+    assert expected.std() > 0.05
+    assert_close(model.decode(s, z), expected)
+
+
+@torch.no_grad()
+def test_the_prior_of_a_trajectory_and_its_samples(model: CDSVAE, exact: Weights) -> None:
+    z = torch.randn(3, 5, 32, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+    prior = model.networks.dynamic_prior(z)
+    assert_close((prior.mean, prior.logvar), naive_prior(z, exact))
+    drawn = model.sample_dynamic(3, 5, torch.Generator().manual_seed(4))
+    mean, logvar = naive_prior(drawn, exact)
+    generator = torch.Generator().manual_seed(4)
+    noise = torch.stack([torch.randn(3, 32, generator=generator, dtype=torch.float64) for _ in range(5)], dim=1)
+    assert_close(drawn, mean + (0.5 * logvar).exp() * noise)
+
+
+def test_the_weights_have_the_names_of_the_released_ones(weights: Weights) -> None:
+    model = CDSVAE(frame_shape=(3, 64, 64), variant="released")
+    assert {name: tuple(value.shape) for name, value in model.state_dict().items()} == dict(shapes())
+    model.load_state_dict(weights, strict=True)
+    assert_close(model.state_dict(), weights)
+
+
+def test_under_autocast_it_stays_in_float32() -> None:
+    small = CDSVAE(frame_shape=(1, 64, 64), variant="released", width=0.125, hidden_dim=16)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        posterior = small.encode(torch.rand(2, 3, 1, 64, 64))
+        x = small.decode(posterior.static.mean, posterior.dynamic.mean)
+    assert {posterior.static.mean.dtype, posterior.dynamic.logvar.dtype, x.dtype} == {torch.float32}
+
+
+def test_other_sizes_are_read_off_the_checkpoint(tmp_path: Path) -> None:
+    sizes = {"static_dim": 10, "dynamic_dim": 6, "feature_dim": 20, "hidden_dim": 24}
+    small = CDSVAE(frame_shape=(1, 64, 64), width=0.25, variant="released", **sizes).eval()
+    torch.save({"model": small.state_dict()}, tmp_path / "small.pth")
+    x = torch.rand(1, 2, 1, 64, 64)
+    assert_close(load_released(tmp_path / "small.pth").encode(x).static.mean, small.encode(x).static.mean)
+
+
+@pytest.mark.parametrize(
+    ("checkpoint", "message"),
+    [
+        ({"model": Path}, "not a checkpoint of weights alone"),
+        ({"state_dict": {}}, 'holds no "model"'),
+        ({"model": {"encoder.c1.main.0.weight": torch.zeros(64, 3, 4, 4)}}, r"encoder\.c5\.0\.weight is missing"),
+    ],
+)
+def test_other_checkpoints_are_refused(tmp_path: Path, checkpoint: object, message: str) -> None:
+    torch.save(checkpoint, tmp_path / "other.pth")
+    with pytest.raises(ValueError, match=rf"other\.pth is not a checkpoint.*{message}|other\.pth is {message}"):
+        load_released(tmp_path / "other.pth")
+
+
+def test_a_checkpoint_with_a_weight_too_many_is_refused(tmp_path: Path, weights: Weights) -> None:
+    torch.save({"model": {**weights, "f_lstm.weight": torch.zeros(2)}}, tmp_path / "other.pth")
+    with pytest.raises(ValueError, match=r"f_lstm\.weight"):
+        load_released(tmp_path / "other.pth")
+
+
+def test_what_the_layout_does_not_have_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"64 x 64 and a positive width, not \[32, 32\]"):
+        CDSVAE(frame_shape=(3, 32, 32), variant="released")
+    with pytest.raises(ValueError, match="no variant published of CDSVAE; the variants are paper, released"):
+        CDSVAE(frame_shape=(3, 64, 64), variant="published")  # type: ignore[arg-type]

@@ -1,0 +1,67 @@
+"""Preparation: the same bytes for any number of workers, and nothing half-written."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import pytest
+from toy_clips import FailingClips, ToyClips, digests
+
+from seqviews.pipeline.manifest import load_manifest
+from seqviews.pipeline.prepare.write import prepare, write_shards
+from seqviews.pipeline.stream.stream import SequenceStream
+
+
+def test_bytes_do_not_depend_on_workers(toy: Path, tmp_path: Path) -> None:
+    prepare(ToyClips(), tmp_path / "two", shard_sources=2, workers=2)
+    assert digests(tmp_path / "two") == digests(toy)
+    prepare(ToyClips(), tmp_path / "seed", shard_sources=2, seed=1)
+    assert digests(tmp_path / "seed") != digests(toy)
+
+
+def test_the_random_stream_of_a_source_does_not_depend_on_the_shards(toy: Path, tmp_path: Path) -> None:
+    def frames(folder: Path) -> dict[str, bytes]:
+        stream = SequenceStream(folder / "train", 36)
+        return {k: x.numpy().tobytes() for b in stream for k, x in zip(b.keys, b.x, strict=True)}
+
+    prepare(ToyClips(), tmp_path / "five", shard_sources=5)
+    assert frames(tmp_path / "five") == frames(toy)
+    assert len(set(frames(toy).values())) == 36
+
+
+def test_manifests_tell_what_is_there(toy: Path) -> None:
+    manifest = load_manifest(toy / "train")
+    assert manifest.parameters == {"counts": [12, 3, 3], "seed": 0, "shard_sources": 2}
+    assert manifest.encoders["libwebp"].startswith("libwebp")
+    for shard in manifest.shards:
+        data = (toy / "train" / shard.name).read_bytes()
+        assert (len(data), hashlib.sha256(data).hexdigest()) == (shard.bytes, shard.sha256)
+
+
+def test_progress_counts_every_source(tmp_path: Path) -> None:
+    seen: list[tuple[str, int, int]] = []
+    prepare(ToyClips(), tmp_path / "toy", shard_sources=5, progress=lambda *told: seen.append(told))
+    assert seen == [("train", 5, 12), ("train", 10, 12), ("train", 12, 12), ("val", 3, 3), ("test", 3, 3)]
+
+
+def test_a_target_that_holds_something_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").write_text("mine")
+    with pytest.raises(FileExistsError, match="already holds something"):
+        prepare(ToyClips(), tmp_path)
+    assert [p.name for p in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_a_failure_leaves_no_manifest_and_no_half_shard(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="train-7 cannot be read"):
+        prepare(FailingClips(), tmp_path / "toy", shard_sources=2)
+    left = [p.name for p in (tmp_path / "toy" / "train").iterdir()]
+    tars = {name for name in left if name.endswith(".tar")}
+    assert set(left) - tars <= {f".{name}.json" for name in tars}
+
+
+def test_a_split_without_sources_is_refused(tmp_path: Path) -> None:
+    toy = ToyClips()
+    with pytest.raises(ValueError, match="no source is in val: leave the split out"):
+        write_shards({"train": ["train-0"], "val": []}, tmp_path / "toy", toy.records, toy.info)
+    assert not (tmp_path / "toy").exists()

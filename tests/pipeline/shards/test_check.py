@@ -1,0 +1,212 @@
+"""A check tells every damage by the name of its shard, and passes what is sound."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import shutil
+import tarfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from toy_clips import ToyClips
+
+from seqviews.pipeline.manifest import DatasetInfo, Features, MelFeatures, Split, load_manifest
+from seqviews.pipeline.prepare.write import write_shards
+from seqviews.pipeline.records import Clip, Segment, ShardError
+from seqviews.pipeline.shards.check import check_dataset
+
+
+@pytest.fixture
+def data(toy: Path, tmp_path: Path) -> Path:
+    """A copy of the toy data set that can be damaged."""
+    shutil.copytree(toy, tmp_path / "toy")
+    return tmp_path / "toy"
+
+
+def problems(folder: Path, **options: Any) -> list[str]:
+    return [problem for found in check_dataset(folder, **options).values() for problem in found.problems]
+
+
+def tamper(split: Path, extension: str, change: Callable[[bytes], bytes], shard: int = 0) -> str:
+    """Change the first member with this extension, and let the manifest agree; returns the record's key."""
+    manifest = load_manifest(split)
+    entry = manifest.shards[shard]
+    with tarfile.open(split / entry.name) as tar:
+        members = [(member.name, tar.extractfile(member).read()) for member in tar]  # type: ignore[union-attr]
+    place, (name, data) = next((i, m) for i, m in enumerate(members) if m[0].endswith(extension))
+    members[place] = (name, change(data))
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as tar:
+        for member_name, contents in members:
+            info = tarfile.TarInfo(member_name)
+            info.size = len(contents)
+            tar.addfile(info, io.BytesIO(contents))
+    written = buffer.getvalue()
+    (split / entry.name).write_bytes(written)
+    changed = replace(entry, bytes=len(written), sha256=hashlib.sha256(written).hexdigest())
+    shards = tuple(changed if e is entry else e for e in manifest.shards)
+    (split / "manifest.json").write_text(replace(manifest, shards=shards).to_json())
+    return name.partition(".")[0]
+
+
+def test_a_sound_data_set_has_no_problems(toy: Path) -> None:
+    for fast in (False, True):
+        checks = check_dataset(toy, fast=fast)
+        assert {split: (found.shards, found.records) for split, found in checks.items()} == {
+            "train": (6, 36),
+            "val": (2, 9),
+            "test": (2, 9),
+        }
+        assert sum(found.bytes for found in checks.values()) == sum(p.stat().st_size for p in toy.rglob("*.tar"))
+        assert not any(found.problems for found in checks.values())
+    assert check_dataset(toy / "val").keys() == {"val"}
+    assert {f"source train-{i}" for i in range(12)} == check_dataset(toy)["train"].identities
+
+
+def test_every_damaged_shard_is_told(data: Path) -> None:
+    train = data / "train"
+    flipped = bytearray((train / "train-000001.tar").read_bytes())
+    flipped[3000] ^= 4
+    (train / "train-000001.tar").write_bytes(flipped)
+    (train / "train-000002.tar").write_bytes((train / "train-000002.tar").read_bytes()[:-512])
+    (train / "train-000004.tar").unlink()
+    (data / "val" / "manifest.json").write_text("{")
+    for fast in (False, True):
+        told = problems(data, fast=fast)
+        assert len(told) == 4
+        for problem, (name, reason) in zip(
+            told,
+            [
+                ("train-000001.tar", "SHA-256"),
+                ("train-000002.tar", "the manifest says"),
+                ("train-000004.tar", "cannot be read"),
+                ("val/manifest.json", "not JSON"),
+            ],
+            strict=True,
+        ):
+            assert f"{data}" in problem
+            assert name in problem
+            assert reason in problem
+    assert check_dataset(data)["train"].records == 36 - 3 * 6
+
+
+def with_json(**changes: Any) -> Callable[[bytes], bytes]:
+    return lambda data: json.dumps({**json.loads(data), **changes}).encode()
+
+
+PATH = [[0.0, 0.0]] * 4
+BAD_RECORDS: dict[str, tuple[str, Callable[[bytes], bytes], str]] = {
+    "frames cut": ("frames.webp", lambda data: data[: len(data) // 2], "frames.webp"),
+    "class out of range": (
+        "json",
+        with_json(factors={"shade": 2, "path": PATH}),
+        "shade is 2, not a class from 0 to 1",
+    ),
+    "factor missing": ("json", with_json(factors={"path": PATH}), "shade is None"),
+    "trajectory short": ("json", with_json(factors={"shade": 0, "path": PATH[:3]}), "path is not a trajectory"),
+    "trajectory of another shape": ("json", with_json(factors={"shade": 0, "path": [[0.0]] * 4}), "[4, 1]"),
+    "another key": ("json", with_json(key="somebody"), "key is 'somebody'"),
+    "another length": ("json", with_json(frames=5), "frames is 5, not 4"),
+    "no source": ("json", with_json(source=None), "no source"),
+    "no JSON": ("json", lambda data: data[:-1], "not JSON"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_RECORDS)
+def test_a_bad_record_is_told_though_the_hashes_agree(data: Path, name: str) -> None:
+    extension, change, message = BAD_RECORDS[name]
+    key = tamper(data / "train", extension, change, shard=3)
+    (told,) = problems(data)
+    assert "train-000003.tar" in told
+    assert message in told
+    assert key in told or "in another" in told
+    assert problems(data, fast=True) == []
+
+
+def test_a_key_that_comes_twice_in_a_split_is_told(data: Path) -> None:
+    manifest = load_manifest(data / "train")
+    shutil.copy(data / "train" / "train-000000.tar", data / "train" / "again.tar")
+    again = replace(manifest.shards[0], name="again.tar")
+    (data / "train" / "manifest.json").write_text(replace(manifest, shards=(*manifest.shards, again)).to_json())
+    (told,) = problems(data, fast=True)
+    assert "again.tar: key train-" in told
+    assert "is in train-000000.tar too, and 5 more" in told
+
+
+def test_splits_that_do_not_belong_together_are_told(data: Path) -> None:
+    shutil.rmtree(data / "test")
+    shutil.copytree(data / "val", data / "test")
+    manifest = load_manifest(data / "val")
+    other = replace(manifest, dataset=replace(manifest.dataset, name="other"))
+    (data / "val" / "manifest.json").write_text(other.to_json())
+    told = problems(data)
+    assert [problem.removeprefix(f"{data}/") for problem in told] == [
+        "val/manifest.json: describes another data set than the manifest of train",
+        "test/manifest.json: is of the split val, not test",
+        "val and test share source val-0, and 2 more",
+    ]
+
+
+def people(out: Path, sources: dict[Split, Sequence[str]], shades: dict[str, int]) -> Path:
+    def records(source: str, rng: np.random.Generator) -> Iterator[Clip]:
+        frames = rng.integers(0, 256, (4, 8, 8, 3), dtype=np.uint8)
+        yield Clip(f"{len(source)}-{rng.integers(1 << 40)}", frames, {"shade": shades.get(source, 0)}, source)
+
+    info = replace(ToyClips(shape=(4, 8, 8, 3)).info, dynamic={})
+    write_shards(sources, out, records, info)
+    return out
+
+
+@pytest.mark.parametrize(
+    ("train", "test", "shared"),
+    [
+        (["ann", "bob"], ["eve", "bob"], "source bob"),
+        (["mnist-1+mnist-2"], ["mnist-2+mnist-3"], "source mnist-2"),
+        (["mnist-1+mnist-2"], ["mnist-2"], "source mnist-2"),
+        (["a+b.mp4"], ["c+b.mp4"], None),
+        ([""], [""], None),
+    ],
+)
+def test_a_source_in_two_splits_is_told(tmp_path: Path, train: list[str], test: list[str], shared: str | None) -> None:
+    folder = people(tmp_path / "people", {"train": train, "test": test}, {})
+    assert problems(folder) == ([f"train and test share {shared}"] if shared else [])
+    assert problems(folder, fast=True) == []
+
+
+def test_an_identity_in_two_splits_is_told(tmp_path: Path) -> None:
+    folder = people(tmp_path / "a", {"train": ["ann", "bob"], "test": ["eve"]}, {"ann": 0, "bob": 0, "eve": 1})
+    assert problems(folder, identity=["shade"]) == []
+    folder = people(tmp_path / "b", {"train": ["ann", "bob"], "test": ["eve"]}, {"ann": 0, "bob": 1, "eve": 1})
+    assert problems(folder) == []
+    assert problems(folder, identity=["shade"]) == ["train and test share shade light"]
+    with pytest.raises(ValueError, match="no static factor speaker"):
+        check_dataset(folder, identity=["speaker"])
+
+
+def test_what_is_no_data_set_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ShardError, match="is no prepared data set"):
+        check_dataset(tmp_path)
+    (tmp_path / "train").mkdir()
+    (told,) = problems(tmp_path)
+    assert "its preparation did not finish" in told
+
+
+def test_segments_are_checked_too(tmp_path: Path) -> None:
+    features = Features.for_segments(20, MelFeatures((0.0,) * 80, (1.0,) * 80, voices=2))
+
+    def records(source: str, rng: np.random.Generator) -> Iterator[Segment]:
+        mel = rng.normal(size=features.shape).astype(np.float32)
+        yield Segment(source, mel, rng.normal(size=(2, 20, 80)).astype(np.float16), {"speaker": 0}, source)
+
+    info = DatasetInfo("speech", "CC0-1.0", "nobody", features, {"speaker": ["ann"]}, {})
+    write_shards({"train": ["a", "b"], "test": ["c"]}, tmp_path / "speech", records, info)
+    assert problems(tmp_path / "speech") == []
+    key = tamper(tmp_path / "speech" / "train", "converted.npy", lambda data: data[:-2])
+    (told,) = problems(tmp_path / "speech")
+    assert f"{key}.converted.npy" in told

@@ -1,0 +1,98 @@
+"""Other people's readers read our shards: plain webdataset, and Hugging Face datasets."""
+
+from __future__ import annotations
+
+import json
+import tarfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from seqviews.pipeline.datasets.digits import Digits
+from seqviews.pipeline.datasets.smmnist import MovingDigits
+from seqviews.pipeline.datasets.sprites import Sprites
+from seqviews.pipeline.manifest import Codec
+from seqviews.pipeline.prepare.write import prepare
+
+Row: TypeAlias = tuple[NDArray[np.uint8], dict[str, Any]]
+Reader: TypeAlias = Callable[[list[Path], Codec, Path], Iterator[tuple[str, Row]]]
+DIGITS = Digits(
+    "noise",
+    np.random.default_rng(0).integers(0, 256, (40, 28, 28), dtype=np.uint8),
+    np.arange(40, dtype=np.uint8) % 10,
+    "none",
+    "nobody",
+)
+
+
+def with_webdataset(tars: list[Path], codec: Codec, _: Path) -> Iterator[tuple[str, Row]]:
+    import webdataset
+
+    rows = webdataset.WebDataset([str(tar) for tar in tars], shardshuffle=False).decode("rgb8")
+    for row in rows:
+        yield row["__key__"], (row[f"frames.{codec}"], row["json"])
+
+
+def with_datasets(tars: list[Path], codec: Codec, cache: Path) -> Iterator[tuple[str, Row]]:
+    import datasets
+
+    files = [str(tar) for tar in tars]
+    rows = datasets.load_dataset("webdataset", data_files=files, split="train", cache_dir=str(cache))
+    for row in rows:
+        yield row["__key__"], (np.asarray(row[f"frames.{codec}"].convert("RGB")), row["json"])
+
+
+def stored_json(tars: list[Path]) -> dict[str, dict[str, Any]]:
+    about = {}
+    for path in tars:
+        with tarfile.open(path) as tar:
+            for name in tar.getnames():
+                if name.endswith(".json"):
+                    file = tar.extractfile(name)
+                    assert file is not None
+                    about[name.removesuffix(".json")] = json.load(file)
+    return about
+
+
+@pytest.fixture(autouse=True)
+def offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("HF_HOME", str(tmp_path))
+
+
+@pytest.mark.parametrize("reader", [with_webdataset, with_datasets])
+@pytest.mark.parametrize("codec", ["webp", "png"])
+def test_moving_digits(tmp_path: Path, reader: Reader, codec: Codec) -> None:
+    prepare(MovingDigits(DIGITS, (7, 0, 0), 2, frames=5, codec=codec), tmp_path / "digits", shard_sources=3)
+    tars = sorted((tmp_path / "digits" / "train").glob("*.tar"))
+    read = dict(reader(tars, codec, tmp_path / "cache"))
+    assert len(tars) == 3
+    assert len(read) == 7
+    assert {key: about for key, (_, about) in read.items()} == stored_json(tars)
+    for picture, about in read.values():
+        expected = np.zeros((5, 64, 64), np.int64)
+        images = [int(name.removeprefix("noise-")) for name in about["source"].split("+")]
+        for frame, centres in zip(expected, about["factors"]["trajectory"], strict=True):
+            for image, (x, y) in zip(images, centres, strict=True):
+                frame[int(y - 13.5) : int(y + 14.5), int(x - 13.5) : int(x + 14.5)] += DIGITS.images[image]
+        grey = expected.clip(max=255).reshape(5 * 64, 64, 1)
+        np.testing.assert_array_equal(picture, grey.repeat(3, axis=2))
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("reader", [with_webdataset, with_datasets])
+def test_a_shard_of_sprites(sprites: Path, shared_data: Path, tmp_path: Path, reader: Reader) -> None:
+    tars = [sprites / "val" / "val-000000.tar"]
+    read = dict(reader(tars, "webp", tmp_path / "cache"))
+    assert len(read) == 450
+    assert {key: about for key, (_, about) in read.items()} == stored_json(tars)
+    dataset = Sprites(shared_data / "lpc-sprites")
+    for source in {about["source"] for _, about in read.values()}:
+        for clip in dataset.records(source, np.random.default_rng(0)):
+            picture, about = read[clip.key]
+            np.testing.assert_array_equal(picture, clip.frames.reshape(8 * 64, 64, 3))
+            assert about["factors"] == clip.factors

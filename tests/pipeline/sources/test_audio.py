@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import librosa
+import numpy as np
+import pytest
+import soundfile
+import torch
+from toy_files import write_sound
+
+from seqviews.pipeline.sources.audio import log_mel, read_wave
+
+
+def torch_log_mel(wave: np.ndarray) -> np.ndarray:
+    spectrum = torch.stft(
+        torch.from_numpy(wave).double(),
+        n_fft=512,
+        hop_length=160,
+        win_length=400,
+        window=torch.hann_window(400, dtype=torch.float64),
+        center=True,
+        pad_mode="reflect",
+        return_complex=True,
+    )
+    filters = librosa.filters.mel(sr=16_000, n_fft=512, n_mels=80, fmin=0, fmax=8000, htk=False, norm="slaney")
+    power = torch.from_numpy(filters).double() @ spectrum.abs().square()
+    return power.clamp(min=1e-10).log().T.numpy()
+
+
+@pytest.mark.parametrize("samples", [512, 513, 15_999, 16_000, 16_159])
+def test_equals_torchs_transform_with_the_same_filters(samples: int) -> None:
+    wave = np.random.default_rng(samples).normal(0, 0.1, samples).astype(np.float32)
+    features = log_mel(wave)
+    assert features.shape == (1 + samples // 160, 80)
+    assert features.dtype == np.float32
+    assert features.flags.c_contiguous
+    np.testing.assert_allclose(features, torch_log_mel(wave), atol=1e-3)
+
+
+@pytest.mark.parametrize("frame", [10, 33])
+def test_frame_i_is_centred_on_10_ms_times_i(frame: int) -> None:
+    wave = np.zeros(8000, np.float32)
+    wave[160 * frame] = 1
+    loudness = log_mel(wave).mean(axis=1)
+    assert loudness.argmax() == frame
+    assert loudness[frame - 1] == pytest.approx(loudness[frame + 1], abs=1e-3)
+
+
+def test_silence_is_the_logarithm_of_the_floor() -> None:
+    np.testing.assert_allclose(log_mel(np.zeros(8000, np.float32)), np.log(1e-10), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("wave", "message"),
+    [
+        (np.zeros(511, np.float32), "511 samples, fewer than the 512"),
+        (np.zeros(800, np.float64), "float64"),
+        (np.zeros((800, 2), np.float32), r"\[800, 2\]"),
+        (np.full(800, np.nan, np.float32), "not finite"),
+    ],
+)
+def test_what_is_no_wave(wave: np.ndarray, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        log_mel(wave)
+
+
+@pytest.mark.parametrize("suffix", ["wav", "flac"])
+def test_reads_16_bits_in_full(tmp_path: Path, suffix: str) -> None:
+    values = np.array([0, 1, -1, 32767, -32768, 12345], np.int16)
+    soundfile.write(tmp_path / f"x.{suffix}", values, 16_000)
+    np.testing.assert_array_equal(read_wave(tmp_path / f"x.{suffix}"), values.astype(np.float32) / 32768)
+
+
+@pytest.mark.parametrize("rate", [8_000, 22_050, 44_100])
+def test_resamples_and_mixes_down(tmp_path: Path, rate: int) -> None:
+    tone = 0.5 * np.sin(2 * np.pi * 440 * np.arange(rate) / rate)
+    soundfile.write(tmp_path / "x.wav", np.stack([tone, np.zeros_like(tone)], axis=1), rate, subtype="FLOAT")
+    wave = read_wave(tmp_path / "x.wav")
+    expected = 0.25 * np.sin(2 * np.pi * 440 * np.arange(16_000) / 16_000)
+    assert wave.dtype == np.float32
+    assert len(wave) == 16_000
+    np.testing.assert_allclose(wave[500:-500], expected[500:-500], atol=2e-3)
+
+
+def test_what_cannot_be_read_is_named(tmp_path: Path) -> None:
+    (tmp_path / "text.wav").write_text("no sound")
+    soundfile.write(tmp_path / "empty.wav", np.zeros(0), 16_000)
+    soundfile.write(tmp_path / "nan.wav", np.array([0.0, np.nan]), 16_000, subtype="FLOAT")
+    for name, message in [
+        ("text.wav", "cannot be read as sound"),
+        ("missing.wav", "cannot be read as sound"),
+        ("empty.wav", "has no samples"),
+        ("nan.wav", "not finite"),
+    ]:
+        with pytest.raises(ValueError, match=rf"{name} .*{message}"):
+            read_wave(tmp_path / name)
+
+
+def test_a_wave_cut_short_is_refused(tmp_path: Path) -> None:
+    for suffix in ("wav", "flac"):
+        whole = write_sound(tmp_path / f"whole.{suffix}", 1.0).read_bytes()
+        (tmp_path / f"cut.{suffix}").write_bytes(whole[: len(whole) // 2])
+        with pytest.raises(ValueError, match=f"cut.{suffix}"):
+            read_wave(tmp_path / f"cut.{suffix}")
+
+
+def test_a_wave_that_was_written_to_a_pipe_does_not_know_its_length(tmp_path: Path) -> None:
+    data = bytearray(write_sound(tmp_path / "x.wav", 1.0).read_bytes())
+    whole = read_wave(tmp_path / "x.wav")
+    assert data[36:40] == b"data"
+    data[40:44] = b"\xff\xff\xff\xff"
+    (tmp_path / "x.wav").write_bytes(data)
+    np.testing.assert_array_equal(read_wave(tmp_path / "x.wav"), whole)

@@ -1,0 +1,203 @@
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+from PIL import Image
+from toy_files import decoded, moving_square, naive_fit, write_pictures, write_video
+
+from seqviews.pipeline.sources.video import decode_video, fit, list_pictures, read_picture, upright, video_rate
+
+FORMATS: dict[str, dict[str, Any]] = {
+    "x.mp4": {},
+    "fast.mp4": {"container_options": {"movflags": "faststart"}},
+    "fragments.mp4": {"container_options": {"movflags": "frag_keyframe+empty_moov"}},
+    "x.mkv": {},
+    "x.webm": {"codec": "libvpx-vp9"},
+    "x.avi": {"codec": "mpeg4"},
+}
+
+
+def pixels_of(path: Path) -> list[np.ndarray]:
+    return [upright(frame) for frame in decode_video(path)]
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "pix_fmt", "height", "width"),
+    [
+        ("x.mp4", "libx264", "yuv420p", 48, 64),
+        ("odd.mp4", "libx264", "yuv444p", 37, 53),
+        ("odd.mkv", "ffv1", "yuv420p", 37, 53),
+        ("x.avi", "mpeg4", "yuv420p", 64, 48),
+        ("x.webm", "libvpx-vp9", "yuv420p", 48, 64),
+        ("x.ts", "mpeg2video", "yuv420p", 48, 64),
+    ],
+)
+def test_frames_are_those_that_pyav_decodes(
+    tmp_path: Path, name: str, codec: str, pix_fmt: str, height: int, width: int
+) -> None:
+    path = write_video(tmp_path / name, moving_square(13, height, width), codec=codec, pix_fmt=pix_fmt)
+    expected = decoded(path)
+    found = pixels_of(path)
+    assert len(found) == len(expected) == 13
+    for mine, theirs in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(mine, np.asarray(theirs))
+    assert video_rate(path) == 25
+
+
+@pytest.mark.parametrize("height", [37, 64])
+@pytest.mark.parametrize(("width", "size"), [(53, 32), (64, 64), (40, 80)])
+@pytest.mark.parametrize("grey", [False, True])
+def test_fit_is_pillows_resize_and_crop(height: int, width: int, size: int, grey: bool) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    expected = naive_fit(Image.fromarray(pixels), size, grey)
+    found = fit(pixels, size, grey)
+    assert found.shape == (size, size, 1 if grey else 3)
+    assert found.flags.c_contiguous
+    assert np.abs(found.astype(int) - expected).max() <= 1
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_video_may_have_one_frame(tmp_path: Path, name: str) -> None:
+    path = write_video(tmp_path / name, moving_square(1, 48, 64), **FORMATS[name])
+    assert len(pixels_of(path)) == 1
+
+
+def clockwise_matrix() -> bytes:
+    """What a telephone writes into `tkhd` when it was held upright: (x, y) is shown at (-y, x), y pointing down."""
+    return b"".join(v.to_bytes(4, "big", signed=True) for v in (0, 1 << 16, 0, -1 << 16, 0, 0, 0, 0, 1 << 30))
+
+
+def test_a_rotation_is_applied(tmp_path: Path) -> None:
+    flat = write_video(tmp_path / "flat.mp4", moving_square(3, 48, 64))
+    data = flat.read_bytes()
+    start = data.index(b"tkhd") + 4 + 40
+    assert data[start : start + 4] == (1 << 16).to_bytes(4, "big")
+    turned = tmp_path / "turned.mp4"
+    turned.write_bytes(data[:start] + clockwise_matrix() + data[start + 36 :])
+    for mine, theirs in zip(pixels_of(turned), decoded(flat), strict=True):
+        np.testing.assert_array_equal(mine, np.asarray(theirs.transpose(Image.Transpose.ROTATE_270)))
+
+
+@pytest.mark.parametrize("rotation", [90, 180, -90])
+def test_rotations_as_pyav_writes_them(tmp_path: Path, rotation: int) -> None:
+    path = write_video(tmp_path / "x.mp4", moving_square(2, 48, 64), rotation=rotation)
+    for mine, theirs in zip(pixels_of(path), decoded(path), strict=True):
+        np.testing.assert_array_equal(mine, np.asarray(theirs.rotate(rotation, expand=True)))
+
+
+def test_an_odd_rotation_is_refused(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "x.mp4", moving_square(2, 48, 64), rotation=30)
+    with pytest.raises(ValueError, match=r"x\.mp4 is rotated by -?(29|30) degrees"):
+        list(decode_video(path))
+
+
+@pytest.mark.parametrize("name", ["x.mp4", "x.mkv"])
+def test_frames_of_a_variable_rate_are_taken_as_they_come(tmp_path: Path, name: str) -> None:
+    pixels = moving_square(6, 48, 64)
+    times = [0, 4, 8, 50, 54, 100]
+    path = write_video(tmp_path / name, pixels, times=times)
+    assert [round(100 * (frame.time or 0)) for frame in decode_video(path)] == times
+    for mine, theirs in zip(pixels_of(path), pixels, strict=True):
+        assert np.abs(mine.astype(int) - theirs).mean() < 10
+
+
+@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("kept", [0.0, 0.3, 0.6, 0.9])
+def test_a_video_cut_short_is_refused(tmp_path: Path, name: str, kept: float) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (40, 48, 64, 3), dtype=np.uint8)
+    data = write_video(tmp_path / name, noise, **FORMATS[name]).read_bytes()
+    (tmp_path / name).write_bytes(data[: int(kept * len(data))])
+    with pytest.raises(ValueError, match=rf"{name} .*(damaged|cut short)"):
+        list(decode_video(tmp_path / name))
+
+
+def test_a_cut_between_two_frames_is_seen_where_the_index_is_in_front(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "x.mp4", moving_square(40, 48, 64), container_options={"movflags": "faststart"})
+    with av.open(str(path)) as container:
+        last = max(packet.pos or 0 for packet in container.demux(video=0))
+    path.write_bytes(path.read_bytes()[:last])
+    with pytest.raises(ValueError, match="cut short: its index names frames beyond its end"):
+        list(decode_video(path))
+
+
+def sound_alone(path: Path) -> None:
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("aac", rate=16_000)
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
+        frame.rate = 16_000
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda path: path.write_text("no video"), "cannot be decoded"),
+        (lambda path: path.write_bytes(b""), "cannot be decoded"),
+        (sound_alone, "has no video stream"),
+    ],
+)
+def test_what_is_no_video(tmp_path: Path, make: Callable[[Path], Any], message: str) -> None:
+    make(tmp_path / "x.mp4")
+    with pytest.raises(ValueError, match=rf"x\.mp4 {message}"):
+        list(decode_video(tmp_path / "x.mp4"))
+
+
+def test_without_pyav_it_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "av", None)
+    with pytest.raises(ImportError, match=r"pip install 'seqviews\[video\]'"):
+        next(decode_video(tmp_path / "x.mp4"))
+
+
+def test_pictures_come_in_natural_order(tmp_path: Path) -> None:
+    names = ["a2.png", "b1.png", "a10.png", "a1.JPG", "Thumbs.db", ".a3.png", "a1.webp"]
+    for name in names:
+        (tmp_path / name).touch()
+    assert [p.name for p in list_pictures(tmp_path)] == ["a1.JPG", "a1.webp", "a2.png", "a10.png", "b1.png"]
+    with pytest.raises(ValueError, match="holds no pictures"):
+        list_pictures(write_pictures(tmp_path / "empty", np.empty((0, 4, 4, 3), np.uint8)))
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg", "jpeg", "webp", "PNG"])
+@pytest.mark.parametrize("mode", ["RGB", "L", "P", "1"])
+def test_pictures_are_those_that_pillow_decodes(tmp_path: Path, suffix: str, mode: str) -> None:
+    path = tmp_path / f"x.{suffix}"
+    picture = Image.fromarray(moving_square(1, 37, 53)[0]).convert(mode)
+    (picture.convert("L") if suffix.startswith("j") and mode == "P" else picture).save(path)
+    np.testing.assert_array_equal(read_picture(path), np.asarray(Image.open(path).convert("RGB")))
+
+
+@pytest.mark.parametrize("suffix", ["png", "webp"])
+@pytest.mark.parametrize("mode", ["RGBA", "LA"])
+def test_what_is_transparent_lies_over_black(tmp_path: Path, suffix: str, mode: str) -> None:
+    values = np.random.default_rng(0).integers(0, 256, (37, 53, 4), dtype=np.uint8)
+    path = tmp_path / f"x.{suffix}"
+    Image.fromarray(values, "RGBA").convert(mode).save(path, lossless=True)
+    above = Image.open(path).convert("RGBA")
+    expected = Image.alpha_composite(Image.new("RGBA", above.size, (0, 0, 0, 255)), above).convert("RGB")
+    assert np.abs(read_picture(path).astype(int) - np.asarray(expected)).max() <= 1
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg", "webp"])
+@pytest.mark.parametrize("kept", [0.0, 0.5, 0.95])
+def test_a_picture_cut_short_is_refused(tmp_path: Path, suffix: str, kept: float) -> None:
+    path = tmp_path / f"x.{suffix}"
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(path)
+    path.write_bytes(path.read_bytes()[: int(kept * path.stat().st_size)])
+    with pytest.raises(ValueError, match=rf"x\.{suffix} (cannot be decoded|is cut short)"):
+        read_picture(path)
+
+
+def test_other_pictures_are_refused(tmp_path: Path) -> None:
+    Image.fromarray(np.zeros((8, 8), np.uint16)).save(tmp_path / "deep.png")
+    Image.new("CMYK", (8, 8)).save(tmp_path / "print.jpg")
+    for name in ("deep.png", "print.jpg"):
+        with pytest.raises(ValueError, match=f"{name} is uint.*: convert it to 8 bits"):
+            read_picture(tmp_path / name)

@@ -1,0 +1,74 @@
+"""Other people's readers read our shards in a bucket over presigned URLs, and we read ours from a web server."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import threading
+from datetime import timedelta
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import obstore
+import pytest
+from fault_proxy import Fault, fault_proxy
+from object_storage import Storage
+from toy_clips import ToyClips
+
+from seqviews.pipeline.prepare.write import prepare
+from seqviews.pipeline.storage.folder import open_folder
+from seqviews.pipeline.stream.stream import SequenceStream
+
+
+@pytest.fixture
+def urls(storage: Storage) -> list[str]:
+    """Of six shards."""
+    prepare(ToyClips(), storage.url, shard_sources=2)
+    folder = storage.folder()
+    paths = [f"{folder.prefix}/{name}" for name in sorted(storage.objects()) if "train/" in name and ".tar" in name]
+    return [obstore.sign(folder.store, "GET", path, timedelta(hours=1)) for path in paths]
+
+
+def of_folder(toy: Path) -> dict[str, str]:
+    import webdataset
+
+    rows = webdataset.WebDataset([str(tar) for tar in sorted((toy / "train").glob("*.tar"))], shardshuffle=False)
+    return {row["__key__"]: digest(row["frames.webp"]) + row["json"].decode() for row in rows}
+
+
+def digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def test_webdataset(urls: list[str], toy: Path) -> None:
+    import webdataset
+
+    rows = webdataset.WebDataset([f"pipe:curl -s -f '{url}'" for url in urls], shardshuffle=False)
+    assert {row["__key__"]: digest(row["frames.webp"]) + row["json"].decode() for row in rows} == of_folder(toy)
+
+
+def test_datasets(urls: list[str], toy: Path) -> None:
+    import datasets
+
+    rows = datasets.load_dataset("webdataset", data_files={"train": urls}, split="train", streaming=True)
+    rows = rows.cast_column("frames.webp", datasets.Image(decode=False))
+    found = {row["__key__"]: (digest(row["frames.webp"]["bytes"]), row["json"]) for row in rows}
+    expected = {key: (told[:64], json.loads(told[64:])) for key, told in of_folder(toy).items()}
+    assert found == expected
+
+
+def test_we_read_from_a_web_server(storage: Storage, toy: Path) -> None:
+    handler = functools.partial(SimpleHTTPRequestHandler, directory=str(toy))
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+    try:
+        with fault_proxy(server.server_port) as proxy:
+            folder = open_folder(f"http://127.0.0.1:{proxy.port}/", cache=storage.cache)
+            proxy.faults = [fault := Fault("cut", at=2000)]
+            keys = [batch.keys for batch in SequenceStream(folder / "train", 5)]
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert keys == [batch.keys for batch in SequenceStream(toy / "train", 5)]
+    assert fault.fired == 1

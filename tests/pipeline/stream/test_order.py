@@ -1,0 +1,89 @@
+"""The order against a naive one that materialises everything, and its promises over random arguments."""
+
+from __future__ import annotations
+
+from itertools import chain, zip_longest
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from naive_orders import naive_order
+
+from seqviews.pipeline.stream.order import EpochOrder, Last, batch_count, batch_positions
+
+counts = st.lists(st.integers(1, 9), min_size=1, max_size=12)
+
+
+@given(counts, st.integers(0, 5), st.integers(0, 3), st.data())
+@settings(deadline=None, max_examples=150)
+def test_order_is_the_naive_one(counts: list[int], seed: int, epoch: int, data: st.DataObject) -> None:
+    lanes = data.draw(st.integers(1, len(counts)))
+    window = data.draw(st.integers(1, 4))
+    order = EpochOrder(counts, seed=seed, epoch=epoch, lanes=lanes, window=window)
+    expected = naive_order(counts, seed, epoch, lanes, window)
+    assert [(p.shard, p.record) for p in order] == expected
+    middle = data.draw(st.integers(0, len(expected) - 1))
+    fresh = EpochOrder(counts, seed=seed, epoch=epoch, lanes=lanes, window=window)
+    for any_time in (fresh, order):  # also back from the end, as a padded batch goes
+        assert (any_time[middle].shard, any_time[middle].record) == expected[middle]
+
+
+@given(counts, st.integers(1, 20), st.integers(1, 8), st.sampled_from(["keep", "drop", "pad"]), st.data())
+@settings(deadline=None, max_examples=150)
+def test_ranks_share_every_record_once(
+    counts: list[int], batch_size: int, ranks: int, last: Last, data: st.DataObject
+) -> None:
+    order = EpochOrder(counts, seed=1, epoch=0, lanes=data.draw(st.integers(1, len(counts))), window=2)
+    records = len(order)
+    batches = batch_count(records, batch_size, last)
+
+    def part(number: int, rank: int, of: int) -> list[int]:
+        return batch_positions(number, records=records, batch_size=batch_size, last=last, rank=rank, ranks=of)
+
+    for number in range(batches):
+        alone = part(number, 0, 1)
+        shared = [part(number, rank, ranks) for rank in range(ranks)]
+        turns = chain.from_iterable(zip_longest(*shared))
+        assert [p for p in turns if p is not None] == alone
+    seen = [p for number in range(batches) for rank in range(ranks) for p in part(number, rank, ranks)]
+    if last == "keep":
+        assert sorted(seen) == list(range(records))
+    elif last == "drop":
+        assert sorted(seen) == list(range(records // batch_size * batch_size))
+    else:
+        assert len(seen) == batches * batch_size
+        assert set(seen) == set(range(records))
+        assert len(seen) - records < batch_size
+
+
+def test_a_rank_reads_only_its_own_lanes() -> None:
+    order = EpochOrder([6] * 8, seed=0, epoch=0, lanes=8, window=1)
+    for rank in range(4):
+        positions = [
+            p for k in range(3) for p in batch_positions(k, records=48, batch_size=16, last="keep", rank=rank, ranks=4)
+        ]
+        assert {order[p].lane for p in positions} == {rank, rank + 4}
+
+
+def test_epochs_and_seeds_differ() -> None:
+    orders = [
+        tuple(EpochOrder([5, 5, 5, 5], seed=seed, epoch=epoch, lanes=2, window=2))
+        for seed in (0, 1)
+        for epoch in (0, 1)
+    ]
+    assert len(set(orders)) == 4
+
+
+def test_records_of_a_window_are_mixed_evenly() -> None:
+    first = [EpochOrder([4, 4], seed=0, epoch=epoch, lanes=1, window=2)[0] for epoch in range(4000)]
+    counted = np.unique([p.shard * 4 + p.record for p in first], return_counts=True)[1]
+    assert len(counted) == 8
+    # 500 each expected; 6 standard deviations of a binomial count
+    assert abs(counted - 500).max() < 6 * np.sqrt(4000 / 8 * 7 / 8)
+
+
+def test_positions_outside_are_refused() -> None:
+    order = EpochOrder([2, 1], seed=0, epoch=0, lanes=1, window=1)
+    with pytest.raises(IndexError, match="3 records"):
+        order[3]

@@ -1,0 +1,206 @@
+"""The stream against the shards as tarfile and Pillow read them, and its promises on order, state and damage."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tarfile
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from stored_clips import independent_records
+from torch.utils.data import DataLoader
+
+from seqviews.pipeline.records import Batch, ShardError
+from seqviews.pipeline.stream.stream import SequenceStream
+
+
+def keys(stream: SequenceStream) -> list[str]:
+    return [key for batch in stream for key in batch.keys]
+
+
+def test_batches_hold_the_records_exactly(toy: Path) -> None:
+    expected = independent_records(toy / "train")
+    stream = SequenceStream(toy / "train", 5, factors=["shade", "path"])
+    batches = list(stream)
+    assert len(batches) == len(stream) == 8
+    assert sorted(k for b in batches for k in b.keys) == sorted(expected)
+    places = sorted(int(i) for b in batches for i in b.indices)
+    assert places == list(range(36))
+    for batch in batches:
+        assert batch.x.dtype == torch.uint8
+        assert batch.x.shape[1:] == (4, 3, 16, 16)
+        assert batch.x.stride(2) == 1, "frames stay channels last"
+        for i, key in enumerate(batch.keys):
+            frames, about = expected[key]
+            np.testing.assert_array_equal(batch.x[i].permute(0, 2, 3, 1).numpy(), frames)
+            assert int(batch.factors["shade"][i]) == about["factors"]["shade"]
+            np.testing.assert_array_equal(batch.factors["path"][i].numpy(), about["factors"]["path"])
+
+
+def test_indices_name_the_same_records_in_every_order(toy: Path) -> None:
+    def named(seed: int) -> dict[int, str]:
+        stream = SequenceStream(toy / "train", 7, seed=seed)
+        return {int(i): key for batch in stream for i, key in zip(batch.indices, batch.keys, strict=True)}
+
+    assert named(0) == named(9)
+
+
+@given(
+    seed=st.integers(0, 3),
+    lanes=st.integers(1, 6),
+    window=st.integers(1, 4),
+    batch_size=st.integers(1, 40),
+    ranks=st.integers(1, 8),
+    threads=st.integers(1, 3),
+)
+@settings(deadline=None, max_examples=25)
+def test_every_record_once_for_any_arguments(
+    toy: Path, seed: int, lanes: int, window: int, batch_size: int, ranks: int, threads: int
+) -> None:
+    order: dict[str, Any] = {"seed": seed, "lanes": lanes, "window": window}
+    alone = [b.keys for b in SequenceStream(toy / "train", batch_size, **order)]
+    assert sorted(k for batch in alone for k in batch) == sorted(independent_keys(toy / "train"))
+    ranks = min(ranks, batch_size)
+    parts = [
+        [b.keys for b in SequenceStream(toy / "train", batch_size, rank=r, ranks=ranks, threads=threads, **order)]
+        for r in range(ranks)
+    ]
+    for number, batch in enumerate(alone):
+        shared: list[str] = [""] * len(batch)
+        for rank in range(ranks):
+            shared[rank::ranks] = parts[rank][number]
+        assert shared == batch
+
+
+def independent_keys(split: Path) -> list[str]:
+    names = []
+    for path in split.glob("*.tar"):
+        with tarfile.open(path) as tar:
+            names += [n.removesuffix(".json") for n in tar.getnames() if n.endswith(".json")]
+    return names
+
+
+@pytest.mark.parametrize("received", [0, 1, 3, 7, 8, 11])
+def test_a_state_saved_after_any_batch_continues_identically(toy: Path, received: int) -> None:
+    def stream(threads: int = 2) -> SequenceStream:
+        return SequenceStream(toy / "train", 5, seed=3, window=2, threads=threads)
+
+    def epochs(source: SequenceStream) -> list[tuple[int, list[str], bytes]]:
+        """What is left of two epochs."""
+        taken = []
+        while source.epoch < 2:
+            taken += [(b.epoch, b.keys, b.x.numpy().tobytes()) for b in source]
+        return taken
+
+    undisturbed = epochs(stream())
+    first = stream()
+    before: list[Batch] = []
+    while len(before) < received:
+        for batch in first:
+            before.append(batch)
+            if len(before) == received:
+                break
+    state = json.loads(json.dumps(first.state_dict()))
+    second = stream(threads=1)
+    second.load_state_dict(state)
+    after = epochs(second)
+    assert [(b.epoch, b.keys) for b in before] + [(e, k) for e, k, _ in after] == [(e, k) for e, k, _ in undisturbed]
+    assert after == undisturbed[received:]
+
+
+def test_an_epoch_left_early_starts_again(toy: Path) -> None:
+    stream = SequenceStream(toy / "train", 5)
+    whole = keys(SequenceStream(toy / "train", 5))
+    next(iter(stream))
+    assert keys(stream) == whole
+    assert stream.epoch == 1
+    stream.set_epoch(0)
+    assert keys(stream) == whole
+
+
+def test_last_batch_by_name(toy: Path) -> None:
+    sizes = {
+        last: [len(b.keys) for b in SequenceStream(toy / "train", 8, last=last)] for last in ("keep", "drop", "pad")
+    }
+    assert sizes == {"keep": [8, 8, 8, 8, 4], "drop": [8, 8, 8, 8], "pad": [8, 8, 8, 8, 8]}
+
+
+def test_a_rank_with_no_part_of_the_last_batch_has_an_empty_one(toy: Path) -> None:
+    *_, batch = SequenceStream(toy / "train", 5, rank=3, ranks=4, factors=["shade", "path"])
+    assert (batch.keys, batch.x.shape) == ([], (0, 4, 3, 16, 16))
+    assert (batch.indices.dtype, batch.factors["shade"].dtype) == (torch.int64, torch.int64)
+    assert batch.factors["path"].dtype == torch.float32
+
+
+def test_threads_end_with_the_iteration(toy: Path) -> None:
+    before = threading.active_count()
+    for batch in SequenceStream(toy / "train", 5):
+        assert len(batch.keys) == 5
+        break
+    assert threading.active_count() == before
+
+
+def test_refuses_dataloader_workers_but_not_a_dataloader(toy: Path) -> None:
+    stream = SequenceStream(toy / "train", 5)
+    assert [b.keys for b in DataLoader(stream, batch_size=None)] == [b.keys for b in SequenceStream(toy / "train", 5)]
+    with pytest.raises(RuntimeError, match="has its own threads"):
+        list(DataLoader(stream, batch_size=None, num_workers=1))
+
+
+def test_state_of_another_stream_is_refused(toy: Path) -> None:
+    state = SequenceStream(toy / "train", 5).state_dict()
+    with pytest.raises(ValueError, match="batch_size 5 instead of 6"):
+        SequenceStream(toy / "train", 6).load_state_dict(state)
+    with pytest.raises(ValueError, match="manifest"):
+        SequenceStream(toy / "val", 5, lanes=1).load_state_dict({**state, "lanes": 1})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"lanes": 7}, "from 1 to 6"),
+        ({"batch_size": 0}, "at least 1"),
+        ({"batch_size": 37, "last": "drop"}, "36 records"),
+        ({"rank": 2, "ranks": 2}, "rank 2 of 2"),
+        ({"last": "skip"}, "keep, drop, pad"),
+        ({"factors": ["hair"]}, "has no factor hair: it has shade, path"),
+    ],
+)
+def test_arguments_out_of_range(toy: Path, arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        SequenceStream(toy / "train", **{"batch_size": 5, **arguments})
+
+
+def test_a_flipped_byte_anywhere_is_caught(toy: Path, tmp_path: Path) -> None:
+    data = bytearray((toy / "val" / "val-000000.tar").read_bytes())
+    rng = np.random.default_rng(0)
+    for position in rng.integers(0, len(data), 50):
+        split = tmp_path / f"flip-{position}"
+        shutil.copytree(toy / "val", split)
+        flipped = bytearray(data)
+        flipped[position] ^= 1 << int(rng.integers(8))
+        (split / "val-000000.tar").write_bytes(flipped)
+        with pytest.raises(ShardError, match=r"val-000000\.tar: its SHA-256"):
+            list(SequenceStream(split, 4))
+
+
+def test_truncated_missing_and_unfinished(toy: Path, tmp_path: Path) -> None:
+    split = tmp_path / "val"
+    shutil.copytree(toy / "val", split)
+    shard = split / "val-000001.tar"
+    shard.write_bytes(shard.read_bytes()[:-512])
+    with pytest.raises(ShardError, match=r"val-000001\.tar: has \d+ bytes, the manifest says"):
+        list(SequenceStream(split, 4))
+    shard.unlink()
+    with pytest.raises(ShardError, match=r"val-000001\.tar: cannot be read"):
+        list(SequenceStream(split, 4))
+    (split / "manifest.json").unlink()
+    with pytest.raises(ShardError, match=r"no manifest\.json"):
+        SequenceStream(split, 4)

@@ -1,0 +1,282 @@
+"""Attacks on the reader, in a module that another process can import: its memory is measured there."""
+
+from __future__ import annotations
+
+import gc
+import hashlib
+import io
+import json
+import resource
+import tarfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import manifest_mutations
+import numpy as np
+import tar_mutations
+from hostile_payloads import hostile_frames, hostile_jsons
+from PIL import Image
+from toy_clips import ToyClips
+
+from seqviews.pipeline.manifest import Codec, Manifest, ShardEntry, load_manifest
+from seqviews.pipeline.prepare.write import prepare
+from seqviews.pipeline.records import ShardError
+from seqviews.pipeline.stream.stream import SequenceStream
+
+SHAPE = (4, 16, 16, 3)
+Record: TypeAlias = tuple[str, bytes, int, bytes]  # key, frames, shade, path
+
+
+@dataclass
+class Report:
+    """What became of many attacks: faults in words, and how often data was refused and read."""
+
+    refused: int = 0
+    read: int = 0
+    faults: list[str] = field(default_factory=list)
+    slowest: tuple[float, str] = (0.0, "")  # seconds of processor time, attack
+    grown: int = 0  # MiB of memory at the peak, over that of a good epoch
+    reasons: Counter[str] = field(default_factory=Counter)
+
+    def add(self, other: Report) -> None:
+        self.refused += other.refused
+        self.read += other.read
+        self.grown += other.grown
+        self.faults += other.faults
+        self.slowest = max(self.slowest, other.slowest)
+        self.reasons += other.reasons
+
+
+Attack: TypeAlias = tuple[str, Callable[[], bool]]  # a name; True if data was read, ShardError, or a fault
+
+
+def conduct(root: Path, attacks: Iterable[Attack]) -> Report:
+    """Make the attacks one by one and watch for other exceptions, files, time and memory."""
+    report = Report()
+    before = peak_memory()
+    for name, attack in attacks:
+        files = {path: path.stat().st_size for path in root.rglob("*")}
+        start = time.process_time()
+        try:
+            report.read += attack()
+        except ShardError as error:
+            report.refused += 1
+            report.reasons[" ".join(str(error).split(": ")[1:])[:24]] += 1
+        except BaseException as error:
+            report.faults.append(f"{name}: {type(error).__name__}: {str(error)[:300]}")
+        report.slowest = max(report.slowest, (time.process_time() - start, name))
+        if {path: path.stat().st_size for path in root.rglob("*")} != files:
+            report.faults.append(f"{name}: files were written")
+    report.grown = peak_memory() - before
+    return report
+
+
+def peak_memory() -> int:
+    """In MiB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
+
+
+def good_split(root: Path, codec: Codec) -> Path:
+    """Six clips in two shards, read once, so that what a good epoch needs is there before memory is measured."""
+    out = root / codec
+    prepare(ToyClips(counts=(2, 0, 0), shape=SHAPE, codec=codec), out, shard_sources=1)
+    assert len(list(records_of(out / "train"))) == 6
+    return out / "train"
+
+
+def records_of(split: Path) -> Iterator[Record]:
+    """The records as a trainer gets them."""
+    stream = SequenceStream(split, 1, factors=["shade", "path"])
+    for batch in stream:
+        for i, key in enumerate(batch.keys):
+            frames = batch.x[i].permute(0, 2, 3, 1).contiguous().numpy().tobytes()
+            yield key, frames, int(batch.factors["shade"][i]), batch.factors["path"][i].numpy().tobytes()
+
+
+def independent_records(split: Path, codec: str) -> Iterator[Record]:
+    """The same by tarfile, Pillow, numpy and json."""
+    for path in sorted(split.glob("*.tar")):
+        with tarfile.open(path, "r:") as tar:
+            members = [(member.name, tar.extractfile(member).read()) for member in tar]  # type: ignore[union-attr]
+        contents = dict(members)
+        assert len(contents) == len(members), "a name comes twice"
+        for name in [name for name in contents if name.endswith(".json")]:
+            key = name.removesuffix(".json")
+            factors = json.loads(contents[name])["factors"]
+            assert type(factors["shade"]) is int
+            yield key, picture(contents[f"{key}.frames.{codec}"], codec), factors["shade"], trajectory(factors["path"])
+
+
+def picture(data: bytes, codec: str) -> bytes:
+    if codec == "npy":
+        array = np.load(io.BytesIO(data), allow_pickle=False)
+        assert array.dtype == np.uint8
+        assert array.shape == SHAPE
+    else:
+        image = Image.open(io.BytesIO(data))
+        assert image.mode == "RGB"
+        assert image.size == (SHAPE[2], SHAPE[0] * SHAPE[1])
+        array = np.asarray(image)
+    return bytes(array.tobytes())
+
+
+def trajectory(value: Any) -> bytes:
+    def leaves(tree: Any) -> Iterator[Any]:
+        for child in tree if isinstance(tree, list) else ():
+            yield from leaves(child)
+        if not isinstance(tree, list):
+            yield tree
+
+    assert all(type(leaf) in (int, float) for leaf in leaves(value))
+    array = np.array(value, np.float32)
+    assert len(array) == SHAPE[0]
+    assert np.isfinite(array).all()
+    return array.tobytes()
+
+
+def claim(split: Path, manifest: Manifest, shard: ShardEntry) -> None:
+    """Write the manifest with another first shard."""
+    (split / "manifest.json").write_text(replace(manifest, shards=(shard, *manifest.shards[1:])).to_json())
+
+
+def attack_shards(root: Path, codec: Codec, seeds: range) -> Report:
+    """Mutated tars; the manifest agrees with each, also in the number of records that tarfile finds."""
+    split = good_split(root, codec)
+    manifest = load_manifest(split)
+    path = split / manifest.shards[0].name
+    original = tar_mutations.Original(path.read_bytes(), codec, SHAPE, root)
+
+    def attacks() -> Iterator[Attack]:
+        for seed in seeds:
+            rng = np.random.default_rng(seed)
+            mutation = tar_mutations.MUTATIONS[seed % len(tar_mutations.MUTATIONS)]
+            data = mutation(rng, original)
+            path.write_bytes(data)
+            digest = hashlib.sha256(data).hexdigest()
+            claim(split, manifest, ShardEntry(path.name, found_records(path), max(len(data), 1024), digest))
+            yield f"{codec} {mutation.__name__} {seed}", lambda: same_records(split, codec)
+
+    return conduct(root, attacks())
+
+
+def attack_payloads(root: Path, codec: Codec) -> Report:
+    """Every hostile payload once, as the frames or the JSON of the first record."""
+    split = good_split(root, codec)
+    manifest = load_manifest(split)
+    path = split / manifest.shards[0].name
+    members = tar_mutations.Original(path.read_bytes(), codec, SHAPE, root).members
+    frames, jsons = hostile_frames(codec, SHAPE), hostile_jsons()
+
+    def attacks() -> Iterator[Attack]:
+        for i, payload in enumerate([*frames, *jsons]):
+            at = 0 if i < len(frames) else 1
+            changed = [*members[:at], (members[at][0], payload()), *members[at + 1 :]]
+            data = tar_mutations.tar_of(changed)
+            path.write_bytes(data)
+            claim(split, manifest, ShardEntry(path.name, 3, len(data), hashlib.sha256(data).hexdigest()))
+            yield f"{codec} payload {i}: {changed[at][1][-80:]!r}", lambda: same_records(split, codec)
+
+    return conduct(root, attacks())
+
+
+def found_records(path: Path) -> int:
+    try:
+        with tarfile.open(path, "r:") as tar:
+            return max(1, sum(name.endswith(".json") for name in tar.getnames()))
+    except (tarfile.TarError, ValueError, OverflowError):
+        return 3
+
+
+def same_records(split: Path, codec: str) -> bool:
+    ours = sorted(records_of(split))
+    theirs = sorted(independent_records(split, codec))
+    assert ours == theirs, f"{len(ours)} records read, {len(theirs)} are there, or they differ"
+    return True
+
+
+def attack_flips(root: Path, codec: Codec, seeds: range) -> Report:
+    """One bit of a tar flipped, the manifest as it was."""
+    split = good_split(root, codec)
+    paths = sorted(split.glob("*.tar"))
+
+    def attacks() -> Iterator[Attack]:
+        for seed in seeds:
+            rng = np.random.default_rng(seed)
+            path = paths[seed % 2]
+            original = path.read_bytes()
+            data = bytearray(original)
+            data[int(rng.integers(len(data)))] ^= 1 << int(rng.integers(8))
+            path.write_bytes(data)
+            yield f"{codec} flip {seed}", lambda: bool(list(records_of(split)))
+            path.write_bytes(original)
+
+    return conduct(root, attacks())
+
+
+def attack_manifests(root: Path, codec: Codec, seeds: range) -> Report:
+    """Mutated manifests; one that is taken says the same when it is written again, and its split can be iterated."""
+    split = good_split(root, codec)
+    text = (split / "manifest.json").read_text()
+
+    def attacks() -> Iterator[Attack]:
+        for seed in seeds:
+            mutation = manifest_mutations.MUTATIONS[seed % len(manifest_mutations.MUTATIONS)]
+            (split / "manifest.json").write_bytes(mutation(np.random.default_rng(seed), text))
+            yield f"{codec} {mutation.__name__} {seed}", lambda: round_trips(split)
+
+    return conduct(root, attacks())
+
+
+def round_trips(split: Path) -> bool:
+    manifest = load_manifest(split)
+    assert Manifest.from_json(manifest.to_json()) == manifest
+    assert json.loads(manifest.to_json()) == json.loads((split / "manifest.json").read_bytes())
+    for batch in SequenceStream(split, 4, factors=list(manifest.factors)):
+        assert batch.x.shape[0] == len(batch.keys)
+    return True
+
+
+def attack_sample(root: Path, count: int) -> Report:
+    """Some of everything: `count` mutated shards of each codec, mutated manifests and flipped bits."""
+    parts: list[tuple[Callable[[Path, Codec, range], Report], Codec]]
+    parts = [(attack_shards, "webp"), (attack_shards, "png"), (attack_shards, "npy")]
+    parts += [(attack_manifests, "webp"), (attack_flips, "npy")]
+    total = Report()
+    for number, (attack, codec) in enumerate(parts):
+        total.add(attack(root / str(number), codec, range(number * count, (number + 1) * count)))
+    return total
+
+
+def attack_sizes(root: Path) -> Report:
+    """Shards that are large, or say so: files with holes, so that nothing but the reader needs memory."""
+    split = good_split(root, "npy")
+    manifest = load_manifest(split)
+    path = split / manifest.shards[0].name
+    good = path.read_bytes()
+    frames, about = tar_mutations.header_offsets(good)[:2]
+
+    def attacks() -> Iterator[Attack]:
+        for where, size, length in [
+            (about, 1 << 30, 1 << 30),
+            (about, 1 << 30, 1 << 20),
+            (about, 255 << 20, 256 << 20),
+            (frames, 255 << 20, 256 << 20),
+            (None, 0, 256 << 20),
+        ]:
+            data = good if where is None else tar_mutations.with_field(good, where, "size", b"%011o" % size)
+            keep = len(data) if where is None else where + tar_mutations.BLOCK + 20
+            with path.open("wb") as file:
+                file.write(data[:keep])
+                file.truncate(length)
+            with path.open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+            text = replace(manifest, shards=(ShardEntry(path.name, 3, length, digest), *manifest.shards[1:])).to_json()
+            (split / "manifest.json").write_text(text)
+            yield f"{size} bytes at {where} in {length}", lambda: bool(list(records_of(split)))
+            gc.collect()  # an error that was caught holds its shard until then
+
+    return conduct(root, attacks())

@@ -1,0 +1,93 @@
+"""A training in a process of its own, which tests kill and start again, with a log of the records that it saw."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from tiny_training import TINY
+
+SCRIPT = """
+import json, os, sys
+import torch
+from lightning import Callback
+from seqviews.model.train import module as training
+from seqviews.tools import train
+from seqviews.tools.run import run_tool
+
+training.LOG_EVERY, training.CHECKPOINT_EVERY, train.VALIDATE_EVERY = 5, 10, 10
+torch.set_num_threads(1)
+
+class Seen(Callback):
+    def on_train_batch_end(self, trainer, module, outputs, batch, index):
+        with open(sys.argv[1] + str(trainer.global_rank), "a") as file:
+            file.write(json.dumps([trainer.global_step, batch.epoch, batch.keys, os.getpid()]) + "\\n")
+
+parser = train.make_parser()
+run_tool(lambda arguments: train.start_training(arguments, parser, [Seen()]), parser, sys.argv[2:])
+"""
+STEPS = 120
+"""A checkpoint every tenth: of three batches an epoch, they fall on every place in one."""
+
+
+class Training:
+    """The same training, started as often as one likes, in a folder of its own.
+
+    Attributes:
+        run: The folder of the run.
+        told: What the last start wrote to stderr.
+    """
+
+    def __init__(self, folder: Path, data: Path | str, *options: str, steps: int = STEPS) -> None:
+        folder.mkdir(exist_ok=True)
+        (folder / "script.py").write_text(SCRIPT)
+        (folder / "tiny.yaml").write_text(yaml.safe_dump({**TINY, "max_clips": steps * 12}))
+        self.run, self.told, self._folder = folder / "run", folder / "told", folder
+        self._command = [sys.executable, str(folder / "script.py"), str(folder / "seen")]
+        self._command += ["--config", str(folder / "tiny.yaml"), "--data", str(data), "--out", str(self.run), *options]
+
+    def start(self) -> subprocess.Popen[str]:
+        path = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
+        environment = {**os.environ, "PYTHONPATH": path}
+        with self.told.open("w") as told:
+            return subprocess.Popen([*self._command, "--resume"], env=environment, stderr=told, text=True)
+
+    def wait_for_step(self, process: subprocess.Popen[str], rank: int = 0) -> int:
+        """The process of a rank, once it made a step since the training was started, as long as that lives."""
+        before = len(self._lines(rank))
+        while len(self._lines(rank)) == before:
+            assert process.poll() is None, self.told.read_text()
+            time.sleep(0.01)
+        return int(self._lines(rank)[-1][3])
+
+    def wait_for_checkpoint(self, process: subprocess.Popen[str]) -> None:
+        """Until there is one to go on from."""
+        while not (self.run / "checkpoints" / "last.ckpt").exists():
+            assert process.poll() is None, self.told.read_text()
+            time.sleep(0.01)
+
+    @property
+    def log(self) -> bytes:
+        return (self.run / "log" / "metrics.csv").read_bytes()
+
+    def history(self, rank: int = 0) -> list[tuple[int, int, list[str]]]:
+        """What the surviving history of a rank saw: of steps that were done again, the last time."""
+        last = {step: (step, epoch, keys) for step, epoch, keys, _ in self._lines(rank)}
+        return [last[step] for step in sorted(last)]
+
+    def _lines(self, rank: int) -> list[Any]:
+        seen = self._folder / f"seen{rank}"
+        lines = seen.read_text().splitlines(keepends=True) if seen.exists() else []
+        return [json.loads(line) for line in lines if line.endswith("]\n")]
+
+
+def weights(training: Training) -> dict[str, torch.Tensor]:
+    state = torch.load(training.run / "checkpoints" / "last.ckpt", weights_only=True)
+    return dict(state["state_dict"])

@@ -1,0 +1,193 @@
+"""Fixtures for tests on object storage: a real server, SeaweedFS, and a proxy in front of it that fails on demand."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from typing import TypeAlias
+
+import obstore
+import pytest
+from fault_proxy import FaultProxy, fault_proxy
+from obstore.exceptions import BaseError
+from obstore.store import S3Store
+from toy_clips import ToyClips
+
+from seqviews.pipeline.prepare.write import prepare
+from seqviews.pipeline.storage.bucket import Bucket
+from seqviews.pipeline.storage.folder import Cache, Patience, open_folder
+from seqviews.pipeline.stream.stream import SequenceStream
+
+Records: TypeAlias = dict[str, bytes]
+KEY, SECRET = "AKIATESTTESTTESTTEST", "wJalrXUtnFEMIK7MDENGbPxRfiCYTESTSECRETKEY"
+_numbers = count()
+
+
+class SeaweedFS:
+    """The server, on a port of its own, with one bucket named `data`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.ports = folder, free_ports(5)
+        folder.mkdir(exist_ok=True)
+        self.port = self.ports[0]
+        self.start()
+
+    def start(self) -> None:
+        names = ("s3.port", "master.port", "volume.port", "filer.port", "admin.port")
+        ports = [f"-{name}={port}" for name, port in zip(names, self.ports, strict=True)]
+        quiet = ["-webdav=false", "-admin.ui=false", "-s3.port.iceberg=0", "-s3.port.lance=0", "-bucket=data"]
+        self.process = subprocess.Popen(
+            [
+                Path(sys.executable).with_name("weed"),
+                "mini",
+                f"-dir={self.folder}",
+                "-ip=127.0.0.1",
+                "-ip.bind=127.0.0.1",
+                *ports,
+                *quiet,
+            ],
+            env={**os.environ, "AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        end = time.monotonic() + 60
+        while not self._answers():
+            if time.monotonic() > end:
+                self.kill()
+                raise TimeoutError("SeaweedFS did not start")
+            time.sleep(0.1)
+
+    def _answers(self) -> bool:
+        """Whether it takes objects: its bucket is made some time after its port is open."""
+        store = S3Store(
+            "data",
+            endpoint=f"http://127.0.0.1:{self.port}",
+            access_key_id=KEY,
+            secret_access_key=SECRET,
+            client_options={"allow_http": True},
+            retry_config={"max_retries": 0},
+        )
+        try:
+            obstore.put(store, "ready", b"ready")
+        except (BaseError, OSError):
+            return False
+        return True
+
+    def kill(self) -> None:
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
+
+
+def free_ports(number: int) -> list[int]:
+    """Free ports whose neighbours 10,000 above are free too: SeaweedFS takes both."""
+    found: list[int] = []
+    for port in range(random.SystemRandom().randrange(20_000, 40_000), 45_000):
+        if len(found) < number and all(_is_free(candidate) for candidate in (port, port + 10_000)):
+            found.append(port)
+    return found
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) != 0
+
+
+@dataclass
+class Storage:
+    """A prefix of the bucket that only this test knows, and what stands between it and the test."""
+
+    server: SeaweedFS
+    proxy: FaultProxy
+    url: str
+    cache: Cache
+
+    def folder(self, patience: Patience | None = None, cache: Cache | None = None) -> Bucket:
+        found = open_folder(self.url, cache=cache or self.cache, patience=patience or Patience(stall=0.5, deadline=4.0))
+        assert isinstance(found, Bucket)
+        return found
+
+    def upload(self, source: Path, folder: Bucket | None = None) -> None:
+        """Store the files of a folder under the prefix; the counts of the proxy begin behind it."""
+        folder = (folder or self.folder()).for_writing()
+        for path in sorted(source.rglob("*")):
+            if path.is_dir():
+                self.upload(path, folder / path.name) if path.parent == source else None
+            elif path.parent == source:
+                assert folder.put(path.name, path.read_bytes(), {})
+        self.proxy.requests.clear()
+
+    def objects(self, names: str = "") -> dict[str, bytes]:
+        """What is there, by name below the prefix, as the server itself has it."""
+        folder = self.folder()
+        below = folder.prefix + "/"
+        paths = [found["path"] for page in obstore.list(folder.store, folder.prefix) for found in page]
+        return {path.removeprefix(below): bytes(obstore.get(folder.store, path).bytes()) for path in paths}
+
+
+@pytest.fixture(scope="session")
+def seaweed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SeaweedFS]:
+    """A running SeaweedFS."""
+    server = SeaweedFS(tmp_path_factory.mktemp("seaweed"))
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+def storage(seaweed: SeaweedFS, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Storage]:
+    """An empty prefix behind a fault proxy, with the environment that a person would set, and an empty cache."""
+    with storage_on(seaweed, tmp_path, monkeypatch) as found:
+        yield found
+
+
+@contextmanager
+def storage_on(server: SeaweedFS, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Storage]:
+    """The same on another server."""
+    with fault_proxy(server.port) as proxy:
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", KEY)
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{proxy.port}")
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+        cache = Cache(tmp_path / "cache", 1 << 30)
+        yield Storage(server, proxy, f"s3://data/{os.getpid()}-{next(_numbers)}", cache)
+
+
+@pytest.fixture(scope="session")
+def large_clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A split of six shards of about 600 kB, three pieces of a download each."""
+    out = tmp_path_factory.mktemp("large") / "large"
+    prepare(ToyClips((12, 0, 0), (8, 64, 64, 3), "npy"), out, shard_sources=2)
+    return out / "train"
+
+
+@pytest.fixture(scope="session")
+def large_records(large_clips: Path) -> Records:
+    """Its records, as they are read from the disk."""
+    return epoch(SequenceStream(large_clips, 5))
+
+
+@pytest.fixture
+def stored(storage: Storage, large_clips: Path) -> Storage:
+    """The same split in the bucket."""
+    storage.upload(large_clips)
+    return storage
+
+
+def epoch(stream: SequenceStream) -> Records:
+    """The records of an epoch, each of which must come once."""
+    found = [(key, x.numpy().tobytes()) for batch in stream for key, x in zip(batch.keys, batch.x, strict=True)]
+    assert len(dict(found)) == len(found) == len(stream.manifest)
+    return dict(found)
+
+
+def stream_of(storage: Storage, stall: float = 0.5, deadline: float = 4.0) -> SequenceStream:
+    return SequenceStream(storage.folder(Patience(stall, deadline)), 5)

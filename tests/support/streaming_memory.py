@@ -1,0 +1,19 @@
+"""The memory of a process that streams, in a module that it can import."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from seqviews.pipeline.storage.folder import Cache, open_folder
+from seqviews.pipeline.stream.stream import SequenceStream
+
+
+def resident_by_epoch(split: Path | str, epochs: int, cache: Cache | None = None) -> list[float]:
+    """MiB in memory in each epoch, at its largest batch by batch."""
+    stream = SequenceStream(open_folder(split, cache=cache), 16, lanes=4, window=2, factors=["shade"])
+    return [max(resident() for batch in stream if batch.keys) for _ in range(epochs)]
+
+
+def resident() -> float:
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * 4096 / 2**20
