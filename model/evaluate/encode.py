@@ -1,56 +1,133 @@
-"""The latents of a data set's records, for probes and plots outside of this package."""
+"""One pass over a split: the latents of its records, and whatever else is computed of them on the way."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
+from torch import Tensor
 
-from seqviews.model.protocol import SequenceModel
-from seqviews.model.scaling import MelScale, PixelScale
+from seqviews.model.protocol import Encoder, Posterior
+from seqviews.model.scaling import Scale
+from seqviews.pipeline.records import Batch
 
 if TYPE_CHECKING:
     from seqviews.pipeline.stream.stream import SequenceStream
 
-REPORT_EVERY = 10
+REPORT_EVERY = 10  # batches
+
+Progress: TypeAlias = Callable[[str, int, int], None]
+"""Called now and then with what is being done, how much of it is done, and how much there is."""
+Keep: TypeAlias = Callable[[Tensor, Posterior, Batch], Mapping[str, Tensor]]
+"""Computes tensors `[B, ...]` to keep, by name, of the scaled records of a batch, their posterior and the batch."""
+
+
+def no_progress(task: str, done: int, total: int) -> None:
+    """Report nothing."""
+
+
+@dataclass(frozen=True, eq=False)
+class Collected:
+    """What was computed of the records of a split, in the order of the split, on the CPU.
+
+    Attributes:
+        keys: Of the records.
+        indices: int64 `[N]`, each record's place in its split.
+        factors: int64 `[N]` classes or float32 `[N, T, ...]` trajectories, by name.
+        kept: `[N, ...]`, what else was computed, by name.
+    """
+
+    keys: list[str]
+    indices: Tensor
+    factors: dict[str, Tensor]
+    kept: dict[str, Tensor]
+
+    def __len__(self) -> int:
+        """The number of records."""
+        return len(self.keys)
+
+
+@dataclass(frozen=True, eq=False)
+class Encoded(Collected):
+    """The records of a split as means of the posterior.
+
+    Attributes:
+        static: float32 `[N, S]`.
+        dynamic: float32 `[N, T, D]`.
+    """
+
+    static: Tensor
+    dynamic: Tensor
 
 
 @torch.inference_mode()
-def encode_split(
-    model: SequenceModel,
+def collect(
     stream: SequenceStream,
-    device: torch.device | str = "cpu",
-    scale: PixelScale | MelScale | None = None,
-    progress: Callable[[str, int, int], None] = lambda split, done, total: None,
-) -> dict[str, NDArray[Any]]:
-    """Means of the posterior of every record of a split, in the order of the split.
+    compute: Callable[[Batch], Mapping[str, Tensor]],
+    *,
+    maximum: int | None = None,
+    progress: Progress = no_progress,
+) -> Collected:
+    """Compute tensors of every record of a split.
 
     Args:
-        model: In evaluation mode, on the device.
         stream: One epoch of it is read; it gives the factors that it was asked for.
-        device: Where the model is.
-        scale: What the records go through first, on the device; that of pixels if None.
-        progress: Called now and then with the split, the records encoded and all its records.
-
-    Returns:
-        `static` float32 `[N, S]`, `dynamic` float32 `[N, T, D]`, `keys` and `split` as text `[N]`, and for each factor
-        `factor_<name>`: int64 `[N]` classes or a float32 `[N, T, ...]` trajectory.
+        compute: Gives tensors `[B, ...]` of a batch, by name.
+        maximum: Stop after so many records, the first that come.
+        progress: Called with the split, the records done and all that will be.
     """
-    scale = PixelScale() if scale is None else scale
-    parts: list[dict[str, NDArray[Any]]] = []
-    indices: list[int] = []
-    split = stream.manifest.split
+    total = len(stream.manifest) if maximum is None else min(maximum, len(stream.manifest))
+    keys: list[str] = []
+    indices: list[Tensor] = []
+    factors: list[Mapping[str, Tensor]] = []
+    kept: list[Mapping[str, Tensor]] = []
     for batch in stream:
-        posterior = model.encode(scale(batch.x.to(device)))
-        tensors = {"static": posterior.static.mean, "dynamic": posterior.dynamic.mean}
-        tensors |= {f"factor_{name}": values for name, values in batch.factors.items()}
-        texts = {"keys": np.array(batch.keys), "split": np.full(len(batch.keys), split)}
-        parts.append(texts | {name: values.cpu().numpy() for name, values in tensors.items()})
-        indices += batch.indices.tolist()
-        if len(parts) % REPORT_EVERY == 0 or len(parts) == len(stream):
-            progress(split, len(indices), len(stream.manifest))
-    order = np.argsort(indices)
-    return {name: np.concatenate([part[name] for part in parts])[order] for name in parts[0]}
+        keys += batch.keys
+        indices.append(batch.indices)
+        factors.append(batch.factors)
+        kept.append({name: values.cpu() for name, values in compute(batch).items()})
+        if len(kept) % REPORT_EVERY == 0 or len(keys) >= total:
+            progress(stream.manifest.split, min(len(keys), total), total)
+        if len(keys) >= total:
+            break
+    order = torch.cat(indices)[:total].argsort()
+
+    def join(parts: list[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+        return {name: torch.cat([part[name] for part in parts])[:total][order] for name in parts[0]}
+
+    return Collected([keys[i] for i in order.tolist()], torch.cat(indices)[order], join(factors), join(kept))
+
+
+def encode(
+    method: Encoder,
+    stream: SequenceStream,
+    scale: Scale,
+    device: torch.device | str = "cpu",
+    *,
+    keep: Keep = lambda x, posterior, batch: {},
+    maximum: int | None = None,
+    progress: Progress = no_progress,
+) -> Encoded:
+    """Encode the records of a split.
+
+    Args:
+        method: In evaluation mode, on the device.
+        stream: As for `collect`.
+        scale: What the records go through first, on the device.
+        device: Where method and scale are.
+        keep: Computes what else is kept of each batch.
+        maximum: As for `collect`.
+        progress: Likewise.
+    """
+
+    def compute(batch: Batch) -> dict[str, Tensor]:
+        x = scale(batch.x.to(device))
+        posterior = method.encode(x)
+        latents = {"static": posterior.static.mean, "dynamic": posterior.dynamic.mean}
+        return {**keep(x, posterior, batch), **latents}
+
+    found = collect(stream, compute, maximum=maximum, progress=progress)
+    static, dynamic = found.kept.pop("static"), found.kept.pop("dynamic")
+    return Encoded(found.keys, found.indices, found.factors, found.kept, static, dynamic)

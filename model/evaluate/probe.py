@@ -1,4 +1,4 @@
-"""Are the words in z: a linear classifier from a frame's z to what the frame sounds like."""
+"""Whether z holds the words: a linear classifier from the z of a frame to the sound of the frame."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SOUNDS, COEFFICIENTS = 32, 13
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Frames:
-    """Frames of speech, one behind the other.
+    """Frames of speech.
 
     Attributes:
         z: float32 `[N, D]`, the mean of each frame's dynamic latent.
@@ -29,13 +29,13 @@ class Frames:
 
 
 def probe(train: Frames, test: Frames, seed: int = 0) -> dict[str, float]:
-    """The accuracy of linear classifiers of sounds, from z and, beside it, from the log-mel itself.
+    """The accuracy of linear classifiers of sounds, from z and, for comparison, from the log-mel itself.
 
-    The sounds are 32 clusters, by k-means on `train`, of 13 MFCC of a frame, each of deviation 1.
+    The sounds are 32 clusters of the frames of `train`, found by k-means on 13 standardised MFCC.
 
     Args:
-        train: What clusters and classifiers are fitted to.
-        test: What they are scored on.
+        train: Frames that clusters and classifiers are fitted to.
+        test: Frames that the classifiers are scored on.
         seed: Of the clusters.
 
     Returns:
