@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 from numpy.typing import NDArray
 
+from seqviews.model.protocol import Curve
 from seqviews.model.report.images import Image
 
 INFORMATION = frozenset(
@@ -73,57 +74,37 @@ def read_log(path: Path) -> dict[str, NDArray[np.float64]]:
     return {name: column[order] for name, column in columns.items()}
 
 
-def terms_figure(log: Log) -> Image:
-    """A panel for every column of the log: the loss, its terms in nats a sequence, and what else was logged."""
-    known = [name for name in TITLES if name in log]
-    names = known + sorted(name for name in log if name not in TITLES and name not in NOT_A_CURVE)
-    rows = math.ceil(len(names) / COLUMNS)
-    figure = Figure(figsize=(11, 2.3 * rows), dpi=DPI, layout="constrained")
-    for place, name in enumerate(names, start=1):
-        axes = figure.add_subplot(rows, COLUMNS, place)
-        axes.set_title(TITLES.get(name, name), fontsize=10)
-        _curve(axes, log, name, "#1f5fa8")
-        shown = log[name][np.isfinite(log[name])]
-        if len(shown) and shown.min() > 0 and shown.max() > 5 * shown.min():
-            axes.set_yscale("log")
-            axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-            axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-            axes.yaxis.set_minor_formatter(NullFormatter())
-    return _drawn(figure)
-
-
-def information_figure(log: Log, batch_size: int | None) -> Image:
-    """The information of each latent about the sequence by either estimate, and that about each other, in nats.
-
-    Where the weight off the diagonal is below `SATURATED`, an estimate by minibatch weighted sampling is marked: there
-    it is stuck at log M, whatever the truth is, and I(s; z) is that of the other latent and the sequence. See
-    `information.mws_information`.
+def terms_figure(log: Log, curves: Mapping[str, Curve]) -> Image:
+    """A plot of every column of the log.
 
     Args:
-        log: With the columns of `INFORMATION`.
-        batch_size: M, whose logarithm no estimate can pass: a dashed line; None if it is not known.
+        log: As `read_log` returns it.
+        curves: Titles and units of the method's terms, `Method.curves`.
     """
-    figure = Figure(figsize=(11, 3.6), dpi=DPI, layout="constrained")
-    contrasted, sampled, between = figure.subplots(1, 3, sharey=True)
-    contrasted.set_title("about the sequence, by InfoNCE", fontsize=10)
-    _curve(contrasted, log, "mi_static", COLOURS["static"], "I(s; x)")
-    _curve(contrasted, log, "mi_dynamic", COLOURS["dynamic"], "I(z; x)")
-    sampled.set_title("the same, by minibatch weighted sampling", fontsize=10)
-    _curve(sampled, log, "mws_static", COLOURS["static"], "I(s; x)")
-    _curve(sampled, log, "mws_dynamic", COLOURS["dynamic"], "I(z; x)")
-    of_s, of_z = log["static_off_diagonal"], log["dynamic_off_diagonal"]
-    _mark_saturated(sampled, log, {"mws_static": of_s, "mws_dynamic": of_z})
-    between.set_title("about each other, likewise", fontsize=10)
-    _curve(between, log, "mi_between", COLOURS["between"], "I(s; z)")
-    _mark_saturated(between, log, {"mi_between": np.minimum(of_s, of_z)})
-    contrasted.set_ylabel("nats")
-    for axes in (contrasted, sampled, between):
-        if batch_size is not None:
-            label = f"log M = {math.log(batch_size):.2f}, the most"
-            axes.axhline(math.log(batch_size), color="#555555", linewidth=1, linestyle="--", label=label)
-        axes.set_ylim(bottom=min(0.0, axes.get_ylim()[0]))
-        axes.legend(fontsize=9, loc="best", edgecolor="none", framealpha=0.85)
-    return _drawn(figure)
+    raise NotImplementedError
+
+
+def information_figure(log: Log, curves: Mapping[str, Curve], batch_size: int | None) -> Image | None:
+    """Estimates of mutual information, a plot for each `Curve.panel`; None if no logged term has one.
+
+    Args:
+        log: As `read_log` returns it.
+        curves: `Method.curves`.
+        batch_size: M, whose logarithm no estimate can exceed: a dashed line; None if it is not known.
+    """
+    raise NotImplementedError
+
+
+def error_figure(
+    results: Mapping[str, tuple[NDArray[np.float32], NDArray[np.bool_], float]], titles: Mapping[str, str]
+) -> Image:
+    """Both error rates of speaker verification over the threshold, which cross at the equal error rate.
+
+    Args:
+        results: By name: scores `[N]`, whether both recordings are of one speaker `[N]`, and the equal error rate.
+        titles: By the same names; plots are in their order, two a row. Names without a result are skipped.
+    """
+    raise NotImplementedError
 
 
 def _mark_saturated(axes: Axes, log: Log, weights: Mapping[str, NDArray[np.float64]]) -> None:

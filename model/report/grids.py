@@ -1,23 +1,48 @@
-"""Pictures of what a model makes of its latents: clips again, exchanged, drawn from the priors, and in between."""
+"""Grids of what a method makes of its latents: clips decoded, swapped, drawn from the priors, interpolated."""
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-from seqviews.model.protocol import SequenceModel
-from seqviews.model.report.images import Image, captioned, film_strip
+from seqviews.model.protocol import Autoencoder, Decoder
+from seqviews.model.report.images import Cell, Grid, to_frames
 
-COLUMNS, FRAMES = 2, 8
 DRAWN, BETWEEN = 5, 3
 
-Cell: TypeAlias = tuple[Image, str]
+
+def diverse(labels: Tensor, count: int, generator: torch.Generator) -> list[int]:
+    """Indices of up to `count` clips that differ from each other in as many factors as possible, drawn at random.
+
+    Each next clip is the one that is farthest, in factors that differ, from the nearest of those before.
+
+    Args:
+        labels: int64 `[N, F]`; with no factors the choice is just random.
+        count: How many.
+        generator: On the CPU.
+    """
+    raise NotImplementedError
+
+
+def views_grid(kinds: Sequence[tuple[Tensor, Sequence[str]]]) -> Grid:
+    """Clips in two columns, each above its views, frame above frame.
+
+    Args:
+        kinds: The clips, then their views of each kind, `[B, T, C, H, W]` in [0, 1], each with the captions of those
+            that are shown, the first.
+    """
+    raise NotImplementedError
+
+
+def samples_grid(x: Tensor) -> Grid:
+    """Clips `[N, T, C, H, W]` in [0, 1] that a generator without an encoder draws from its priors."""
+    raise NotImplementedError
 
 
 @torch.inference_mode()
-def reconstruction_grid(model: SequenceModel, s: Tensor, z: Tensor, real: Tensor, psnr: Tensor) -> Image:
+def reconstruction_grid(model: Decoder, s: Tensor, z: Tensor, real: Tensor, psnr: Tensor) -> Grid:
     """Each clip above what its own latents decode to.
 
     Args:
@@ -27,37 +52,25 @@ def reconstruction_grid(model: SequenceModel, s: Tensor, z: Tensor, real: Tensor
         real: The clips, `[N, T, C, H, W]` in [0, 1].
         psnr: `[N]`, of each over its foreground, in dB.
     """
-    decoded = model.decode(s, z)
-    rows: list[list[Cell]] = []
-    for start in range(0, len(real), COLUMNS):
-        shown = range(start, min(start + COLUMNS, len(real)))
-        rows.append([_cell(real[i], "real clip") for i in shown])
-        rows.append([_cell(decoded[i], f"reconstruction, {float(psnr[i]):.1f} dB on the foreground") for i in shown])
-    return captioned(rows, row_breaks=range(2, len(rows), 2))
+    raise NotImplementedError
 
 
 @torch.inference_mode()
-def exchange_grid(model: SequenceModel, s: Tensor, z: Tensor, real: Tensor) -> Image:
-    """Clips two by two, and what they decode to with their dynamic latents exchanged [P figure 12].
+def exchange_grid(model: Decoder, s: Tensor, z: Tensor, real: Tensor) -> Grid:
+    """Pairs of clips, and what they decode to with their dynamic latents exchanged [P figure 12].
 
     Args:
         model: Decodes.
-        s: `[N, S]`, clips 0 and 1 are a pair, 2 and 3 the next; of an odd number the last is left out.
+        s: `[N, S]`; clips 0 and 1 are a pair, 2 and 3 the next; of an odd number the last is left out.
         z: `[N, T, D]`.
         real: The clips, `[N, T, C, H, W]` in [0, 1].
     """
-    rows: list[list[Cell]] = []
-    for first in range(0, len(real) - 1, 2):
-        second = first + 1
-        pair = model.decode(s[[first, second]], z[[second, first]])
-        rows.append([_cell(real[first], "real clip A"), _cell(real[second], "real clip B")])
-        rows.append([_cell(pair[0], "s (who) of A, z (motion) of B"), _cell(pair[1], "s (who) of B, z (motion) of A")])
-    return captioned(rows, row_breaks=range(2, len(rows), 2))
+    raise NotImplementedError
 
 
 @torch.inference_mode()
-def generation_grid(model: SequenceModel, s: Tensor, z: Tensor, real: Tensor, generator: torch.Generator) -> Image:
-    """One latent of a clip kept, the other drawn again and again [P figures 8, 10, 11].
+def generation_grid(model: Decoder, s: Tensor, z: Tensor, real: Tensor, generator: torch.Generator) -> Grid:
+    """One latent of a clip kept, the other drawn several times [P figures 8, 10, 11].
 
     Left below the clip, its `z` with `DRAWN` draws of `s`; right, its `s` with `DRAWN` draws of `z`.
 
@@ -68,33 +81,62 @@ def generation_grid(model: SequenceModel, s: Tensor, z: Tensor, real: Tensor, ge
         real: The clip itself, `[T, C, H, W]` in [0, 1].
         generator: Of the draws, on the model's device.
     """
-    new_s = model.decode(model.sample_static(DRAWN, generator), z.expand(DRAWN, -1, -1))
-    new_z = model.decode(s.expand(DRAWN, -1), model.sample_dynamic(DRAWN, len(z), generator))
-    rows = [[_cell(real, "real clip"), _cell(real, "the same real clip")]]
-    rows.append(
-        [_cell(new_s[0], "its z (motion), s drawn from p(s)"), _cell(new_z[0], "its s (who), z drawn from p(z)")]
-    )
-    rows += [[_cell(left, ""), _cell(right, "")] for left, right in zip(new_s[1:], new_z[1:], strict=True)]
-    return captioned(rows, row_breaks={1})
+    raise NotImplementedError
 
 
 @torch.inference_mode()
-def interpolation_grid(model: SequenceModel, s: Tensor, z: Tensor) -> Image:
+def interpolation_grid(model: Decoder, s: Tensor, z: Tensor) -> Grid:
     """From one `s` to another on a straight line, with one motion: a column a pair [P figure 16].
 
     Args:
         model: Decodes.
-        s: `[N, S]`: 0 and 1 are a pair, 2 and 3 the next; of an odd number the last is left out.
+        s: `[N, S]`; 0 and 1 are a pair, 2 and 3 the next; of an odd number the last is left out.
         z: `[N, T, D]`, likewise: the first of a pair gives the motion.
     """
-    shares = torch.linspace(0, 1, BETWEEN + 2, device=s.device)[:, None]
-    columns = [
-        model.decode(torch.lerp(s[first], s[first + 1], shares), z[first].expand(len(shares), -1, -1))
-        for first in range(0, len(s) - 1, 2)
-    ]
-    texts = ["s of clip A", *["" for _ in range(BETWEEN)], "s of clip B, still with z of clip A"]
-    return captioned([[_cell(column[i], text) for column in columns] for i, text in enumerate(texts)])
+    raise NotImplementedError
 
 
-def _cell(clip: Tensor, text: str) -> Cell:
-    return film_strip(clip, FRAMES), text
+@torch.inference_mode()
+def swap_grid(model: Decoder, s: Tensor, z: Tensor, content: Tensor, motion: Tensor) -> Grid:
+    """Every static latent with every dynamic one: a column for each `s`, a row for each `z` [P figure 3].
+
+    The top row shows the real clips of the columns' `s`, the left column those of the rows' `z`.
+
+    Args:
+        model: Decodes.
+        s: `[columns, S]`.
+        z: `[rows, T, D]`.
+        content: The real clips of `s`, `[columns, T, C, H, W]` in [0, 1].
+        motion: The real clips of `z`, `[rows, T, C, H, W]`.
+    """
+    raise NotImplementedError
+
+
+@torch.inference_mode()
+def sample_grid(model: Decoder, s: Tensor, z: Tensor, real: Tensor, generator: torch.Generator) -> Grid:
+    """One factor kept, the other drawn: a row for each clip [P figures 8, 11].
+
+    The columns are the real clip, its `z` with two draws of `s`, and its `s` with two draws of `z`; the draws are the
+    same in every row.
+
+    Args:
+        model: Draws and decodes.
+        s: `[N, S]`, of the real clips.
+        z: `[N, T, D]`, likewise.
+        real: The clips themselves, `[N, T, C, H, W]` in [0, 1].
+        generator: Of the draws, on the model's device.
+    """
+    raise NotImplementedError
+
+
+@torch.inference_mode()
+def cross_grid(model: Autoencoder, segments: Tensor) -> Grid:
+    """Every `s` with every `z` of some segments of speech, as stills [P figure 13].
+
+    The top row shows the real segments of the columns' `z`, the left column those of the rows' `s`.
+
+    Args:
+        model: Encodes and decodes.
+        segments: `[N, T, n_mels]` of mean 0 and deviation 1.
+    """
+    raise NotImplementedError
