@@ -45,7 +45,7 @@ PURPOSES = {
 PSNR = "reconstruction/foreground_psnr"
 
 Predict: TypeAlias = Callable[[Tensor], Mapping[str, Tensor]]
-"""Predicts what clips `[B, T, C, H, W]` show: class probabilities `[B, K]` or trajectories `[B, T, n, 2]`, by factor."""
+"""Predicts from clips `[B, T, C, H, W]`, by factor, class probabilities `[B, K]` or trajectories `[B, T, n, 2]`."""
 
 
 def possible_settings(method: Method) -> list[str]:
@@ -122,7 +122,7 @@ def score(
     batch_size: int = 128,
     progress: Progress = no_progress,
 ) -> dict[str, float]:
-    """Every metric in every possible setting, keyed `setting/factor/metric`, and `reconstruction/foreground_psnr` in dB.
+    """Every metric in every possible setting, keyed `setting/factor/metric`, and `PSNR` in dB.
 
     Settings are those of `SETTINGS`, metrics those of `metrics.factor_scores`. The static factors of a clip should be
     those of the clip that its s is from, the dynamic factors those of the clip that its z is from; factors of a latent
@@ -139,49 +139,50 @@ def score(
         batch_size: Clips decoded at a time.
         progress: Called with the setting, the clips done and all clips.
     """
-    said = {name: values for name, values in clips.kept.items() if name != PSNR}
+    judged = {name: values for name, values in clips.kept.items() if name != PSNR}
     scores = {PSNR: float(clips.kept[PSNR].nanmean())} if PSNR in clips.kept else {}
-    results = {"real": (said, clips.factors)}
+    results: dict[str, tuple[Mapping[str, Tensor], Mapping[str, Tensor]]] = {"real": (judged, clips.factors)}
+    settings = possible_settings(method)
     generator = torch.Generator(device).manual_seed(seed)
     if isinstance(clips, Encoded):
-        for setting, (s, z, truth) in _latents(method, clips, info, seed, generator).items():
+        for setting, (s, z, truth) in _latents(method, settings, clips, info, seed, generator).items():
 
             def decode(part: slice, s: Tensor = s, z: Tensor = z) -> Tensor:
                 return method.decode(s[part].to(device), z[part].to(device))  # type: ignore[operator, no-any-return]
 
             results[setting] = _judge_all(judge, decode, len(s), batch_size, setting, progress), truth
-    if not missing_capabilities(method, *REQUIRED["sampled"]):
+    if "sampled" in settings:
         length = info.features.shape[0]
 
         def sample(part: slice) -> Tensor:
             return method.sample(part.stop - part.start, length, generator)  # type: ignore[operator, no-any-return]
 
         results["sampled"] = _judge_all(judge, sample, DRAWS * len(clips), SAMPLES, "sampled", progress), {}
-    for setting, (judged, truth) in results.items():
-        scores |= {f"{setting}/{name}": value for name, value in factor_scores(judged, truth).items()}
+    for setting, (predicted, truth) in results.items():
+        scores |= {f"{setting}/{name}": value for name, value in factor_scores(predicted, truth).items()}
     return scores
 
 
 def _latents(
-    method: Any, clips: Encoded, info: DatasetInfo, seed: int, generator: torch.Generator
+    method: Any, settings: list[str], clips: Encoded, info: DatasetInfo, seed: int, generator: torch.Generator
 ) -> dict[str, tuple[Tensor, Tensor, dict[str, Tensor]]]:
-    """The latents to decode in every possible setting, and the factors that they should decode to."""
+    """The latents to decode in each of the settings, and the factors that they should decode to."""
     count, length = clips.dynamic.shape[:2]
     swapped = partners(count, torch.Generator().manual_seed(seed))
     repeated = torch.arange(count).repeat(DRAWS)
     static = {name: clips.factors[name] for name in info.static}
     dynamic = {name: clips.factors[name] for name in info.dynamic}
-    settings = {
+    latents = {
         "reconstruction": (clips.static, clips.dynamic, static | dynamic),
         "swap": (clips.static, clips.dynamic[swapped], static | _take(dynamic, swapped)),
     }
-    if not missing_capabilities(method, "sample_static"):
+    if "static_drawn" in settings:
         drawn = torch.cat([method.sample_static(count, generator) for _ in range(DRAWS)])
-        settings["static_drawn"] = drawn, clips.dynamic[repeated], _take(dynamic, repeated)
-    if not missing_capabilities(method, "sample_dynamic"):
+        latents["static_drawn"] = drawn, clips.dynamic[repeated], _take(dynamic, repeated)
+    if "dynamic_drawn" in settings:
         drawn = torch.cat([method.sample_dynamic(count, length, generator) for _ in range(DRAWS)])
-        settings["dynamic_drawn"] = clips.static[repeated], drawn, _take(static, repeated)
-    return settings
+        latents["dynamic_drawn"] = clips.static[repeated], drawn, _take(static, repeated)
+    return latents
 
 
 def _judge_all(

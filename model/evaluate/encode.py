@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import torch
 from torch import Tensor
 
-from seqviews.model.protocol import Encoder, Posterior
+from seqviews.model.protocol import Encoder, Method, Posterior, missing_capabilities
 from seqviews.model.scaling import Scale
+from seqviews.pipeline.manifest import DatasetInfo
 from seqviews.pipeline.records import Batch
 
 if TYPE_CHECKING:
@@ -117,7 +118,7 @@ def encode(
         stream: As for `collect`.
         scale: What the records go through first, on the device.
         device: Where method and scale are.
-        keep: Computes what else is kept of each batch.
+        keep: Computes what else is kept of each batch, under other names than static and dynamic.
         maximum: As for `collect`.
         progress: Likewise.
     """
@@ -131,3 +132,38 @@ def encode(
     found = collect(stream, compute, maximum=maximum, progress=progress)
     static, dynamic = found.kept.pop("static"), found.kept.pop("dynamic")
     return Encoded(found.keys, found.indices, found.factors, found.kept, static, dynamic)
+
+
+@torch.inference_mode()
+def check_records(method: Method, scale: Scale, info: DatasetInfo, device: torch.device | str = "cpu") -> None:
+    """Check that a method fits the records of a data set, before any is read.
+
+    Args:
+        method: In evaluation mode, on the device.
+        scale: Of the run.
+        info: The data set.
+        device: Where the method is.
+
+    Raises:
+        ValueError: If the records are not of the run's modality, or of a shape that the method was not built for.
+    """
+    if info.modality != scale.modality:
+        raise ValueError(f"{info.name} holds {info.modality}s, and the run was trained on {scale.modality}s")
+    length, *frame = info.features.shape
+    if info.modality == "clip":
+        frame = [frame[2], *frame[:2]]
+    networks: Any = method
+    try:
+        if not missing_capabilities(method, "encode"):
+            networks.encode(torch.zeros(1, length, *frame, device=device))
+        elif not missing_capabilities(method, "sample"):
+            sampled = list(networks.sample(1, length, torch.Generator(device)).shape[2:])
+            if sampled != frame:
+                raise ValueError(f"frames are {frame}, the method samples {sampled}")
+    except ValueError as error:
+        raise ValueError(f"the run's method does not fit the {info.modality}s of {info.name}: {error}") from None
+
+
+def default_device() -> torch.device:
+    """A GPU if there is one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")

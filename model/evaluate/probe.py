@@ -6,13 +6,19 @@ from dataclasses import dataclass
 
 import librosa
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from sklearn.cluster import KMeans
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from torch import Tensor
+
+from seqviews.model.evaluate.encode import Encoded
+from seqviews.pipeline.records import Batch
 
 SOUNDS, COEFFICIENTS = 32, 13
+PROBED = 2048  # segments that the classifiers are fitted to, and as many that they are scored on
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -26,6 +32,28 @@ class Frames:
 
     z: NDArray[np.float32]
     mel: NDArray[np.float32]
+
+
+class ProbedMels:
+    """Keeps the log-mels of the first `PROBED` segments of a stream while they are encoded."""
+
+    def __init__(self) -> None:
+        self._indices: list[Tensor] = []
+        self._mels: list[Tensor] = []
+        self._count = 0
+
+    def add(self, batch: Batch) -> None:
+        """Keep the segments of a batch, unless there are enough."""
+        if self._count < PROBED:
+            self._indices.append(batch.indices)
+            self._mels.append(batch.x)
+            self._count += len(batch.keys)
+
+    def frames(self, segments: Encoded) -> Frames:
+        """The frames of these segments, all of which have been encoded."""
+        indices, mel = torch.cat(self._indices)[:PROBED], torch.cat(self._mels)[:PROBED]
+        z = segments.dynamic[torch.searchsorted(segments.indices, indices)]
+        return Frames(z.flatten(0, 1).numpy(), mel.flatten(0, 1).numpy())
 
 
 def probe(train: Frames, test: Frames, seed: int = 0) -> dict[str, float]:

@@ -123,6 +123,6 @@ def bootstrap_rates(scores: NDArray[np.float32], trials: Trials, resamples: int,
         times = np.bincount(rng.choice(present, len(present)), minlength=int(present[-1]) + 1)[trials.speakers]
         weights = np.where(trials.same, times[:, 0], times[:, 0] * times[:, 1]).astype(np.float64)
         counted = weights > 0
-        if len(np.unique(trials.same[counted])) == 2:  # otherwise a single speaker was drawn, or none with two utterances
+        if len(np.unique(trials.same[counted])) == 2:  # otherwise there is no rate
             rates.append(equal_error_rate(scores[counted], trials.same[counted], weights[counted]))
     return np.array(rates)
