@@ -6,18 +6,17 @@ import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import imagecodecs
 import numpy as np
-import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import Tensor
 
-FRAMES, FRAME_PIXELS = 8, 64  # of a film strip
-MOVING_PIXELS = 128
+STRIP_FRAMES = 8
+STRIP_PIXELS, MOVING_PIXELS = 64, 128  # height that frames are enlarged to, at most
 RATE = 8.0  # frames per second, where the data set gives none
 SEAM, GAP, WIDE_GAP, MARGIN = 2, 8, 24, 28
 BACKGROUND = 255
@@ -35,13 +34,21 @@ def png(image: Image) -> bytes:
     return bytes(imagecodecs.png_encode(np.ascontiguousarray(image), level=9))
 
 
+def rasterise(figure: Figure) -> Image:
+    """A figure of matplotlib as pixels."""
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()  # type: ignore[no-untyped-call]  # matplotlib has no types here
+    pixels: Any = canvas.renderer.buffer_rgba()
+    return np.asarray(pixels)[..., :3].copy()
+
+
 def to_frames(clip: Tensor) -> Frames:
     """A clip `[T, C, H, W]` in [0, 1], of one channel or three, as uint8 `[T, H, W, 3]`."""
     pixels = (clip.detach().cpu().float() * 255).round().clamp(0, 255).byte().permute(0, 2, 3, 1)
     return pixels.expand(*pixels.shape[:3], 3).numpy()
 
 
-def film_strip(frames: Frames, count: int = FRAMES) -> Image:
+def film_strip(frames: Frames, count: int = STRIP_FRAMES) -> Image:
     """Frames side by side, evenly spread from the first to the last, small ones enlarged.
 
     Args:
@@ -50,9 +57,20 @@ def film_strip(frames: Frames, count: int = FRAMES) -> Image:
 
     Returns:
         uint8 `[k * H, count * (k * W + SEAM) - SEAM, 3]`, k the greatest whole number with `k * H` at most
-        `FRAME_PIXELS`, but at least 1.
+        `STRIP_PIXELS`, but at least 1.
     """
-    raise NotImplementedError
+    shown = frames[np.linspace(0, len(frames) - 1, min(count, len(frames))).round().astype(int)]
+    large = _enlarge(shown, STRIP_PIXELS)
+    count, height, width, _ = large.shape
+    strip = np.full((height, count, width + SEAM, 3), BACKGROUND, np.uint8)
+    strip[:, :, :width] = large.swapaxes(0, 1)
+    return strip.reshape(height, -1, 3)[:, :-SEAM]
+
+
+def _enlarge(frames: Frames, pixels: int) -> Frames:
+    """Nearest neighbours, by the greatest whole number that keeps the height at most `pixels`."""
+    times = max(1, pixels // frames.shape[1])
+    return frames.repeat(times, 1).repeat(times, 2)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -73,13 +91,18 @@ class Grid:
     """Clips or stills of one frame size in rows and columns, drawn as film strips or as an animation.
 
     Attributes:
-        rows: Of each the cells from the left; None leaves a place empty.
+        rows: The cells of each row from the left; None leaves a place empty, and later rows may be shorter.
         row_breaks: Rows with more space above.
         column_breaks: Columns with more space to their left.
-        legends: Texts by (row, column) of the cell that they are set above, or inside if that is empty. A legend may
-            span all columns up to the next one.
+        legends: Texts by (row, column) of the cell that they are above, or inside if that place is empty. A legend
+            above a cell has room up to the next one.
         rate: Frames per second; `RATE` if None.
-        strip: Frames of a film strip.
+        strip_frames: Frames of a film strip.
+
+    Example:
+        >>> clip = np.zeros((6, 32, 32, 3), np.uint8)
+        >>> Grid([[Cell(clip, "a caption"), Cell(clip)]]).still().shape
+        (124, 852, 3)
     """
 
     rows: Sequence[Sequence[Cell | None]]
@@ -87,15 +110,81 @@ class Grid:
     column_breaks: AbstractSet[int] = frozenset()
     legends: Mapping[tuple[int, int], str] = field(default_factory=dict)
     rate: float | None = None
-    strip: int = FRAMES
+    strip_frames: int = STRIP_FRAMES
 
     def still(self) -> Image:
         """Every clip as a film strip, uint8 `[H, W, 3]`."""
-        raise NotImplementedError
+        cells = {place: film_strip(cell.frames, self.strip_frames)[None] for place, cell in self._cells()}
+        return self._compose(cells)[0]
 
     def moving(self) -> bytes | None:
         """An animated PNG that shows frame t of every clip at a time and loops; None if all cells are stills.
 
-        A clip that is shorter than others waits at its last frame.
+        A shorter clip waits at its last frame.
         """
-        raise NotImplementedError
+        cells = {place: _enlarge(cell.frames, MOVING_PIXELS) for place, cell in self._cells()}
+        if all(len(frames) == 1 for frames in cells.values()):
+            return None
+        return bytes(imagecodecs.apng_encode(self._compose(cells), delay=round(1000 / (self.rate or RATE))))
+
+    def _cells(self) -> Iterator[tuple[tuple[int, int], Cell]]:
+        for r, row in enumerate(self.rows):
+            yield from (((r, c), cell) for c, cell in enumerate(row) if cell is not None)
+
+    def _compose(self, cells: Mapping[tuple[int, int], Frames]) -> Frames:
+        """The frames of all cells, each at its place, and the texts."""
+        height, width = next(iter(cells.values())).shape[1:3]
+        tops, lefts, size, texts = self._layout(height, width)
+        background = _write(np.full((*size, 3), BACKGROUND, np.uint8), texts)
+        length = max(map(len, cells.values()))
+        canvas = np.repeat(background[None], length, axis=0)
+        for (r, c), frames in cells.items():
+            times = np.arange(length).clip(max=len(frames) - 1)
+            canvas[:, tops[r] : tops[r] + height, lefts[c] : lefts[c] + width] = frames[times]
+        return canvas
+
+    def _layout(
+        self, height: int, width: int
+    ) -> tuple[list[int], list[int], tuple[int, int], dict[tuple[int, int], str]]:
+        """Where rows and columns start, the size of the whole, and lines of text by the (x, y) of their left middle."""
+        captions = {place: cell.caption for place, cell in self._cells() if cell.caption}
+        pitch = max(width, NARROWEST) if captions else width
+        lefts = [MARGIN]
+        for c in range(1, max(map(len, self.rows))):
+            lefts.append(lefts[-1] + pitch + (WIDE_GAP if c in self.column_breaks else GAP))
+        right = lefts[-1] + pitch
+        tops: list[int] = []
+        texts: dict[tuple[int, int], str] = {}
+        bottom = MARGIN // 2 - GAP
+        for r, row in enumerate(self.rows):
+            lines = {c: _wrap(captions[r, c], pitch) for c in range(len(row)) if (r, c) in captions}
+            legends = sorted(c for (legend_row, c) in self.legends if legend_row == r)
+            for c, following in zip(legends, [*legends[1:], None], strict=True):
+                end = right if following is None else lefts[following] - GAP
+                if row[c] is not None:
+                    lines[c] = _wrap(self.legends[r, c], end - lefts[c])
+            room = LINE * max(map(len, lines.values()), default=0)
+            tops.append(bottom + GAP + (WIDE_GAP if r in self.row_breaks else 0) + room)
+            bottom = tops[r] + height
+            for c, wrapped in lines.items():
+                texts |= {(lefts[c], tops[r] - 2 - LINE * i - LINE // 2): s for i, s in enumerate(reversed(wrapped))}
+            for c in legends:
+                if row[c] is None:
+                    inside = _wrap(self.legends[r, c], pitch)
+                    first = tops[r] + (height - LINE * (len(inside) - 1)) // 2
+                    texts |= {(lefts[c], first + LINE * i): s for i, s in enumerate(inside)}
+        return tops, lefts, (bottom + MARGIN, right + MARGIN), texts
+
+
+def _wrap(text: str, pixels: int) -> list[str]:
+    return textwrap.wrap(text, max(1, pixels // LETTER))
+
+
+def _write(image: Image, texts: Mapping[tuple[int, int], str]) -> Image:
+    """The image with texts on it, each from its left end and middle line at (x, y) in pixels."""
+    height, width = image.shape[:2]
+    figure = Figure(figsize=(width / 100, height / 100), dpi=100)
+    figure.figimage(image, origin="upper")
+    for (x, y), text in texts.items():  # text from a data set may hold dollar signs, which are no formulas
+        figure.text(x / width, 1 - y / height, text, va="center", fontsize=11, color="#222222", parse_math=False)
+    return rasterise(figure)
