@@ -14,7 +14,7 @@ from seqviews.model.protocol import require
 from seqviews.model.train.runs import Run
 from seqviews.pipeline.manifest import SPLITS, load_manifest
 from seqviews.pipeline.shards.check import split_folders
-from seqviews.pipeline.shards.shard import write_atomically
+from seqviews.pipeline.files import write_atomically
 from seqviews.pipeline.stream.recordset import check_agreement
 from seqviews.pipeline.stream.stream import SequenceStream
 from seqviews.tools.preparing import add_data, opened

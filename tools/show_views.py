@@ -18,8 +18,8 @@ from seqviews.augment.draws import record_seeds
 from seqviews.augment.views import MultiView, Views
 from seqviews.model.report.images import Image, png, views_grid
 from seqviews.model.train.module import CONFIG, StreamData
+from seqviews.pipeline.files import write_atomically
 from seqviews.pipeline.records import Batch
-from seqviews.pipeline.shards.shard import write_atomically
 from seqviews.tools.preparing import opened
 from seqviews.tools.run import run_tool, tool_parser
 from seqviews.tools.train import make_parser

@@ -29,7 +29,7 @@ from seqviews.model.scaling import MelScale
 from seqviews.model.train.callbacks import Validate
 from seqviews.model.train.module import CHECKPOINT, CONFIG, VALIDATE_EVERY, StreamData, ViewsModule, make_trainer
 from seqviews.model.train.pictures import SHOWN, LogPictures
-from seqviews.pipeline.shards.shard import write_atomically
+from seqviews.pipeline.files import write_atomically
 from seqviews.pipeline.stream.order import Last
 from seqviews.tools.preparing import add_cache_options, opened
 from seqviews.tools.run import add_common_options, program, run_tool

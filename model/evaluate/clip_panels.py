@@ -101,12 +101,12 @@ def clip_panels(
     generator = torch.Generator().manual_seed(seed)
     content = diverse(_classes(clips, info.static), CONTENTS, generator)
     motion = diverse(_classes(clips, info.dynamic), MOTIONS, generator)
-    real = scale(records.batch(clips.indices[content + motion].tolist()).x.to(device)).cpu()
+    real = scale(records.batch(clips.indices[content + motion]).x.to(device)).cpu()
     content_clips, motion_clips = real[: len(content)], real[len(content) :]
     s, z = clips.static[content].to(device), clips.dynamic[content].to(device)
     moving_s, moving_z = clips.static[motion].to(device), clips.dynamic[motion].to(device)
     grids = {
-        "reconstructions": reconstruction_grid(method, s, z, content_clips, clips.kept[PSNR][content]),
+        "reconstructions": reconstruction_grid(method, s, z, content_clips, clips.values[PSNR][content]),
         "swap_grid": swap_grid(method, s, moving_z, content_clips, motion_clips),
         "exchanges": exchange_grid(method, moving_s[:4], moving_z[:4], motion_clips[:4]),
     }

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias, cast
 
 import torch
 from torch import Tensor
 
-from seqviews.model.evaluate.encode import REPORT_EVERY, Collected, Encoded, Progress, collect, encode, no_progress
+from seqviews.model.evaluate.encode import REPORT_EVERY, Encoded, Progress, collect, encode, no_progress
 from seqviews.model.evaluate.metrics import factor_scores, foreground_psnr
-from seqviews.model.protocol import Method, Posterior, missing_capabilities, require
+from seqviews.model.protocol import Autoencoder, Method, Posterior, Sampler, missing_capabilities, require
 from seqviews.model.scaling import Scale
 from seqviews.pipeline.manifest import DatasetInfo
 from seqviews.pipeline.records import Batch
@@ -69,34 +69,35 @@ def judge_real_clips(
     *,
     maximum: int | None = None,
     progress: Progress = no_progress,
-) -> Collected:
+) -> Encoded:
     """Judge the clips of a split and, if the method can, encode and reconstruct them, in one pass.
 
     Args:
         method: In evaluation mode, on the device.
         judge: `Judge.predict`.
-        stream: As for `collect`, with every factor.
+        stream: As for `encode`, with every factor.
         scale: Of the run, on the device.
         device: Where all of them are.
-        maximum: As for `collect`.
+        maximum: As for `encode`.
         progress: Likewise.
 
     Returns:
-        The clips, `Encoded` if the method can encode and decode. What is kept of them is the prediction of the judge,
-        by factor, and `PSNR`, `metrics.foreground_psnr` of their reconstructions, `[N]`.
+        The clips. Their values are the predictions of the judge, by factor, and of a method that can encode and decode
+        the latents and `PSNR`, `metrics.foreground_psnr` of the reconstructions, `[N]`.
 
     Raises:
         ValueError: If there are fewer than two, which cannot be swapped.
     """
+    autoencoder = cast(Autoencoder, method)
 
-    def judge_and_decode(x: Tensor, posterior: Posterior, batch: Batch) -> dict[str, Tensor]:
-        decoded: Tensor = method.decode(posterior.static.mean, posterior.dynamic.mean)  # type: ignore[operator]
+    def keep(x: Tensor, posterior: Posterior, batch: Batch) -> dict[str, Tensor]:
+        decoded = autoencoder.decode(posterior.static.mean, posterior.dynamic.mean)
         return {**judge(x), PSNR: foreground_psnr(decoded, x)}
 
     if missing_capabilities(method, "encode", "decode"):
-        clips = collect(stream, lambda batch: judge(scale(batch.x.to(device))), maximum=maximum, progress=progress)
+        clips = collect(stream, lambda batch: judge(scale(batch.x.to(device))), maximum, progress)
     else:
-        clips = encode(method, stream, scale, device, keep=judge_and_decode, maximum=maximum, progress=progress)
+        clips = encode(autoencoder, stream, scale, device, keep=keep, maximum=maximum, progress=progress)
     if len(clips) < 2:
         raise ValueError(f"there are {len(clips)} clips to evaluate, and a swap requires two: prepare more clips")
     return clips
@@ -114,7 +115,7 @@ def partners(count: int, generator: torch.Generator) -> Tensor:
 def score(
     method: Method,
     judge: Predict,
-    clips: Collected,
+    clips: Encoded,
     info: DatasetInfo,
     device: torch.device | str = "cpu",
     *,
@@ -139,23 +140,21 @@ def score(
         batch_size: Clips decoded at a time.
         progress: Called with the setting, the clips done and all clips.
     """
-    judged = {name: values for name, values in clips.kept.items() if name != PSNR}
-    scores = {PSNR: float(clips.kept[PSNR].nanmean())} if PSNR in clips.kept else {}
-    results: dict[str, tuple[Mapping[str, Tensor], Mapping[str, Tensor]]] = {"real": (judged, clips.factors)}
-    settings = possible_settings(method)
-    generator = torch.Generator(device).manual_seed(seed)
-    if isinstance(clips, Encoded):
-        for setting, (s, z, truth) in _latents(method, settings, clips, info, seed, generator).items():
+    settings, generator = possible_settings(method), torch.Generator(device).manual_seed(seed)
+    autoencoder, sampler = cast(Autoencoder, method), cast(Sampler, method)
+    scores = {PSNR: float(clips.values[PSNR].nanmean())} if PSNR in clips.values else {}
+    judged = {name: value for name, value in clips.values.items() if name not in {PSNR, "static", "dynamic"}}
+    results = {"real": (judged, clips.factors)}
+    for setting, (s, z, truth) in _latents(autoencoder, settings, clips, info, seed, generator).items():
 
-            def decode(part: slice, s: Tensor = s, z: Tensor = z) -> Tensor:
-                return method.decode(s[part].to(device), z[part].to(device))  # type: ignore[operator, no-any-return]
+        def decode(part: slice, s: Tensor = s, z: Tensor = z) -> Tensor:
+            return autoencoder.decode(s[part].to(device), z[part].to(device))
 
-            results[setting] = _judge_all(judge, decode, len(s), batch_size, setting, progress), truth
+        results[setting] = _judge_all(judge, decode, len(s), batch_size, setting, progress), truth
     if "sampled" in settings:
-        length = info.features.shape[0]
 
         def sample(part: slice) -> Tensor:
-            return method.sample(part.stop - part.start, length, generator)  # type: ignore[operator, no-any-return]
+            return sampler.sample(part.stop - part.start, info.features.shape[0], generator)
 
         results["sampled"] = _judge_all(judge, sample, DRAWS * len(clips), SAMPLES, "sampled", progress), {}
     for setting, (predicted, truth) in results.items():
@@ -164,9 +163,11 @@ def score(
 
 
 def _latents(
-    method: Any, settings: list[str], clips: Encoded, info: DatasetInfo, seed: int, generator: torch.Generator
+    method: Autoencoder, settings: list[str], clips: Encoded, info: DatasetInfo, seed: int, generator: torch.Generator
 ) -> dict[str, tuple[Tensor, Tensor, dict[str, Tensor]]]:
     """The latents to decode in each of the settings, and the factors that they should decode to."""
+    if "reconstruction" not in settings:
+        return {}
     count, length = clips.dynamic.shape[:2]
     swapped = partners(count, torch.Generator().manual_seed(seed))
     repeated = torch.arange(count).repeat(DRAWS)

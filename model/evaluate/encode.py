@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias, cast
 
 import torch
 from torch import Tensor
 
-from seqviews.model.protocol import Encoder, Method, Posterior, missing_capabilities
+from seqviews.model.protocol import Encoder, Method, Posterior, Sampler, missing_capabilities
 from seqviews.model.scaling import Scale
 from seqviews.pipeline.manifest import DatasetInfo
 from seqviews.pipeline.records import Batch
@@ -20,85 +20,44 @@ if TYPE_CHECKING:
 REPORT_EVERY = 10  # batches
 
 Progress: TypeAlias = Callable[[str, int, int], None]
-"""Called now and then with what is being done, how much of it is done, and how much there is."""
+"""Called now and then with a task, how much of it is done, and how much there is."""
 Keep: TypeAlias = Callable[[Tensor, Posterior, Batch], Mapping[str, Tensor]]
-"""Computes tensors `[B, ...]` to keep, by name, of the scaled records of a batch, their posterior and the batch."""
+"""Computes what else to keep, `[B, ...]` by name, from the scaled records of a batch, their posterior and the batch."""
 
 
 def no_progress(task: str, done: int, total: int) -> None:
     """Report nothing."""
 
 
-@dataclass(frozen=True, eq=False)
-class Collected:
+@dataclass(frozen=True, slots=True, eq=False)
+class Encoded:
     """What was computed of the records of a split, in the order of the split, on the CPU.
 
     Attributes:
         keys: Of the records.
         indices: int64 `[N]`, each record's place in its split.
         factors: int64 `[N]` classes or float32 `[N, T, ...]` trajectories, by name.
-        kept: `[N, ...]`, what else was computed, by name.
+        values: `[N, ...]` by name: the means of the posterior `static` and `dynamic`, and what else was computed.
     """
 
     keys: list[str]
     indices: Tensor
     factors: dict[str, Tensor]
-    kept: dict[str, Tensor]
+    values: dict[str, Tensor]
 
     def __len__(self) -> int:
         """The number of records."""
         return len(self.keys)
 
+    @property
+    def static(self) -> Tensor:
+        """The mean of s, float32 `[N, S]`."""
+        return self.values["static"]
 
-@dataclass(frozen=True, eq=False)
-class Encoded(Collected):
-    """The records of a split as means of the posterior.
-
-    Attributes:
-        static: float32 `[N, S]`.
-        dynamic: float32 `[N, T, D]`.
-    """
-
-    static: Tensor
-    dynamic: Tensor
-
-
-@torch.inference_mode()
-def collect(
-    stream: SequenceStream,
-    compute: Callable[[Batch], Mapping[str, Tensor]],
-    *,
-    maximum: int | None = None,
-    progress: Progress = no_progress,
-) -> Collected:
-    """Compute tensors of every record of a split.
-
-    Args:
-        stream: One epoch of it is read; it gives the factors that it was asked for.
-        compute: Gives tensors `[B, ...]` of a batch, by name.
-        maximum: Stop after so many records, the first that come.
-        progress: Called with the split, the records done and all that will be.
-    """
-    total = len(stream.manifest) if maximum is None else min(maximum, len(stream.manifest))
-    keys: list[str] = []
-    indices: list[Tensor] = []
-    factors: list[Mapping[str, Tensor]] = []
-    kept: list[Mapping[str, Tensor]] = []
-    for batch in stream:
-        keys += batch.keys
-        indices.append(batch.indices)
-        factors.append(batch.factors)
-        kept.append({name: values.cpu() for name, values in compute(batch).items()})
-        if len(kept) % REPORT_EVERY == 0 or len(keys) >= total:
-            progress(stream.manifest.split, min(len(keys), total), total)
-        if len(keys) >= total:
-            break
-    order = torch.cat(indices)[:total].argsort()
-
-    def join(parts: list[Mapping[str, Tensor]]) -> dict[str, Tensor]:
-        return {name: torch.cat([part[name] for part in parts])[:total][order] for name in parts[0]}
-
-    return Collected([keys[i] for i in order.tolist()], torch.cat(indices)[order], join(factors), join(kept))
+    @property
+    def dynamic(self) -> Tensor:
+        """The means of z, float32 `[N, T, D]`."""
+        return self.values["dynamic"]
 
 
 def encode(
@@ -115,23 +74,50 @@ def encode(
 
     Args:
         method: In evaluation mode, on the device.
-        stream: As for `collect`.
+        stream: One epoch of it is read; it gives the factors that it was asked for.
         scale: What the records go through first, on the device.
         device: Where method and scale are.
-        keep: Computes what else is kept of each batch, under other names than static and dynamic.
-        maximum: As for `collect`.
-        progress: Likewise.
+        keep: Computes what else is kept of each batch.
+        maximum: Stop after so many records, the first that come.
+        progress: Called with the split, the records done and all that will be.
     """
 
     def compute(batch: Batch) -> dict[str, Tensor]:
         x = scale(batch.x.to(device))
         posterior = method.encode(x)
-        latents = {"static": posterior.static.mean, "dynamic": posterior.dynamic.mean}
-        return {**keep(x, posterior, batch), **latents}
+        return {"static": posterior.static.mean, "dynamic": posterior.dynamic.mean, **keep(x, posterior, batch)}
 
-    found = collect(stream, compute, maximum=maximum, progress=progress)
-    static, dynamic = found.kept.pop("static"), found.kept.pop("dynamic")
-    return Encoded(found.keys, found.indices, found.factors, found.kept, static, dynamic)
+    return collect(stream, compute, maximum, progress)
+
+
+@torch.inference_mode()
+def collect(
+    stream: SequenceStream,
+    compute: Callable[[Batch], Mapping[str, Tensor]],
+    maximum: int | None = None,
+    progress: Progress = no_progress,
+) -> Encoded:
+    """What `compute` gives for each batch of a split, `[B, ...]` by name; other arguments as those of `encode`."""
+    total = len(stream.manifest) if maximum is None else min(maximum, len(stream.manifest))
+    keys: list[str] = []
+    indices: list[Tensor] = []
+    factors: list[Mapping[str, Tensor]] = []
+    values: list[Mapping[str, Tensor]] = []
+    for batch in stream:
+        keys += batch.keys
+        indices.append(batch.indices)
+        factors.append(batch.factors)
+        values.append({name: value.cpu() for name, value in compute(batch).items()})
+        if len(values) % REPORT_EVERY == 0 or len(keys) >= total:
+            progress(stream.manifest.split, min(len(keys), total), total)
+        if len(keys) >= total:
+            break
+    order = torch.cat(indices)[:total].argsort()
+
+    def join(parts: list[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+        return {name: torch.cat([part[name] for part in parts])[order] for name in parts[0]}
+
+    return Encoded([keys[i] for i in order.tolist()], torch.cat(indices)[order], join(factors), join(values))
 
 
 @torch.inference_mode()
@@ -152,12 +138,11 @@ def check_records(method: Method, scale: Scale, info: DatasetInfo, device: torch
     length, *frame = info.features.shape
     if info.modality == "clip":
         frame = [frame[2], *frame[:2]]
-    networks: Any = method
     try:
         if not missing_capabilities(method, "encode"):
-            networks.encode(torch.zeros(1, length, *frame, device=device))
+            cast(Encoder, method).encode(torch.zeros(1, length, *frame, device=device))
         elif not missing_capabilities(method, "sample"):
-            sampled = list(networks.sample(1, length, torch.Generator(device)).shape[2:])
+            sampled = list(cast(Sampler, method).sample(1, length, torch.Generator(device)).shape[2:])
             if sampled != frame:
                 raise ValueError(f"frames are {frame}, the method samples {sampled}")
     except ValueError as error:

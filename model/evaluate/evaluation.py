@@ -26,7 +26,7 @@ from seqviews.model.train.data import split_stream
 from seqviews.model.train.runs import LOG, Run
 from seqviews.pipeline.manifest import Split
 from seqviews.pipeline.records import Batch
-from seqviews.pipeline.shards.shard import write_atomically
+from seqviews.pipeline.files import write_atomically
 from seqviews.pipeline.stream.recordset import check_agreement
 
 if TYPE_CHECKING:
@@ -193,7 +193,7 @@ def _evaluate_clips(task: _Task) -> _Result:
         method, judge.predict, real, info, device, seed=seed, batch_size=config.batch_size, progress=progress
     )
     panels = []
-    if isinstance(real, Encoded):
+    if "reconstruction" in settings:
         panels = clip_panels.clip_panels(method, real, task.stream.sets[0], info, scale, device, seed)
     if "sampled" in settings:
         panels.append(clip_panels.sampled_panel(method, info, device, seed))
@@ -235,7 +235,7 @@ def _evaluate_speech(task: _Task) -> _Result:
         template="speech.html",
         metrics=metrics,
         panels=panels,
-        evaluated=f"{len(segments)} segments of {len(segments.factors['speaker'].unique())} speakers",
+        evaluated=f"{len(segments)} segments of {len(set(segments.factors['speaker'].tolist()))} speakers",
         missing=_missing(method, speech_panels.PURPOSES),
         context={
             "players": players,
@@ -266,12 +266,11 @@ def _verify(task: _Task) -> tuple[Encoded, speech.VerificationResults, dict[str,
         return {}
 
     segments = encode(task.method, task.stream, task.scale, device, keep=keep, progress=task.progress)
-    results = speech.verify(speech.SpeechLatents.of_segments(segments, segments.static, segments.dynamic), seed)
+    results = speech.verify(speech.SpeechLatents.of_segments(segments), seed)
     metrics = speech.error_rates(results)
     if baseline is not None:
-        latents = segments.kept["baseline_static"], segments.kept["baseline_dynamic"]
-        others = speech.verify(speech.SpeechLatents.of_segments(segments, *latents), seed)
-        metrics |= speech.baseline_differences(results, others)
+        of_baseline = speech.verify(speech.SpeechLatents.of_segments(segments, "baseline_"), seed)
+        metrics |= speech.baseline_differences(results, of_baseline)
     train = encode(
         task.method,
         task.open("train"),

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import copy
 import hashlib
-import io
 from collections.abc import Iterable, Mapping
 from itertools import islice
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -16,9 +16,11 @@ from torch.nn import functional
 from seqviews.model.evaluate import metrics
 from seqviews.model.evaluate.encode import Progress, no_progress
 from seqviews.model.evaluate.metrics import trajectory_distance
-from seqviews.pipeline.records import Batch
-from seqviews.pipeline.shards.shard import write_atomically
-from seqviews.pipeline.stream.stream import SequenceStream, endless
+from seqviews.pipeline.files import open_atomically
+from seqviews.pipeline.records import Batch, endless
+
+if TYPE_CHECKING:
+    from seqviews.pipeline.stream.stream import SequenceStream
 
 STEPS = 800
 VALIDATIONS = 8
@@ -193,10 +195,9 @@ def cached_judge(
     judge = _new_judge(train, seed).to(device)
     if not path.exists():
         judge = train_judge(train, val, seed=seed, device=device, steps=steps, progress=progress)
-        buffer = io.BytesIO()
-        torch.save(judge.state_dict(), buffer)
         folder.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, buffer.getvalue())
+        with open_atomically(path) as file:
+            torch.save(judge.state_dict(), file)
     try:
         judge.load_state_dict(torch.load(path, map_location=device, weights_only=True))
     except Exception as error:  # pickle, zip and torch each raise classes of their own

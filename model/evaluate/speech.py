@@ -8,7 +8,6 @@ from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 from seqviews.model.evaluate.encode import Encoded
 from seqviews.model.evaluate.verification import (
@@ -45,8 +44,9 @@ class SpeechLatents:
     utterances: NDArray[np.int64]
 
     @classmethod
-    def of_segments(cls, segments: Encoded, static: Tensor, dynamic: Tensor) -> SpeechLatents:
-        """Latents `[N, S]` and `[N, T, D]` of segments with the factor `speaker`."""
+    def of_segments(cls, segments: Encoded, prefix: str = "") -> SpeechLatents:
+        """The latents of segments with the factor `speaker`, from the values `static` and `dynamic` with a prefix."""
+        static, dynamic = segments.values[f"{prefix}static"], segments.values[f"{prefix}dynamic"]
         utterances = np.unique([utterance_of(key) for key in segments.keys], return_inverse=True)[1].astype(np.int64)
         return cls(static.numpy(), dynamic.flatten(1).numpy(), segments.factors["speaker"].numpy(), utterances)
 
@@ -166,7 +166,7 @@ def _with_intervals(rates: Mapping[str, tuple[float, NDArray[np.float64]]]) -> d
             content, content_resampled = rates[f"{place}/content_eer"]
             gaps[f"{place}/gap"] = motion - content, resampled - content_resampled
     metrics: dict[str, float] = {}
-    for name, (value, resampled) in (rates | gaps).items():
+    for name, (value, resampled) in {**rates, **gaps}.items():
         low, high = np.quantile(resampled, [0.025, 0.975])
         metrics |= {name: value, f"{name}_low": float(low), f"{name}_high": float(high)}
     return metrics

@@ -90,7 +90,7 @@ def read_utterances(records: RecordSet, segments: Encoded, names: Sequence[str])
     for row in sorted(range(len(segments)), key=segments.keys.__getitem__):
         if (name := utterance_of(segments.keys[row])) in rows and len(rows[name]) < MAX_SEGMENTS:
             rows[name].append(row)
-    batch = records.batch(segments.indices[list(itertools.chain(*rows.values()))].tolist())
+    batch = records.batch(segments.indices[list(itertools.chain(*rows.values()))])
     parts = batch.x.split([len(found) for found in rows.values()])
     converted: Sequence[Tensor | None] = [None] * len(parts)
     if batch.converted is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import math
 import sys
 import time
@@ -15,8 +14,8 @@ from lightning import Callback, LightningModule, Trainer
 from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch.loggers import CSVLogger
 
+from seqviews.pipeline.files import open_atomically
 from seqviews.pipeline.records import Batch
-from seqviews.pipeline.shards.shard import write_atomically
 
 
 class LogFigures(Callback):
@@ -139,7 +138,6 @@ class WholeCheckpoints(TorchCheckpointIO):
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
         """Write a checkpoint, then rename it."""
-        buffer = io.BytesIO()
-        torch.save(checkpoint, buffer)
         Path(path).parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(Path(path), buffer.getvalue())
+        with open_atomically(Path(path)) as file:
+            torch.save(checkpoint, file)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from seqviews.pipeline.manifest import Split, load_manifest
-from seqviews.pipeline.storage.folder import Folder, open_folder
+from seqviews.pipeline.storage.folder import Folder
+from seqviews.pipeline.storage.urls import open_folder
 from seqviews.pipeline.stream.stream import SequenceStream
 
 

@@ -25,7 +25,8 @@ from seqviews.model.protocol import check_model, with_class_path
 from seqviews.model.scaling import MelScale
 from seqviews.model.train.callbacks import LogFigures, ProgressLines, WholeCheckpoints
 from seqviews.pipeline.records import Batch
-from seqviews.pipeline.storage.folder import Folder, open_folder
+from seqviews.pipeline.storage.folder import Folder
+from seqviews.pipeline.storage.urls import open_folder
 from seqviews.pipeline.stream.order import Last
 from seqviews.pipeline.stream.stream import SequenceStream
 
