@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import io
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from seqviews.model.evaluate.encode import check_records, default_device, encode
-from seqviews.model.protocol import require
+from seqviews.model.protocol import Encoder, require
 from seqviews.model.train.runs import Run
+from seqviews.pipeline.files import open_atomically
 from seqviews.pipeline.manifest import SPLITS, load_manifest
 from seqviews.pipeline.shards.check import split_folders
-from seqviews.pipeline.files import write_atomically
 from seqviews.pipeline.stream.recordset import check_agreement
 from seqviews.pipeline.stream.stream import SequenceStream
 from seqviews.tools.preparing import add_data, opened
@@ -57,13 +56,13 @@ def encode_data(arguments: argparse.Namespace) -> dict[str, Any]:
     parts: list[dict[str, Any]] = []
     with progress_bar() as progress:
         for split, stream in zip(splits, streams, strict=True):
-            found = encode(method, stream, scale, device, progress=progress)  # type: ignore[arg-type]  # see require
+            found = encode(cast(Encoder, method), stream, scale, device, progress=progress)
             parts.append({"static": found.static.numpy(), "dynamic": found.dynamic.numpy()})
             parts[-1] |= {f"factor_{name}": values.numpy() for name, values in found.factors.items()}
             parts[-1] |= {"keys": np.array(found.keys), "split": np.full(len(found), split)}
-    buffer = io.BytesIO()
-    np.savez(buffer, allow_pickle=False, **{name: np.concatenate([part[name] for part in parts]) for name in parts[0]})
-    write_atomically(arguments.out, buffer.getvalue())
+    arrays = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    with open_atomically(arguments.out) as file:
+        np.savez(file, allow_pickle=False, **arrays)
     counts = {split: len(part["keys"]) for split, part in zip(splits, parts, strict=True)}
     return {"latents": str(arguments.out), "clips": counts}
 

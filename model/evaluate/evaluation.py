@@ -24,9 +24,9 @@ from seqviews.model.scaling import Scale
 from seqviews.model.train.config import CONFIG
 from seqviews.model.train.data import split_stream
 from seqviews.model.train.runs import LOG, Run
+from seqviews.pipeline.files import write_atomically
 from seqviews.pipeline.manifest import Split
 from seqviews.pipeline.records import Batch
-from seqviews.pipeline.files import write_atomically
 from seqviews.pipeline.stream.recordset import check_agreement
 
 if TYPE_CHECKING:

@@ -91,10 +91,11 @@ def read_utterances(records: RecordSet, segments: Encoded, names: Sequence[str])
         if (name := utterance_of(segments.keys[row])) in rows and len(rows[name]) < MAX_SEGMENTS:
             rows[name].append(row)
     batch = records.batch(segments.indices[list(itertools.chain(*rows.values()))])
-    parts = batch.x.split([len(found) for found in rows.values()])
+    lengths = [len(found) for found in rows.values()]
+    parts = torch.split(batch.x, lengths)
     converted: Sequence[Tensor | None] = [None] * len(parts)
     if batch.converted is not None:
-        converted = batch.converted.float().split([len(found) for found in rows.values()])
+        converted = torch.split(batch.converted.float(), lengths)
     return [SpokenSegments(*utterance) for utterance in zip(rows, parts, converted, strict=True)]
 
 
