@@ -16,7 +16,8 @@ import torch
 
 from seqviews.augment.draws import record_seeds
 from seqviews.augment.views import MultiView, Views
-from seqviews.model.report.images import Image, png, views_grid
+from seqviews.model.report.grids import views_grid
+from seqviews.model.report.images import Grid, png
 from seqviews.model.train.module import CONFIG, StreamData
 from seqviews.pipeline.files import write_atomically
 from seqviews.pipeline.records import Batch
@@ -75,7 +76,7 @@ def show(arguments: argparse.Namespace) -> dict[str, Any]:
         if (value := getattr(arguments, name)) is not None:
             options += [f"--{name}", str(value)]
     seen = seen_at(arguments.step, [*options, *arguments.option])
-    write_atomically(arguments.out, png(_picture(seen, arguments.count)))
+    write_atomically(arguments.out, png(_picture(seen, arguments.count).still()))
     about = {"picture": str(arguments.out), "epoch": seen.batch.epoch, "batch": seen.number}
     return {**about, "clips": seen.batch.keys[: arguments.count]}
 
@@ -109,7 +110,7 @@ def seen_at(step: int, options: list[str]) -> Seen:
     return Seen(batch, number, MultiView(parts.motion, parts.content)(batch.x, seeds), parts.motion.draw(seeds))
 
 
-def _picture(seen: Seen, count: int) -> Image:
+def _picture(seen: Seen, count: int) -> Grid:
     """The first clips and their views, with their keys and what was drawn for them."""
     shown = range(min(count, len(seen.batch.keys)))
     views = seen.views

@@ -77,7 +77,7 @@ def reconstruction_grid(model: Decoder, s: Tensor, z: Tensor, real: Tensor, psnr
         psnr: `[N]`, of each over its foreground, in dB.
     """
     decoded = model.decode(s, z)
-    captions = [f"reconstruction, {float(value):.1f} dB on the foreground" for value in psnr]
+    captions = [f"reconstruction, {float(value):.1f} dB PSNR" for value in psnr]
     grid = views_grid([(real, ["real clip"] * len(real)), (decoded, captions)])
     return replace(grid, strip_frames=STRIP_FRAMES)
 

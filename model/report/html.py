@@ -24,11 +24,28 @@ and `speech.html`
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import base64
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
 from seqviews.model.report.images import Grid, Image, png
+
+TEMPLATES = Path(__file__).parent / "templates"
+METRICS = {  # labels and formats
+    "accuracy": ("accuracy", "{:.2%}"),
+    "inception_score": ("IS", "{:.3f}"),
+    "intra_entropy": ("H(y|x)", "{:.3f}"),
+    "inter_entropy": ("H(y)", "{:.3f}"),
+    "error": ("error", "{:.2f} px"),
+    "foreground_psnr": ("PSNR", "{:.1f} dB"),
+}
+CLASS_METRICS = ("accuracy", "inception_score", "intra_entropy", "inter_entropy")
+MISSING = "\u2013"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,4 +93,39 @@ def render(template: str, **context: Any) -> str:
     Raises:
         jinja2.UndefinedError: If a variable is missing.
     """
-    raise NotImplementedError
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["data"] = _data_url
+    environment.globals |= {
+        "labels": {name: label for name, (label, _) in METRICS.items()},
+        "class_metrics": CLASS_METRICS,
+        "formatted": _formatted,
+        "interval": _interval,
+        "relative_entropy": _relative_entropy,
+    }
+    return environment.get_template(template).render(context)
+
+
+def _data_url(file: bytes, kind: str) -> str:
+    return f"data:{kind};base64,{base64.b64encode(file).decode()}"
+
+
+def _formatted(metrics: Mapping[str, float], key: str) -> str:
+    """The metric in the format of the last part of its key."""
+    return METRICS[key.rpartition("/")[2]][1].format(metrics[key]) if key in metrics else MISSING
+
+
+def _interval(metrics: Mapping[str, float], key: str) -> str:
+    """A rate and its interval."""
+    values = [metrics.get(name) for name in (key, f"{key}_low", f"{key}_high")]
+    return MISSING if None in values else "{:.2%} [{:.1%}, {:.1%}]".format(*values)
+
+
+def _relative_entropy(metrics: Mapping[str, float], key: str, classes: Sequence[str] | None) -> str:
+    """An entropy relative to the greatest one that the classes allow."""
+    return f"{metrics[key] / math.log(max(2, len(classes))):.1%}" if classes and key in metrics else MISSING

@@ -21,7 +21,7 @@ RATE = 8.0  # frames per second, where the data set gives none
 SEAM, GAP, WIDE_GAP, MARGIN = 2, 8, 24, 28
 BACKGROUND = 255
 LINE, LETTER = 18, 8  # pixels of a line of text and, on average, of a letter
-NARROWEST = 260  # pixels of a column with captions
+NARROWEST = 272  # pixels of a column with captions
 
 Image: TypeAlias = NDArray[np.uint8]
 """uint8 `[H, W, 3]`."""
@@ -147,8 +147,7 @@ class Grid:
         self, height: int, width: int
     ) -> tuple[list[int], list[int], tuple[int, int], dict[tuple[int, int], str]]:
         """Where rows and columns start, the size of the whole, and lines of text by the (x, y) of their left middle."""
-        captions = {place: cell.caption for place, cell in self._cells() if cell.caption}
-        pitch = max(width, NARROWEST) if captions else width
+        pitch = max(width, NARROWEST) if any(cell.caption for _, cell in self._cells()) else width
         lefts = [MARGIN]
         for c in range(1, max(map(len, self.rows))):
             lefts.append(lefts[-1] + pitch + (WIDE_GAP if c in self.column_breaks else GAP))
@@ -156,24 +155,30 @@ class Grid:
         tops: list[int] = []
         texts: dict[tuple[int, int], str] = {}
         bottom = MARGIN // 2 - GAP
-        for r, row in enumerate(self.rows):
-            lines = {c: _wrap(captions[r, c], pitch) for c in range(len(row)) if (r, c) in captions}
-            legends = sorted(c for (legend_row, c) in self.legends if legend_row == r)
-            for c, following in zip(legends, [*legends[1:], None], strict=True):
-                end = right if following is None else lefts[following] - GAP
-                if row[c] is not None:
-                    lines[c] = _wrap(self.legends[r, c], end - lefts[c])
-            room = LINE * max(map(len, lines.values()), default=0)
+        for r in range(len(self.rows)):
+            above, inside = self._row_texts(r, [*lefts, right + GAP], pitch)
+            room = LINE * max(map(len, above.values()), default=0)
             tops.append(bottom + GAP + (WIDE_GAP if r in self.row_breaks else 0) + room)
             bottom = tops[r] + height
-            for c, wrapped in lines.items():
-                texts |= {(lefts[c], tops[r] - 2 - LINE * i - LINE // 2): s for i, s in enumerate(reversed(wrapped))}
-            for c in legends:
-                if row[c] is None:
-                    inside = _wrap(self.legends[r, c], pitch)
-                    first = tops[r] + (height - LINE * (len(inside) - 1)) // 2
-                    texts |= {(lefts[c], first + LINE * i): s for i, s in enumerate(inside)}
+            middles = {c: tops[r] - 2 - LINE * len(lines) + LINE // 2 for c, lines in above.items()}
+            middles |= {c: tops[r] + (height - LINE * (len(lines) - 1)) // 2 for c, lines in inside.items()}
+            for c, lines in (above | inside).items():
+                texts |= {(lefts[c], middles[c] + LINE * i): line for i, line in enumerate(lines)}
         return tops, lefts, (bottom + MARGIN, right + MARGIN), texts
+
+    def _row_texts(self, r: int, lefts: Sequence[int], pitch: int) -> tuple[dict[int, list[str]], dict[int, list[str]]]:
+        """Lines of text above the cells of a row, and inside its empty places, by column."""
+        above, inside = {}, {}
+        ends = sorted([c for row, c in self.legends if row == r] + [len(lefts) - 1])
+        for c, cell in enumerate(self.rows[r]):
+            if legend := self.legends.get((r, c)):
+                if cell is None:
+                    inside[c] = _wrap(legend, pitch)
+                else:
+                    above[c] = _wrap(legend, lefts[ends[ends.index(c) + 1]] - GAP - lefts[c])
+            elif cell is not None and cell.caption:
+                above[c] = _wrap(cell.caption, pitch)
+        return above, inside
 
 
 def _wrap(text: str, pixels: int) -> list[str]:
