@@ -205,7 +205,7 @@ def _evaluate_clips(task: _Task) -> _Result:
         missing=_missing(method, clips.PURPOSES),
         context={
             "settings": {name: text for name, text in clips.SETTINGS.items() if name in {"real", *settings}},
-            "published": clip_panels.PUBLISHED.get(info.name, []),
+            "published": [row for row in clip_panels.PUBLISHED.get(info.name, []) if row[0] in settings],
         },
         about={"draws": f"{clips.DRAWS} per clip"},
         warnings=_weak_factors(metrics, task.stream.factors),
