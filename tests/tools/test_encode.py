@@ -3,13 +3,17 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from moving_squares import MovingSquares
-from untrained import save_run
+from square_models import SquareGenerator
+from toy_speech import N_MELS, ToySpeech
+from untrained import run_of, save_run
 
-from seqviews.model.train.runs import load_model
+from seqviews.model.scaling import scale_of
+from seqviews.model.train.runs import Run
 from seqviews.pipeline.prepare.write import prepare
 from seqviews.pipeline.stream.stream import SequenceStream
 from seqviews.tools.encode import main
@@ -45,11 +49,11 @@ def test_all_splits_in_one_file_without_pickle(
     latents = np.load(out, allow_pickle=False)
     assert set(latents) == {"static", "dynamic", "keys", "split", "factor_shade", "factor_way", "factor_path"}
     assert latents["split"].tolist() == [split for split, count in COUNTS.items() for _ in range(count)]
-    model = load_model(run)
+    method: Any = Run.load(run).method
     for split in COUNTS:
         (batch,) = SequenceStream(data / split, COUNTS[split], factors=("way",))
         rows = np.flatnonzero(latents["split"] == split)[batch.indices]
-        posterior = model.encode(batch.x / 255)  # type: ignore[operator]  # nn.Module types attributes as tensors
+        posterior = method.encode(batch.x / 255)
         assert latents["keys"][rows].tolist() == batch.keys
         assert np.array_equal(latents["factor_way"][rows], batch.factors["way"])
         assert latents["static"][rows] == pytest.approx(posterior.static.mean.detach().numpy(), abs=1e-5)
@@ -71,7 +75,7 @@ def test_the_file_is_the_same_bytes_again_and_a_split_is_its_part(run: Path, dat
 def test_the_probe_of_the_documents_learns_on_train_and_is_scored_on_val(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Of synthetic latents that give the hair away, but for every fourth clip of val."""
+    """The synthetic latents reveal the hair, except in every fourth clip of val."""
     hair = np.arange(90) % 3
     shown = np.where((np.arange(90) >= 50) & (np.arange(90) % 4 == 0), (hair + 1) % 3, hair)
     noise = np.random.default_rng(0).normal(scale=0.01, size=(90, 3))
@@ -82,26 +86,39 @@ def test_the_probe_of_the_documents_learns_on_train_and_is_scored_on_val(
     assert capsys.readouterr().out == "hair from s: 75.0%\n"
 
 
-def test_bad_input_is_told_in_a_sentence(
+def test_segments_are_scaled_and_encoded(tmp_path: Path) -> None:
+    prepare(ToySpeech(), tmp_path / "speech")
+    scale = scale_of(ToySpeech().info.features)
+    run = save_run(tmp_path / "run", (N_MELS,), scale)
+    assert encode(run, tmp_path / "speech", tmp_path / "latents.npz", "--split", "val") == 0
+    latents = np.load(tmp_path / "latents.npz")
+    (batch,) = SequenceStream(tmp_path / "speech" / "val", 1000)
+    method: Any = Run.load(run).method
+    static = method.encode(scale(batch.x)).static.mean.detach().numpy()
+    assert latents["static"][batch.indices] == pytest.approx(static, abs=1e-5)
+
+
+def test_bad_input_is_an_error_in_one_sentence(
     run: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "latents.npz"
 
-    def error(*arguments: Path | str) -> str:
-        run_, data_, *options = arguments
-        assert encode(Path(run_), Path(data_), out, *map(str, options)) == 1
+    def error(run: Path, data: Path, *options: str) -> str:
+        assert encode(run, data, out, *options) == 1
         (line,) = capsys.readouterr().err.splitlines()
         return line
 
     assert "it is not the --out of a training" in error(tmp_path, data)
     assert "it has no train, val or test" in error(run, tmp_path)
-    assert "test has no factor hair: it has shade, way, path" in error(
-        run, data, "--split", "test", "--factors", "hair"
-    )
-    colour = save_run(tmp_path / "colour", channels=3)
+    options = ["--split", "test", "--factors", "hair"]
+    assert "test has no factor hair: it has shade, way, path" in error(run, data, *options)
+    colour = save_run(tmp_path / "colour", (3, 16, 16))
     assert "frames are [1, 16, 16], the model was built for [3, 16, 16]" in error(colour, data)
-    empty = tmp_path / "empty" / "val"
-    empty.mkdir(parents=True)
+    run_of(tmp_path / "generator", SquareGenerator(), name="square_models.SquareGenerator")
+    assert "no installed package registers a model" in error(tmp_path / "generator", data)
+    lacking = error(tmp_path / "generator", data, "--trust-code")
+    assert "SquareGenerator has no encode, which latents need" in lacking
+    (tmp_path / "empty" / "val").mkdir(parents=True)
     assert "has no manifest.json" in error(run, tmp_path / "empty")
     assert encode(run, data, out, "--split", "everything") == 2
     assert not out.exists()

@@ -115,12 +115,8 @@ def test_a_method_without_priors_has_no_draws(data: Path, judges: Path, tmp_path
     evaluation = evaluate(run_of(tmp_path / "run", WithoutPriors()), data, config)
     assert evaluation.missing == {"sample_static": "WithoutPriors has no sample_static, which draws of s need"}
     assert {panel.name for panel in evaluation.panels} == GRIDS - {"samples", "generations"}
-    assert {name.partition("/")[0] for name in evaluation.metrics} == {
-        "real",
-        "reconstruction",
-        "swap",
-        "dynamic_drawn",
-    }
+    settings = {name.partition("/")[0] for name in evaluation.metrics}
+    assert settings == {"real", "reconstruction", "swap", "dynamic_drawn"}
 
 
 def test_speech_with_a_baseline_is_read_once(speech: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -176,29 +172,28 @@ class Nothing(Method):
 
 
 @pytest.mark.parametrize(
-    ("method", "of_speech", "options", "message"),
+    ("method", "data_name", "options", "message"),
     [
-        (Nothing(), False, {}, "Nothing has no encode, which reconstructions and swaps need"),
-        (Nothing(), True, {}, "Nothing has no encode, which error rates of speakers need"),
-        (PerfectSpeech(), True, {"max_clips": 3}, "max_clips is for clips only"),
-        (PerfectModel(), False, {"max_clips": 1}, "there are 1 clips to evaluate"),
-        (PerfectModel(), False, {"baseline": True}, "a baseline can be given for speech only"),
-        (PerfectModel(), True, {}, "speech holds segments, and the run was trained on clips"),
+        (Nothing(), "data", {}, "Nothing has no encode, which reconstructions and swaps need"),
+        (Nothing(), "speech", {}, "Nothing has no encode, which error rates of speakers need"),
+        (PerfectSpeech(), "speech", {"max_clips": 3}, "max_clips is for clips only"),
+        (PerfectSpeech(), "data", {}, "squares holds clips, and the run was trained on segments"),
+        (PerfectModel(), "data", {"max_clips": 1}, "there are 1 clips to evaluate"),
+        (PerfectModel(), "data", {"baseline": True}, "a baseline can be given for speech only"),
     ],
 )
 def test_what_cannot_be_evaluated_is_an_error(
-    data: Path,
-    speech: Path,
-    judges: Path,
+    request: pytest.FixtureRequest,
     tmp_path: Path,
     method: Method,
-    of_speech: bool,
+    data_name: str,
     options: dict[str, Any],
     message: str,
 ) -> None:
-    scale = SCALE if of_speech and not isinstance(method, PerfectModel) else None
-    run = run_of(tmp_path / "run", method, scale)
-    if options.get("baseline"):
+    on_speech = data_name == "speech" or isinstance(method, PerfectSpeech)
+    run = run_of(tmp_path / "run", method, SCALE if on_speech else None)
+    if "baseline" in options:
         options = {"baseline": run}
+    config = EvaluateConfig(judges=tmp_path / "judges", judge_steps=4, **options)
     with pytest.raises(ValueError, match=message):
-        evaluate(run, speech if of_speech else data, EvaluateConfig(judges=judges, judge_steps=4, **options))
+        evaluate(run, request.getfixturevalue(data_name), config)

@@ -53,13 +53,12 @@ def test_trials_are_all_pairs_of_different_utterances() -> None:
 @pytest.mark.parametrize("maximum", [5, 40])
 def test_a_sample_holds_no_pair_twice_and_the_same_for_a_seed(maximum: int) -> None:
     speakers, utterances = recordings(6, 3)
-    first, again, other = (
-        make_trials(speakers, utterances, np.random.default_rng(seed), maximum) for seed in (1, 1, 2)
-    )
-    assert len({*zip(first.first.tolist(), first.second.tolist(), strict=True)}) == len(first.first) <= maximum
-    assert (utterances[first.first] != utterances[first.second]).all()
-    np.testing.assert_array_equal(first.first, again.first)
-    assert first.first.tolist() != other.first.tolist()
+    rngs = map(np.random.default_rng, (1, 1, 2))
+    drawn, again, other = (make_trials(speakers, utterances, rng, maximum) for rng in rngs)
+    assert len({*zip(drawn.first.tolist(), drawn.second.tolist(), strict=True)}) == len(drawn.first) <= maximum
+    assert (utterances[drawn.first] != utterances[drawn.second]).all()
+    np.testing.assert_array_equal(drawn.first, again.first)
+    assert drawn.first.tolist() != other.first.tolist()
 
 
 def test_planted_speakers_are_verified_and_random_latents_are_not() -> None:
