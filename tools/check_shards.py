@@ -19,10 +19,10 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
+from seqviews.pipeline.files import write_atomically
 from seqviews.pipeline.manifest import Manifest, load_manifest
 from seqviews.pipeline.records import ShardError
 from seqviews.pipeline.shards.check import SplitCheck, check_dataset, split_folders
-from seqviews.pipeline.shards.shard import write_atomically
 from seqviews.pipeline.storage.folder import Folder
 from seqviews.pipeline.stream.stream import SequenceStream
 from seqviews.tools.preparing import add_cache_options, data_folder, opened

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import io
 from pathlib import Path
 from typing import Any, cast
 
@@ -14,9 +13,9 @@ from seqviews.model.evaluate.clips import check_records
 from seqviews.model.evaluate.encode import encode_split
 from seqviews.model.protocol import SequenceModel
 from seqviews.model.train.runs import load_model, load_scale
+from seqviews.pipeline.files import open_atomically
 from seqviews.pipeline.manifest import SPLITS, load_manifest
 from seqviews.pipeline.shards.check import split_folders
-from seqviews.pipeline.shards.shard import write_atomically
 from seqviews.pipeline.stream.recordset import check_agreement
 from seqviews.pipeline.stream.stream import SequenceStream
 from seqviews.tools.preparing import add_data, opened
@@ -58,9 +57,9 @@ def encode(arguments: argparse.Namespace) -> dict[str, Any]:
     check_records(model, scale, streams[0].manifest.dataset, device)
     with progress_bar() as progress:
         parts = [encode_split(model, stream, device, scale, progress) for stream in streams]
-    buffer = io.BytesIO()
-    np.savez(buffer, allow_pickle=False, **{name: np.concatenate([part[name] for part in parts]) for name in parts[0]})
-    write_atomically(arguments.out, buffer.getvalue())
+    arrays = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    with open_atomically(arguments.out) as file:
+        np.savez(file, allow_pickle=False, **arrays)
     counts = {split: len(part["keys"]) for split, part in zip(splits, parts, strict=True)}
     return {"latents": str(arguments.out), "clips": counts}
 

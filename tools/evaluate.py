@@ -20,8 +20,8 @@ from seqviews.model.report.gallery import pictures_of_clips, pictures_of_log
 from seqviews.model.report.html import Picture, render_report
 from seqviews.model.train.module import CONFIG
 from seqviews.model.train.runs import load_config, load_model, load_scale
+from seqviews.pipeline.files import write_atomically
 from seqviews.pipeline.manifest import SPLITS, load_manifest
-from seqviews.pipeline.shards.shard import write_atomically
 from seqviews.pipeline.storage.folder import Folder
 from seqviews.pipeline.stream.recordset import check_agreement
 from seqviews.pipeline.stream.stream import SequenceStream

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from seqviews.pipeline.prepare.write import Preprocessor, prepare
-from seqviews.pipeline.storage.folder import CACHE_SIZE, Cache, Folder, open_folder
+from seqviews.pipeline.storage.folder import CACHE_SIZE, Cache, Folder
+from seqviews.pipeline.storage.urls import open_folder
 from seqviews.tools.run import progress_bar
 
 

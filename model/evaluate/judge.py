@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import hashlib
-import io
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -16,9 +15,9 @@ from torch.nn import functional
 
 from seqviews.model.evaluate import metrics
 from seqviews.model.evaluate.metrics import trajectory_distance
+from seqviews.pipeline.files import open_atomically
 from seqviews.pipeline.manifest import Manifest
-from seqviews.pipeline.records import Batch
-from seqviews.pipeline.shards.shard import write_atomically
+from seqviews.pipeline.records import Batch, endless
 
 STEPS = 800
 VALIDATIONS = 8
@@ -167,7 +166,7 @@ def train_judge(
     optimiser = torch.optim.AdamW(judge.parameters(), LEARNING_RATE, weight_decay=1e-2)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, LEARNING_RATE, total_steps=steps, pct_start=0.2)
     best, best_loss = copy.deepcopy(judge.state_dict()), float("inf")
-    for step, batch in enumerate(itertools.islice(_endless(train), steps), 1):
+    for step, batch in enumerate(itertools.islice(endless(train), steps), 1):
         x, factors = jitter(batch.to(device), generator)
         optimiser.zero_grad()
         torch.autograd.backward(judge.train().loss(x, factors))
@@ -206,10 +205,9 @@ def cached_judge(
     judge = _new_judge(train, seed).to(device)
     if not path.exists():
         judge = train_judge(train, val, seed=seed, device=device, steps=steps, progress=progress)
-        buffer = io.BytesIO()
-        torch.save(judge.state_dict(), buffer)
         folder.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, buffer.getvalue())
+        with open_atomically(path) as file:
+            torch.save(judge.state_dict(), file)
     try:
         judge.load_state_dict(torch.load(path, map_location=device, weights_only=True))
     except Exception as error:  # pickle, zip and torch each raise classes of their own
@@ -233,11 +231,6 @@ def _new_judge(clips: LabelledClips, seed: int) -> Judge:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return Judge((channels, height, width), classes, trajectories)
-
-
-def _endless(clips: Iterable[Batch]) -> Iterator[Batch]:
-    while True:
-        yield from clips
 
 
 @torch.inference_mode()

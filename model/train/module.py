@@ -16,6 +16,12 @@ from seqviews.model.protocol import Loss, Method
 from seqviews.model.ranks import alone
 from seqviews.model.scaling import Scale
 from seqviews.pipeline.records import Batch
+<<<<<<< HEAD
+=======
+from seqviews.pipeline.storage.folder import Folder
+from seqviews.pipeline.storage.urls import open_folder
+from seqviews.pipeline.stream.order import Last
+>>>>>>> p1
 from seqviews.pipeline.stream.stream import SequenceStream
 
 CLIP_NORM = 1000.0
