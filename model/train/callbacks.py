@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-<<<<<<< HEAD
 import logging
-=======
->>>>>>> p1
 import math
 import time
 from collections.abc import Iterable
@@ -18,7 +15,6 @@ from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from torch import Tensor
 
-<<<<<<< HEAD
 from seqviews.model.protocol import missing_capabilities
 from seqviews.model.report.grids import swap_grid, views_grid
 from seqviews.model.train.module import TrainingModule
@@ -27,10 +23,6 @@ from seqviews.pipeline.records import Batch
 
 SHOWN = 4
 logger = logging.getLogger("seqviews")
-=======
-from seqviews.pipeline.files import open_atomically
-from seqviews.pipeline.records import Batch
->>>>>>> p1
 
 
 class LogMetrics(Callback):
@@ -196,13 +188,7 @@ class AtomicCheckpoints(TorchCheckpointIO):
     """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
-<<<<<<< HEAD
         """Writes a checkpoint, then renames it."""
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         with open_atomically(Path(path)) as file:
-=======
-        """Write a checkpoint, then rename it."""
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        with open_atomically(Path(path)) as file:
->>>>>>> p1
             torch.save(checkpoint, file)
