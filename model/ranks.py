@@ -48,13 +48,13 @@ class _Gather(torch.autograd.Function):
     """Tensors of all ranks `[R, ...]`; the gradient of a rank's tensor is the sum of what all ranks give back to it."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:  # type: ignore[override]  # torch's signature is (*args, **kwargs)
+    def forward(ctx: Any, x: Tensor) -> Tensor:
         gathered = x.new_empty(ranks()[1], *x.shape)
         dist.all_gather(list(gathered.unbind()), x.contiguous())
         return gathered
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
         total = gradient.contiguous()
         dist.all_reduce(total)
         return total[ranks()[0]]
@@ -84,7 +84,7 @@ class _GlobalNorm(nn.modules.batchnorm._BatchNorm):
     def forward(self, input: Tensor) -> Tensor:
         """Normalises each channel `[N, C, ...]`; in evaluation, and of one rank, as torch does."""
         if not self.training or ranks()[1] == 1:
-            return super().forward(input)  # type: ignore[no-any-return]
+            return super().forward(input)
         over = [axis for axis in range(input.ndim) if axis != 1]
         count = input.numel() // input.shape[1] * ranks()[1]
         shape = [1, -1, *[1] * (input.ndim - 2)]

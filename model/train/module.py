@@ -16,12 +16,6 @@ from seqviews.model.protocol import Loss, Method
 from seqviews.model.ranks import alone
 from seqviews.model.scaling import Scale
 from seqviews.pipeline.records import Batch
-<<<<<<< HEAD
-=======
-from seqviews.pipeline.storage.folder import Folder
-from seqviews.pipeline.storage.urls import open_folder
-from seqviews.pipeline.stream.order import Last
->>>>>>> p1
 from seqviews.pipeline.stream.stream import SequenceStream
 
 CLIP_NORM = 1000.0
@@ -43,6 +37,8 @@ class TrainingModule(LightningModule):
         seed: With a record's epoch and index it names the record's views, and with the step the noise.
         sources: int64 `[N]`, the number of the source of each record of the training split; for methods that need it.
     """
+
+    sources: Tensor | None
 
     def __init__(
         self,

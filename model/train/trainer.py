@@ -161,7 +161,7 @@ def _with_views(config: TrainConfig, features: Features, method: Method, trust_c
         spec = getattr(config, view) or defaults[view]
         _, arguments = resolve(spec, VIEWS, facts={"voices": lambda: voices}, trust_code=trust_code)
         chosen[view] = {"name": spec["name"], **arguments}
-    return replace(config, **chosen)
+    return replace(config, motion=chosen["motion"], content=chosen["content"])
 
 
 def _make_trainer(
