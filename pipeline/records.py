@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -16,6 +16,9 @@ if TYPE_CHECKING:  # writing shards does not need torch
 
 Factor: TypeAlias = int | list[Any]
 """A label of a record: a class index, or a trajectory as nested lists of numbers."""
+
+Progress: TypeAlias = Callable[[str, float, float], None]
+"""Reports progress: a description, the amount done and the total."""
 
 KEY_PATTERN = re.compile(r"[a-z0-9_-]{1,80}")
 
