@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from toy_files import decoded, moving_square, naive_fit, write_pictures, write_video
 
-from seqviews.pipeline.sources.video import decode_video, fit, list_pictures, read_picture, upright, video_rate
+from seqviews.pipeline.sources.video import decode_video, fit, list_images, read_image, upright, video_rate
 
 FORMATS: dict[str, dict[str, Any]] = {
     "x.mp4": {},
@@ -159,9 +159,9 @@ def test_pictures_come_in_natural_order(tmp_path: Path) -> None:
     names = ["a2.png", "b1.png", "a10.png", "a1.JPG", "Thumbs.db", ".a3.png", "a1.webp"]
     for name in names:
         (tmp_path / name).touch()
-    assert [p.name for p in list_pictures(tmp_path)] == ["a1.JPG", "a1.webp", "a2.png", "a10.png", "b1.png"]
+    assert [p.name for p in list_images(tmp_path)] == ["a1.JPG", "a1.webp", "a2.png", "a10.png", "b1.png"]
     with pytest.raises(ValueError, match="holds no pictures"):
-        list_pictures(write_pictures(tmp_path / "empty", np.empty((0, 4, 4, 3), np.uint8)))
+        list_images(write_pictures(tmp_path / "empty", np.empty((0, 4, 4, 3), np.uint8)))
 
 
 @pytest.mark.parametrize("suffix", ["png", "jpg", "jpeg", "webp", "PNG"])
@@ -170,7 +170,7 @@ def test_pictures_are_those_that_pillow_decodes(tmp_path: Path, suffix: str, mod
     path = tmp_path / f"x.{suffix}"
     picture = Image.fromarray(moving_square(1, 37, 53)[0]).convert(mode)
     (picture.convert("L") if suffix.startswith("j") and mode == "P" else picture).save(path)
-    np.testing.assert_array_equal(read_picture(path), np.asarray(Image.open(path).convert("RGB")))
+    np.testing.assert_array_equal(read_image(path), np.asarray(Image.open(path).convert("RGB")))
 
 
 @pytest.mark.parametrize("suffix", ["png", "webp"])
@@ -181,7 +181,7 @@ def test_what_is_transparent_lies_over_black(tmp_path: Path, suffix: str, mode: 
     Image.fromarray(values, "RGBA").convert(mode).save(path, lossless=True)
     above = Image.open(path).convert("RGBA")
     expected = Image.alpha_composite(Image.new("RGBA", above.size, (0, 0, 0, 255)), above).convert("RGB")
-    assert np.abs(read_picture(path).astype(int) - np.asarray(expected)).max() <= 1
+    assert np.abs(read_image(path).astype(int) - np.asarray(expected)).max() <= 1
 
 
 @pytest.mark.parametrize("suffix", ["png", "jpg", "webp"])
@@ -192,7 +192,7 @@ def test_a_picture_cut_short_is_refused(tmp_path: Path, suffix: str, kept: float
     Image.fromarray(noise).save(path)
     path.write_bytes(path.read_bytes()[: int(kept * path.stat().st_size)])
     with pytest.raises(ValueError, match=rf"x\.{suffix} (cannot be decoded|is cut short)"):
-        read_picture(path)
+        read_image(path)
 
 
 def test_other_pictures_are_refused(tmp_path: Path) -> None:
@@ -200,4 +200,4 @@ def test_other_pictures_are_refused(tmp_path: Path) -> None:
     Image.new("CMYK", (8, 8)).save(tmp_path / "print.jpg")
     for name in ("deep.png", "print.jpg"):
         with pytest.raises(ValueError, match=f"{name} is uint.*: convert it to 8 bits"):
-            read_picture(tmp_path / name)
+            read_image(tmp_path / name)
