@@ -33,8 +33,8 @@ class Voice:
         warp: The factor of the envelope's frequencies, formants included, relative to the source.
 
     Raises:
-        ValueError: If the mean pitch is not from 40 to 800 Hz, the deviation is negative, or the warp is not from 0.5 to
-            2.
+        ValueError: If the mean pitch is not from 40 to 800 Hz, the deviation is negative, or the warp is not from 0.5
+            to 2.
     """
 
     log_f0: float

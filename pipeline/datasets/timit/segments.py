@@ -155,7 +155,7 @@ class Timit:
             "skipped": dict(sorted(Counter(skip.fault for skip in self.skipped).items())),
         }
 
-    def summary(self, split: Split) -> dict[str, Any]:
+    def summary(self, split: str) -> dict[str, Any]:
         """Speakers, utterances and hours of speech in a split."""
         files = self._files(split)
         speakers = {utterance.speaker for utterance, _ in files}
