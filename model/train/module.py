@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -87,7 +88,8 @@ class TrainingModule(LightningModule):
             self.toggle_optimizer(optimizer)
         loss = self.method.loss(views, player)
         optimizer.zero_grad()
-        self.manual_backward(loss.total)
+        with torch.autocast(self.device.type, enabled=False):  # else float32 parts would be differentiated in bfloat16
+            self.manual_backward(loss.total)
         norm = nn.utils.clip_grad_norm_(self.method.parameters_of(player), CLIP_NORM)
         optimizer.step()
         if several:
@@ -114,7 +116,8 @@ class TrainingModule(LightningModule):
         labels = {name: batch.factors[name] for name in self.method.needs if name in batch.factors}
         if self.sources is not None:
             labels["source"] = self.sources[batch.indices]
-        return views.labelled(labels)  # type: ignore[no-any-return]
+        labelled: Views = replace(views, labels=labels)
+        return labelled
 
     @torch.no_grad()
     def validate(self, stream: SequenceStream) -> float:
