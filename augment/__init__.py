@@ -16,40 +16,30 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from seqviews.augment.draws import Stream, record_seeds
-    from seqviews.augment.stored_voices import StoredVoices
-    from seqviews.augment.temporal import TemporalReverse, TemporalShuffle
-    from seqviews.augment.video import VideoMotion
-    from seqviews.augment.views import MultiView, Views
-    from seqviews.augment.world import VoiceConverter
-
-__all__ = [
-    "MultiView",
-    "StoredVoices",
-    "Stream",
-    "TemporalReverse",
-    "TemporalShuffle",
-    "VideoMotion",
-    "Views",
-    "VoiceConverter",
-    "record_seeds",
-]
+    from seqviews.augment.draws import Purpose as Purpose
+    from seqviews.augment.draws import record_seeds as record_seeds
+    from seqviews.augment.stored_voices import StoredVoices as StoredVoices
+    from seqviews.augment.temporal import TemporalReverse as TemporalReverse
+    from seqviews.augment.temporal import TemporalShuffle as TemporalShuffle
+    from seqviews.augment.video import VideoMotion as VideoMotion
+    from seqviews.augment.views import MultiView as MultiView
+    from seqviews.augment.views import Views as Views
+    from seqviews.augment.world import VoiceConverter as VoiceConverter
 
 _HOMES = {
-    "MultiView": "views",
-    "StoredVoices": "stored_voices",
-    "Stream": "draws",
-    "TemporalReverse": "temporal",
-    "TemporalShuffle": "temporal",
-    "VideoMotion": "video",
-    "Views": "views",
-    "VoiceConverter": "world",
-    "record_seeds": "draws",
+    "draws": ("Purpose", "record_seeds"),
+    "stored_voices": ("StoredVoices",),
+    "temporal": ("TemporalReverse", "TemporalShuffle"),
+    "video": ("VideoMotion",),
+    "views": ("MultiView", "Views"),
+    "world": ("VoiceConverter",),
 }
+__all__ = [name for names in _HOMES.values() for name in names]
 
 
 def __getattr__(name: str) -> Any:
-    """Import on first use: converting voices, in each process of a preparation, needs neither torch nor Kornia."""
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__} has no attribute {name}")
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    """Import on first use: the processes of a preparation convert voices, which needs neither torch nor Kornia."""
+    for home, names in _HOMES.items():
+        if name in names:
+            return getattr(import_module(f"{__name__}.{home}"), name)
+    raise AttributeError(f"module {__name__} has no attribute {name}")

@@ -1,4 +1,4 @@
-"""Random numbers as a pure function of a record's seed, so that a record's views do not depend on its batch."""
+"""Random numbers as a pure function of a record's seed, so that its views do not depend on the batch."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from torch import Generator, Tensor
 GOLDEN_GAMMA = 0x9E3779B97F4A7C15
 
 
-class Stream(IntEnum):
-    """Names of the independent streams of one seed: draws for one purpose say nothing about another's."""
+class Purpose(IntEnum):
+    """The independent random sequences of one seed: draws for one purpose are independent of those for another."""
 
     MOTION = 0
     CONTENT = 1
 
 
 def record_seeds(seed: int, epoch: int, indices: Tensor) -> Tensor:
-    """One seed a record, from the run's seed, the epoch and the record's place in its split.
+    """One seed per record, from the run's seed, the epoch and the record's index in its split.
 
     Within an epoch no two records share a seed.
 
@@ -38,38 +38,38 @@ def record_seeds(seed: int, epoch: int, indices: Tensor) -> Tensor:
 
 
 def fresh_seeds(n: int, generator: Generator | None = None) -> Tensor:
-    """Seeds int64 `[n]` on the CPU from a generator, torch's own if None: for use without records."""
+    """Seeds int64 `[n]` on the CPU from a generator, torch's default if None: for use without records."""
     return torch.empty(n, dtype=torch.int64).random_(generator=generator)
 
 
-def random_bits(seeds: Tensor, n: int, stream: int) -> Tensor:
-    """The first n draws of a stream, 64 random bits each.
+def random_bits(seeds: Tensor, n: int, purpose: int) -> Tensor:
+    """The first n draws for a purpose, 64 random bits each.
 
     Args:
         seeds: int64 `[B]`.
-        n: Draws a record.
-        stream: A small number that names the purpose; see `Stream`.
+        n: Draws per record.
+        purpose: A small number; see `Purpose`.
 
     Returns:
         int64 `[B, n]`, uniform over all of int64, on the device of `seeds`.
     """
-    keys = mix(seeds + _signed(GOLDEN_GAMMA * (stream + 1)))
+    keys = mix(seeds + _signed(GOLDEN_GAMMA * (purpose + 1)))
     counters = torch.arange(1, n + 1, device=seeds.device) * _signed(GOLDEN_GAMMA)
     return mix(keys[:, None] + counters)
 
 
-def uniform(seeds: Tensor, n: int, stream: int) -> Tensor:
-    """The first n draws of a stream as float32 `[B, n]` in [0, 1), multiples of 2^-24.
+def uniform(seeds: Tensor, n: int, purpose: int) -> Tensor:
+    """The first n draws for a purpose as float32 `[B, n]` in [0, 1), multiples of 2^-24.
 
-    >>> uniform(torch.tensor([5]), n=2, stream=Stream.MOTION).shape
+    >>> uniform(torch.tensor([5]), n=2, purpose=Purpose.MOTION).shape
     torch.Size([1, 2])
     """
-    return (random_bits(seeds, n, stream) >> 40 & 0xFFFFFF).to(torch.float32) * 2.0**-24
+    return (random_bits(seeds, n, purpose) >> 40 & 0xFFFFFF).to(torch.float32) * 2.0**-24
 
 
-def permutation(seeds: Tensor, n: int, stream: int) -> Tensor:
-    """A random order of n things a record: int64 `[B, n]`, every order equally likely."""
-    return random_bits(seeds, n, stream).argsort(dim=1)
+def permutation(seeds: Tensor, n: int, purpose: int) -> Tensor:
+    """A random order of n items per record: int64 `[B, n]`, every order equally likely."""
+    return random_bits(seeds, n, purpose).argsort(dim=1)
 
 
 def mix(x: Tensor) -> Tensor:
@@ -80,7 +80,7 @@ def mix(x: Tensor) -> Tensor:
 
 
 def _shift(x: Tensor, bits: int) -> Tensor:
-    # torch's >> repeats the sign; the mixer wants zeros from the left.
+    # torch's >> repeats the sign; the mixer shifts in zeros
     return x >> bits & (1 << 64 - bits) - 1
 
 

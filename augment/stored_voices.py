@@ -1,4 +1,4 @@
-"""Motion view of speech: the same words in a voice that the segment is stored in [P 2.3], by another microphone."""
+"""Motion view of speech: the same words in a stored other voice [P 2.3], optionally by another microphone."""
 
 from __future__ import annotations
 
@@ -7,27 +7,27 @@ import math
 import torch
 from torch import Tensor, nn
 
-from seqviews.augment.draws import Stream, fresh_seeds, uniform
+from seqviews.augment.draws import Purpose, fresh_seeds, uniform
 
 Params = dict[str, Tensor]
 
 COSINES = 4
-"""Gain, tilt and two bends: what tells microphones and rooms apart that is the same in all frames."""
+"""Gain, tilt and two bends: the part of a microphone or room that is the same in all frames."""
 
 
 class StoredVoices(nn.Module):
-    """One of the K conversions of each segment, by the record's seed; `VoiceConverter` made them ahead.
+    """One of the K conversions of each segment, chosen by the record's seed; `VoiceConverter` computed them ahead.
 
-    A conversion keeps the loudness and the channel of the recording. With `channel`, the view is heard by another
-    microphone, too: each mel is raised by the same in all frames, by a sum of four cosines over the mels.
+    A conversion keeps the loudness and the channel of the recording. With `channel`, the view simulates another
+    microphone as well: a sum of four cosines over the mels is added to every frame.
 
     Args:
         voices: K.
-        channel: The weight of each cosine is drawn from -channel to channel, in the unit of the segments: deviations of
-            a mel in a training by this project, else nats. 0 leaves the conversion as it is stored.
+        channel: The weight of each cosine is drawn from -channel to channel, in the unit of the segments: standard
+            deviations of a mel when this project trains, else nats. 0 leaves the conversion unchanged.
 
     Raises:
-        ValueError: If there are none, or the channel is negative or not finite.
+        ValueError: If K is 0, or the channel is negative or not finite.
 
     >>> motion = StoredVoices(voices=4, channel=0.5)
     >>> params = motion.draw(torch.tensor([1, 2, 3]))
@@ -38,28 +38,28 @@ class StoredVoices(nn.Module):
     def __init__(self, voices: int, channel: float = 0.0) -> None:
         super().__init__()
         if voices < 1:
-            raise ValueError("StoredVoices: the segments are stored in no other voice: prepare them with --voices")
+            raise ValueError("StoredVoices: the segments have no other voices: prepare them with --voices")
         if not 0 <= channel < math.inf:
-            raise ValueError(f"StoredVoices: channel is {channel}, not from 0 up")
+            raise ValueError(f"StoredVoices: channel is {channel}, not a finite number >= 0")
         self.voices, self.channel = voices, channel
 
     def draw(self, seeds: Tensor) -> Params:
-        """One set of parameters a seed: `voice`, int64 `[B]`, every one equally likely, and `channel` `[B, 4]`."""
-        draws = uniform(seeds, 1 + COSINES, Stream.MOTION)
+        """One set of parameters per seed: `voice`, int64 `[B]`, equally likely, and `channel` `[B, 4]`."""
+        draws = uniform(seeds, 1 + COSINES, Purpose.MOTION)
         return {"voice": (draws[:, 0] * self.voices).long(), "channel": self.channel * (2 * draws[:, 1:] - 1)}
 
     def forward(self, converted: Tensor, params: Params | None = None) -> Tensor:
-        """The views of `params`, or of parameters drawn with torch's generator.
+        """The views under `params`, or under parameters drawn from torch's generator.
 
         Args:
             converted: `[B, K, T, n_mels]`, as in `Batch.converted`.
-            params: As `draw` gives them.
+            params: From `draw`.
 
         Returns:
             float32 `[B, T, n_mels]`.
 
         Raises:
-            ValueError: If there is another number of voices.
+            ValueError: If the number of voices is not K.
         """
         if converted.ndim != 4 or converted.shape[1] != self.voices:
             raise ValueError(
@@ -74,6 +74,6 @@ class StoredVoices(nn.Module):
 
 
 def _cosines(n_mels: int, device: torch.device) -> Tensor:
-    """The first of the cosine transform: `[4, n_mels]`."""
+    """The first cosines of the cosine transform, `[4, n_mels]`."""
     order = torch.arange(COSINES, device=device)[:, None]
     return torch.cos(math.pi * order * (torch.arange(n_mels, device=device) + 0.5) / n_mels)

@@ -5,14 +5,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from seqviews.augment.draws import Stream, fresh_seeds, permutation
+from seqviews.augment.draws import Purpose, fresh_seeds, permutation
 
 
 class TemporalShuffle(nn.Module):
-    """Frames in a random order, every order equally likely, one a clip.
+    """Frames in a random order per clip, every order equally likely.
 
-    The identity is one of them, once in T! draws: for the few frames where that is often (T = 2, half of them) the
-    view is a copy of the clip, which is still a true positive for the static factor; use `TemporalReverse` instead.
+    The identity occurs once in T! draws: with few frames (for T = 2, every second time) the view is a copy of the clip.
+    It is still a true positive for the static factor; use `TemporalReverse` to avoid it.
 
     >>> shuffle = TemporalShuffle()
     >>> order = shuffle.draw(torch.tensor([3, 4]), frames=8)
@@ -21,21 +21,21 @@ class TemporalShuffle(nn.Module):
     """
 
     def draw(self, seeds: Tensor, frames: int) -> Tensor:
-        """An order a seed: int64 `[B, T]`; frame t of the view is frame `order[b, t]` of the clip."""
-        return permutation(seeds, frames, Stream.CONTENT)
+        """An order per seed: int64 `[B, T]`; frame t of the view is frame `order[b, t]` of the clip."""
+        return permutation(seeds, frames, Purpose.CONTENT)
 
     def forward(self, x: Tensor, order: Tensor | None = None) -> Tensor:
-        """The frames of `x` in `order`, or in one drawn with torch's generator.
+        """The frames of `x` in `order`, or in an order drawn from torch's generator.
 
         Args:
             x: Clips or segments `[B, T, ...]`.
-            order: int64 `[B, T]`, as `draw` gives it.
+            order: int64 `[B, T]`, from `draw`.
         """
         return take_frames(x, self.draw(fresh_seeds(x.shape[0]), x.shape[1]) if order is None else order)
 
 
 class TemporalReverse(nn.Module):
-    """Frames in reverse: the last one first, always.
+    """Frames in reverse, always.
 
     >>> TemporalReverse()(torch.arange(6).view(2, 3))
     tensor([[2, 1, 0],

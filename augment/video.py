@@ -1,4 +1,4 @@
-"""Motion views of clips: another crop, another colour, another sharpness, the same motion."""
+"""Motion views of clips: another crop, colour and sharpness, the same motion."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from kornia.augmentation import AugmentationBase3D
 from kornia.filters import get_gaussian_kernel1d
 from torch import Tensor
 
-from seqviews.augment.draws import Stream, fresh_seeds, uniform
+from seqviews.augment.draws import Purpose, fresh_seeds, uniform
 
 Range = tuple[float, float]
 Params = dict[str, Tensor]
@@ -42,12 +42,12 @@ _NEUTRAL: dict[str, float | tuple[float, ...]] = {
 
 
 class VideoMotion(AugmentationBase3D):
-    """Random crop and resize, colour and Gaussian blur of whole clips, fused; one draw a clip, shared by its frames.
+    """Random crop and resize, colour and Gaussian blur of whole clips, fused; one draw per clip, shared by its frames.
 
-    It does what Kornia's `VideoSequential(RandomResizedCrop, ColorJiggle, RandomGaussianBlur)` does, under Kornia's
-    parameter names, several times faster. Crop, resize and blur are linear and separable: one matrix a clip for the
-    rows and one for the columns. Colour is one affine map of the pixel a clip. There is no flip, as it would change
-    the direction of the motion [P 2.3].
+    Equivalent to Kornia's `VideoSequential(RandomResizedCrop, ColorJiggle, RandomGaussianBlur)`, under Kornia's
+    parameter names, and several times faster. Crop, resize and blur are linear and separable: one matrix per clip for
+    the rows and one for the columns. Colour is one affine map of the pixel per clip. There is no flip, as it would
+    change the direction of the motion [P 2.3].
 
     - Crop: bilinear, corner pixels aligned, at sub-pixel positions: Kornia's `crop_and_resize` of the same box.
     - Brightness adds `factor - 1`, contrast multiplies (black stays black), as in `ColorJiggle`; saturation blends
@@ -59,20 +59,20 @@ class VideoMotion(AugmentationBase3D):
     Args:
         size: Height and width of the view; None keeps those of the clip.
         scale: Range of the crop's area, as a fraction of the frame's, in (0, 1].
-        ratio: Range of the crop's width over height, as a multiple of the frame's; narrowed where it would not fit.
+        ratio: Range of the crop's width over height, as a multiple of the frame's; narrowed if the crop would not fit.
         brightness: Range of the factor around 1, or half its width; within [0, 2].
         contrast: The same, at least 0.
         saturation: The same, at least 0.
         hue: Range of the hue shift around 0, or half its width, in turns; within [-0.5, 0.5], which is any hue.
         kernel_size: Width of the blur's kernel in pixels, odd.
         sigma: Range of the blur's standard deviation in pixels.
-        p: Probability that a clip is changed at all; otherwise it is only resized.
+        p: Probability that a clip is changed; otherwise it is only resized.
 
     Raises:
         ValueError: If a range is empty or out of bounds.
 
     >>> motion = VideoMotion(scale=(0.5, 1.0))
-    >>> params = motion.draw(torch.tensor([1, 2]))  # on the CPU, to look at and to replay
+    >>> params = motion.draw(torch.tensor([1, 2]))  # on the CPU, to inspect and to replay
     >>> sorted(params)[:3]
     ['batch_prob', 'brightness_factor', 'contrast_factor']
     >>> motion(torch.rand(2, 8, 3, 64, 64), params).shape
@@ -108,7 +108,7 @@ class VideoMotion(AugmentationBase3D):
         }
 
     def draw(self, seeds: Tensor) -> Params:
-        """One set of parameters a seed, on the device of the seeds.
+        """One set of parameters per seed, on the device of the seeds.
 
         Args:
             seeds: int64 `[B]`.
@@ -116,10 +116,10 @@ class VideoMotion(AugmentationBase3D):
         Returns:
             float32 tensors under Kornia's names: `brightness_factor`, `contrast_factor`, `saturation_factor`,
             `hue_factor`, `sigma` and `batch_prob` (1 if the clip is changed), each `[B]`; and `crop` `[B, 4]`: left,
-            top, width, height as fractions of the way from the first pixel's centre to the last one's.
+            top, width, height as fractions of the distance between the centres of the first and the last pixel.
         """
-        # A draw added later takes the next column, so that the ones before it keep their values.
-        u = uniform(seeds, 10, Stream.MOTION).unbind(1)
+        # A draw added later takes the next column, so that earlier draws keep their values.
+        u = uniform(seeds, 10, Purpose.MOTION).unbind(1)
         factors = {
             f"{name}_factor": _between(u[i], *self.flags[name])
             for i, name in enumerate(("brightness", "contrast", "saturation", "hue"), start=5)
@@ -132,11 +132,11 @@ class VideoMotion(AugmentationBase3D):
         }
 
     def forward_parameters(self, batch_shape: tuple[int, ...]) -> Params:
-        """Kornia's hook: what `forward(x)` alone draws, from torch's generator."""
+        """Kornia's hook: the parameters that `forward(x)` draws from torch's generator."""
         return self.draw(fresh_seeds(batch_shape[0]))
 
     def transform_tensor(self, input: Tensor, *, shape: Tensor | None = None, match_channel: bool = True) -> Tensor:
-        """Kornia's hook: check the input, which is a batch of clips and never a lone frame or clip.
+        """Kornia's hook: check the input, which must be a batch of clips, not a single frame or clip.
 
         Raises:
             ValueError: If `input` is not float `[B, T, C, H, W]` with 1 or 3 channels.
@@ -150,7 +150,7 @@ class VideoMotion(AugmentationBase3D):
     def transform_inputs(
         self, input: Tensor, params: Params, flags: dict[str, Any], transform: Tensor | None = None, **kwargs: Any
     ) -> Tensor:
-        """Kornia's hook: skipped clips get neutral parameters, so there are no two results to blend."""
+        """Kornia's hook: skipped clips get neutral parameters, so no results are blended."""
         return self.apply_transform(input, params, flags)
 
     def apply_transform(
@@ -159,22 +159,22 @@ class VideoMotion(AugmentationBase3D):
         """The view `[B, T, C, H', W']`, stored channels last, of clips `[B, T, C, H, W]` under drawn parameters.
 
         Raises:
-            ValueError: If the blur's kernel does not fit into the view.
+            ValueError: If the blur's kernel is larger than the view.
         """
         size = flags["size"] or (input.shape[3], input.shape[4])
         if flags["kernel_size"] // 2 >= min(size):
             raise ValueError(f"VideoMotion: a blur of {flags['kernel_size']} pixels does not fit a view of {size}")
-        with torch.autocast(input.device.type, enabled=False):  # a view is pixels: not to be rounded to 8 bits
-            # The matrices are small: made where the parameters are, then moved, so that a GPU waits for nothing.
+        with torch.autocast(input.device.type, enabled=False):  # a view is pixels: bfloat16 would round them to 8 bits
+            # The matrices are small: computed on the parameters' device, then moved, so that a GPU never waits.
             matrices = self._matrices(params, flags, input.shape, size)
             rows, columns, colour, offset = (m.to(input, non_blocking=True) for m in matrices)
             batch, frames, channels = input.shape[:3]
             views = input.new_empty(batch, frames, *size, channels).permute(0, 1, 4, 2, 3)
-            # What is between the products stays in a CPU's cache if few clips are worked on at a time.
-            at_once = CLIPS_IN_CACHE if input.device.type == "cpu" else batch
-            for i in range(0, batch, at_once):
-                part = slice(i, i + at_once)
-                # Colour first: it commutes with the resampling, and wants the frames as they are stored.
+            # With few clips at a time, intermediate products stay in a CPU's cache.
+            chunk = CLIPS_IN_CACHE if input.device.type == "cpu" else batch
+            for i in range(0, batch, chunk):
+                part = slice(i, i + chunk)
+                # Colour first: it commutes with the resampling, and needs the frames as they are stored.
                 resampled = _resample(_recolour(input[part], colour[part]), rows[part], columns[part])
                 views[part] = resampled.add_(offset[part].view(-1, 1, 1, 1, 1)).clamp_(0, 1)
             return views
@@ -194,7 +194,7 @@ def _resample(x: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
     """`rows @ frame @ columns.T` of every frame and channel: `[B, T, C, H, W]` to `[B, T, C, H', W']`."""
     batch, frames, channels, height, width = x.shape
     x = x.permute(0, 1, 3, 4, 2).reshape(batch, frames, height, width * channels)
-    # Each product leaves its result transposed, which is how the next one wants it: no copies between.
+    # Each product returns its result transposed, as the next one needs it: no copies in between.
     x = x.mT @ rows[:, None].mT
     x = x.view(batch, frames, width, -1).mT @ columns[:, None].mT
     return x.view(batch, frames, channels, rows.shape[1], -1)
@@ -203,7 +203,7 @@ def _resample(x: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
 def _recolour(x: Tensor, matrix: Tensor) -> Tensor:
     """`matrix @ pixel` at every pixel of `[B, T, C, H, W]`, stored channels last; `matrix` is `[B, C, C]`."""
     batch, frames, channels, height, width = x.shape
-    # A product with 3 columns is slow. Four pixels at a time, with a block-diagonal matrix, take a third of the time.
+    # A product with 3 columns is slow; four pixels at a time, with a block-diagonal matrix, take a third of the time.
     group = math.gcd(4, frames * height * width)
     blocks = torch.einsum("gh,bij->bgjhi", torch.eye(group, dtype=x.dtype, device=x.device), matrix)
     pixels = x.permute(0, 1, 3, 4, 2).reshape(batch, -1, group * channels)
@@ -212,15 +212,15 @@ def _recolour(x: Tensor, matrix: Tensor) -> Tensor:
 
 
 def _colour(params: Params, channels: int) -> tuple[Tensor, Tensor]:
-    """The affine map of a pixel: a matrix `[B, C, C]`, and `[B]` what is added to each channel."""
+    """The affine map of a pixel: a matrix `[B, C, C]`, and an offset `[B]` added to each channel."""
     contrast = params["contrast_factor"]
-    offset = contrast * (params["brightness_factor"] - 1)  # grey, which saturation and hue leave as it is
+    offset = contrast * (params["brightness_factor"] - 1)  # grey, which saturation and hue do not change
     if channels == 1:
         return contrast[:, None, None], offset
     angle = 2 * math.pi * params["hue_factor"]
     cos, sin = params["saturation_factor"] * angle.cos(), params["saturation_factor"] * angle.sin()
-    one, zero = torch.ones_like(cos), torch.zeros_like(cos)
-    turn = torch.stack([one, zero, zero, zero, cos, -sin, zero, sin, cos], dim=1).view(-1, 3, 3)
+    ones, zero = torch.ones_like(cos), torch.zeros_like(cos)
+    turn = torch.stack([ones, zero, zero, zero, cos, -sin, zero, sin, cos], dim=1).view(-1, 3, 3)
     return contrast[:, None, None] * (_FROM_YUV.to(turn) @ turn @ _TO_YUV.to(turn)), offset
 
 
@@ -244,7 +244,7 @@ def _blur_matrix(kernel: Tensor, size: int) -> Tensor:
 def _random_box(u: Sequence[Tensor], scale_range: Range, ratio_range: Range) -> Tensor:
     """Boxes `[B, 4]` (left, top, width, height) in the unit square from four uniform draws `[B]` each."""
     area = _between(u[0], *scale_range)
-    # Of the wanted shapes only those that fit: 1 / area is the widest box of this area, area the tallest.
+    # Only the shapes that fit: 1 / area is the widest box of this area, area the tallest.
     lowest = area.clamp_min(ratio_range[0]).minimum(1 / area).log()
     highest = (1 / area).clamp_max(ratio_range[1]).maximum(area).log()
     ratio = (lowest + u[1] * (highest - lowest)).exp()
@@ -253,7 +253,7 @@ def _random_box(u: Sequence[Tensor], scale_range: Range, ratio_range: Range) -> 
 
 
 def _gated(params: Params) -> Params:
-    """The parameters with neutral ones for the clips whose `batch_prob` is 0."""
+    """The parameters, replaced by neutral ones for the clips whose `batch_prob` is 0."""
     keep = params["batch_prob"] > 0.5
     return {
         name: torch.where(keep.view(-1, *[1] * (params[name].ndim - 1)), params[name], params[name].new_tensor(neutral))
@@ -266,7 +266,7 @@ def _between(u: Tensor, low: float, high: float) -> Tensor:
 
 
 def _around(centre: float, value: float | Range) -> Range:
-    """A range as it is, or one of half-width `value`, as Kornia reads a number; a factor does not go below 0."""
+    """A range unchanged, or one of half-width `value` as in Kornia; factors are at least 0."""
     if isinstance(value, tuple | list):
         return value
     return (max(0.0, centre - value) if centre else -value), centre + value

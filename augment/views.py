@@ -1,8 +1,9 @@
-"""Views of a batch: the anchor, the same motion in another look, the same content in another order [P 2.3]."""
+"""Views of a batch: the anchor, the same motion with other content, the same content in another order [P 2.3]."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import torch
@@ -13,29 +14,37 @@ from seqviews.augment.temporal import take_frames
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Views:
-    """What a contrastive model is trained on.
+    """The input of a method; a view that the method does not need is None.
 
     Attributes:
-        anchor: float32 `[B, T, C, H, W]` in [0, 1], the clips themselves; of speech, the segments `[B, T, n_mels]`.
-        motion: float32, shaped like the anchor: the same motion in another look, the same words in another voice.
+        anchor: float32 `[B, T, C, H, W]` in [0, 1], the clips themselves; for speech, the segments `[B, T, n_mels]`.
+        motion: float32, the shape of the anchor: the same motion with other content, the same words in another voice.
         order: int64 `[B, T]`: frame t of the content view is frame `order[b, t]` of the anchor.
+        labels: Tensors `[B, ...]` by name that the method needs besides the views, for example factors.
     """
 
     anchor: Tensor
-    motion: Tensor
-    order: Tensor
+    motion: Tensor | None = None
+    order: Tensor | None = None
+    labels: Mapping[str, Tensor] = field(default_factory=dict)
 
     @property
     def content(self) -> Tensor:
-        """The content view, like the anchor, gathered on use: a frame encoder can permute its features instead."""
+        """The content view, the shape of the anchor, gathered on use: a frame encoder can permute its features instead.
+
+        Raises:
+            ValueError: If there is no order.
+        """
+        if self.order is None:
+            raise ValueError("there is no content view: create MultiView with content=TemporalShuffle(), for example")
         return take_frames(self.anchor, self.order)
 
 
 class MotionView(Protocol):
-    """A module that keeps the motion and changes the content, with parameters that can be drawn ahead."""
+    """A module that keeps the motion and changes the content, with parameters that can be drawn in advance."""
 
     def draw(self, seeds: Tensor) -> Any:
-        """The parameters of one view a seed."""
+        """The parameters of one view per seed."""
 
     def __call__(self, x: Tensor, params: Any) -> Tensor:
         """The view of a batch `[B, T, ...]` under these parameters."""
@@ -45,21 +54,21 @@ class ContentView(Protocol):
     """A module that keeps the content and changes the order of the frames."""
 
     def draw(self, seeds: Tensor, frames: int) -> Tensor:
-        """An order int64 `[B, T]` a seed."""
+        """An order int64 `[B, T]`, one row per seed."""
 
 
 class MultiView(nn.Module):
-    """A batch and its two views, drawn from one seed a record.
+    """A batch and its views, drawn from one seed per record.
 
     Args:
-        motion: The motion view, for example `VideoMotion()`, or `StoredVoices(4)` for speech.
-        content: The content view, `TemporalShuffle()` or `TemporalReverse()`.
+        motion: The motion view, for example `VideoMotion()`, or `StoredVoices(4)` for speech; None computes none.
+        content: The content view, `TemporalShuffle()` or `TemporalReverse()`; None computes none.
     """
 
-    motion: MotionView
-    content: ContentView
+    motion: MotionView | None
+    content: ContentView | None
 
-    def __init__(self, motion: MotionView, content: ContentView) -> None:
+    def __init__(self, motion: MotionView | None = None, content: ContentView | None = None) -> None:
         super().__init__()
         self.motion = motion
         self.content = content
@@ -69,21 +78,23 @@ class MultiView(nn.Module):
         """The views of a batch: the same record and seed give the same views in any batch.
 
         Args:
-            x: Clips `[B, T, C, H, W]`, uint8, or float in [0, 1]; on any device, stored channels last if speed counts.
-                Or segments `[B, T, n_mels]`, float.
-            seeds: int64 `[B]`, as `record_seeds` gives them. Keep them on the CPU: the draws happen where they are.
-            converted: The segments in K other voices, `[B, K, T, n_mels]`: if given, the motion view is made from them
-                and not from the segments.
+            x: Clips `[B, T, C, H, W]`, uint8, or float in [0, 1]; on any device, fastest if stored channels last. Or
+                segments `[B, T, n_mels]`, float.
+            seeds: int64 `[B]`, from `record_seeds`. Keep them on the CPU: the draws happen on their device.
+            converted: The segments in K other voices, `[B, K, T, n_mels]`: if given, the input of the motion view
+                instead of the segments.
         """
-        params = self.motion.draw(seeds)
-        order = self.content.draw(seeds, x.shape[1])
         anchor = to_unit(x)
-        motion = self.motion(anchor if converted is None else converted, params)
-        return Views(anchor, motion, order.to(x.device, non_blocking=True))
+        motion = order = None
+        if self.motion is not None:
+            motion = self.motion(anchor if converted is None else converted, self.motion.draw(seeds))
+        if self.content is not None:
+            order = self.content.draw(seeds, x.shape[1]).to(x.device, non_blocking=True)
+        return Views(anchor, motion, order)
 
 
 def to_unit(x: Tensor) -> Tensor:
-    """Pixels as float32 in [0, 1], stored in the same order; float32 comes back as it is.
+    """Pixels as float32 in [0, 1] in the same memory format; float32 is returned unchanged.
 
     >>> to_unit(torch.tensor([0, 51, 255], dtype=torch.uint8))
     tensor([0.0000, 0.2000, 1.0000])

@@ -18,23 +18,23 @@ Range = tuple[float, float]
 
 WORLD_RATE = 16_000
 FRAME_MS = 5.0  # at 10 ms an identity conversion loses more: 3.0 dB of the log-mel instead of 2.7
-F0_BOUNDS = (40.0, 800.0)  # Hz; outside of it nobody speaks, and WORLD's own bounds begin
-STRAIGHT = 0.8  # up to this part of the band, in the source and in the result, the warp is one factor
-QUIET = 1e-7  # root mean square of what is silence: 16 bits end at 3e-5
+F0_BOUNDS = (40.0, 800.0)  # Hz; the range of human pitch, within WORLD's own bounds
+STRAIGHT = 0.8  # up to this part of the band, in the source and in the result, the warp is a constant factor
+QUIET = 1e-7  # root mean square of silence: the step of 16 bits is 3e-5
 
 
 @dataclass(frozen=True, slots=True)
 class Voice:
-    """What is changed of a speaker: the pitch, and the length of the vocal tract.
+    """The properties of a speaker that are changed: the pitch and the length of the vocal tract.
 
     Attributes:
         log_f0: Mean of the natural logarithm of F0 in Hz, over voiced frames.
         deviation: Standard deviation of the same.
-        warp: What the frequencies of the envelope, formants among them, are multiplied by, relative to the source.
+        warp: The factor of the envelope's frequencies, formants included, relative to the source.
 
     Raises:
-        ValueError: If the mean is not that of a pitch between 40 and 800 Hz, the deviation is negative or the warp is
-            not between 0.5 and 2.
+        ValueError: If the mean pitch is not from 40 to 800 Hz, the deviation is negative, or the warp is not from 0.5
+            to 2.
     """
 
     log_f0: float
@@ -51,14 +51,14 @@ class Voice:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class WorldFeatures:
-    """A wave as WORLD sees it, in frames of 5 ms, the first one centred on the first sample.
+    """The WORLD features of a wave, in frames of 5 ms, the first one centred on the first sample.
 
     Attributes:
         f0: float64 `[frames]`, Hz, 0 where unvoiced.
         log_envelope: float64 `[frames, bins]`, natural logarithm of the spectral envelope's power.
         aperiodicity: float64 `[frames, bins]`, 0 periodic to 1 noise.
         samples: Length of the wave.
-        level: Its root mean square.
+        level: Root mean square of the wave.
         sample_rate: Hz.
     """
 
@@ -73,12 +73,12 @@ class WorldFeatures:
 def analyse(
     wave: NDArray[np.floating[Any]], sample_rate: int = WORLD_RATE, f0_method: Literal["dio", "harvest"] = "dio"
 ) -> WorldFeatures:
-    """Take a wave apart into pitch, spectral envelope and aperiodicity (CheapTrick and D4C).
+    """Decompose a wave into pitch, spectral envelope and aperiodicity (CheapTrick and D4C).
 
     Args:
         wave: float `[samples]`, full scale is 1.
         sample_rate: Hz, at least 16,000; `VoiceConverter` resamples others.
-        f0_method: DIO refined by StoneMask, or Harvest, which takes 30 times as long and is surer in noise.
+        f0_method: DIO refined by StoneMask, or Harvest, which takes 30 times as long and is more reliable in noise.
 
     Raises:
         ValueError: If the wave is empty, of another shape or type, or not finite, or the rate too low.
@@ -106,36 +106,36 @@ def analyse(
 
 
 def voice_of(*utterances: WorldFeatures) -> Voice:
-    """The pitch of a speaker, over the voiced frames of all of their utterances, without a warp.
+    """The pitch of a speaker, over the voiced frames of all given utterances, without a warp.
 
     Raises:
         ValueError: If no frame is voiced.
     """
     log_f0 = np.log(np.concatenate([features.f0[features.f0 > 0] for features in utterances]))
     if not len(log_f0):
-        raise ValueError("no frame is voiced: a voice is known from speech, not from silence or noise")
+        raise ValueError("no frame is voiced: a voice cannot be estimated from silence or noise")
     return Voice(float(log_f0.mean()), float(log_f0.std()))
 
 
 def convert(features: WorldFeatures, voice: Voice) -> NDArray[np.float32]:
-    """Say the same in another voice.
+    """Synthesise the wave in another voice.
 
-    The voiced log F0 is moved to the voice's mean and deviation. Log envelope and aperiodicity are warped along
-    frequency: by one factor up to where source or result reach 0.8 of the band, then linearly to its end. Timing does
-    not change.
+    The voiced log F0 is scaled to the voice's mean and deviation. Log envelope and aperiodicity are warped along
+    frequency: by a constant factor until source or result reaches 0.8 of the band, then linearly to its end. Timing
+    does not change.
 
     Args:
-        features: As `analyse` gives them; they can be converted any number of times.
-        voice: The other voice.
+        features: From `analyse`; they can be converted any number of times.
+        voice: The target voice.
 
     Returns:
-        float32 `[samples]`, as long as the wave that was analysed and of its level, or as close to that as it gets
-        without a sample beyond full scale.
+        float32 `[samples]`, with the length and the level of the analysed wave; the level is lower if a sample would
+        exceed full scale.
 
     Example:
         >>> features = analyse(np.sin(2 * np.pi * 200 * np.arange(8000) / 16000))
-        >>> other = convert(features, Voice(log_f0=np.log(250.0), deviation=0.0, warp=1.1))
-        >>> other.shape, round(float(np.median(analyse(other).f0)))
+        >>> converted = convert(features, Voice(log_f0=np.log(250.0), deviation=0.0, warp=1.1))
+        >>> converted.shape, round(float(np.median(analyse(converted).f0)))
         ((8000,), 250)
     """
     f0 = _move_f0(features.f0, voice)
@@ -152,15 +152,15 @@ def _move_f0(f0: NDArray[np.float64], voice: Voice) -> NDArray[np.float64]:
     moved = np.zeros_like(f0)
     if voiced.any():
         log_f0 = np.log(f0[voiced])
-        scale = voice.deviation / max(float(log_f0.std()), 1e-3)  # a monotone stays one
+        scale = voice.deviation / max(float(log_f0.std()), 1e-3)  # a monotone stays monotone
         moved[voiced] = np.exp(voice.log_f0 + (log_f0 - log_f0.mean()) * scale).clip(*F0_BOUNDS)
     return moved
 
 
 def _warp(spectra: NDArray[np.float64], warp: float) -> NDArray[np.float64]:
-    """`[frames, bins]`: what was at frequency f is at `warp * f`."""
+    """Move frequency f of `[frames, bins]` to `warp * f`."""
     low, part = _warp_table(spectra.shape[1], warp)
-    left = np.take(spectra, low, axis=1)  # unlike [:, low], in the order that WORLD takes
+    left = np.take(spectra, low, axis=1)  # unlike [:, low], in the memory order that WORLD requires
     right = np.take(spectra, low + 1, axis=1)
     right -= left
     right *= part
@@ -170,7 +170,7 @@ def _warp(spectra: NDArray[np.float64], warp: float) -> NDArray[np.float64]:
 
 @functools.lru_cache(maxsize=64)
 def _warp_table(bins: int, warp: float) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
-    """Where each bin of the result comes from: the bin below, and the way from it to the next one."""
+    """The source of each bin of the result: the bin below, and the fraction of the way to the next one."""
     knee = STRAIGHT * min(1.0, 1 / warp)
     result = np.linspace(0, 1, bins)
     source = np.interp(result, [0, knee * warp, 1], [0, knee, 1]) * (bins - 1)
@@ -179,7 +179,7 @@ def _warp_table(bins: int, warp: float) -> tuple[NDArray[np.intp], NDArray[np.fl
 
 
 def _levelled(wave: NDArray[np.float64], level: float) -> NDArray[np.float64]:
-    """The wave at a root mean square, or below it where a sample would pass full scale."""
+    """The wave scaled to a root mean square, or lower if a sample would exceed full scale."""
     found = float(np.sqrt(np.mean(np.square(wave))))
     if level < QUIET or found < QUIET:
         return np.zeros_like(wave)
@@ -189,18 +189,18 @@ def _levelled(wave: NDArray[np.float64], level: float) -> NDArray[np.float64]:
 
 @dataclass(frozen=True, slots=True)
 class VoiceConverter:
-    """Other voices of a wave, each a function of a seed: WORLD at 16 kHz, analysis once a wave, synthesis once a voice.
+    """A wave in other voices, each a function of a seed: WORLD at 16 kHz, analysed once, synthesised once per voice.
 
     Attributes:
-        sample_rate: Of the waves that go in and come out, 8,000 to 48,000 Hz. Other rates than 16,000 are resampled
-            there and back, so what was above 8,000 Hz is lost.
-        f0: From where to where the mean F0 of a voice is drawn, in Hz.
-        deviation: The same of the deviation of its log F0.
-        warp: The same of the factor that formants are raised by; as often they are lowered by it.
+        sample_rate: Rate of input and output, 8,000 to 48,000 Hz. Rates other than 16,000 are resampled there and back,
+            which removes frequencies above 8,000 Hz.
+        f0: Range of a voice's mean F0, in Hz.
+        deviation: Range of the standard deviation of its log F0.
+        warp: Range of the factor by which formants are raised, or as often lowered.
         f0_method: See `analyse`.
 
     Raises:
-        ValueError: If a range is empty or out of human bounds, or the rate is not as above.
+        ValueError: If a range is empty or out of human bounds, or the rate is out of bounds.
 
     Example:
         >>> converter = VoiceConverter(sample_rate=8000)
@@ -218,21 +218,23 @@ class VoiceConverter:
     def __post_init__(self) -> None:
         if not 8_000 <= self.sample_rate <= 48_000:
             raise ValueError(f"VoiceConverter: sample_rate is {self.sample_rate} Hz, not from 8,000 to 48,000")
-        for name, (low, high), (least, most) in (
+        for name, (low, high), (minimum, maximum) in (
             ("f0", self.f0, F0_BOUNDS),
             ("deviation", self.deviation, (0.0, 1.0)),
             ("warp", self.warp, (1.0, 2.0)),
         ):
-            if not least <= low <= high <= most:
-                raise ValueError(f"VoiceConverter: {name} is {low} to {high}: not a range within {least} to {most}")
+            if not minimum <= low <= high <= maximum:
+                raise ValueError(
+                    f"VoiceConverter: {name} is {low} to {high}: not a range within {minimum} to {maximum}"
+                )
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """What decides the voices and their sound, for the manifest of a data set."""
+        """Everything that decides the voices and their sound, for the manifest of a data set."""
         return {**asdict(self), "pyworld": version("pyworld")}
 
     def draw(self, seed: int) -> Voice:
-        """The voice of a seed: mean F0 and warp are drawn on a logarithmic scale, each by itself.
+        """The voice of a seed: mean F0 and warp are drawn independently on a logarithmic scale.
 
         Args:
             seed: At least 0.
@@ -246,14 +248,14 @@ class VoiceConverter:
         )
 
     def __call__(self, wave: NDArray[np.floating[Any]], seeds: Sequence[int]) -> NDArray[np.float32]:
-        """A wave in the voices of seeds.
+        """Convert a wave to the voices of seeds.
 
         Args:
             wave: float `[samples]`, full scale is 1.
-            seeds: K of them, each at least 0.
+            seeds: K seeds, each at least 0.
 
         Returns:
-            float32 `[K, samples]`, of the length, timing and level of the wave.
+            float32 `[K, samples]`, with the length, timing and level of the wave.
 
         Raises:
             ValueError: As `analyse`.
@@ -288,9 +290,9 @@ def _resample(wave: NDArray[Any], rate: int, to: int) -> NDArray[Any]:
 
 @functools.cache
 def _world() -> ModuleType:
-    """Load pyworld on first use: who looks at video needs no WORLD."""
+    """Load pyworld on first use: video does not need WORLD."""
     with warnings.catch_warnings():
-        # it asks pkg_resources for its version, which warns on every start of every process
+        # it imports pkg_resources, which warns at every start of every process
         warnings.filterwarnings("ignore", message="pkg_resources is deprecated", category=UserWarning)
         import pyworld
     module: ModuleType = pyworld

@@ -94,7 +94,7 @@ class Method(nn.Module):
     Attributes:
         players: The parts that have an optimiser of their own, in the order in which they step. With several, each
             is the name of a submodule.
-        needs: What `loss` uses besides the anchor: "motion", "content", "source", or a factor; all else is not computed.
+        needs: What `loss` uses besides the anchor: "motion", "content", "source", or factors; nothing else is made.
         curves: How the terms of the loss are drawn, by name.
     """
 

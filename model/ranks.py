@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch import distributed as dist
-from torch.distributed.nn.functional import all_gather, all_reduce
 
 _alone: ContextVar[bool] = ContextVar("alone", default=False)
 
@@ -41,9 +41,28 @@ def alone() -> Iterator[None]:
 
 def gather(x: Tensor) -> Tensor:
     """The rows `[B, ...]` of the global batch, in its order, of each rank's `[B / R, ...]`; carries gradients."""
-    if ranks()[1] == 1:
-        return x
-    return torch.stack(all_gather(x), dim=1).flatten(0, 1)  # type: ignore[no-untyped-call]  # not typed in torch
+    return x if ranks()[1] == 1 else _from_all(x).transpose(0, 1).flatten(0, 1)
+
+
+class _Gather(torch.autograd.Function):
+    """Tensors of all ranks `[R, ...]`; the gradient of a rank's tensor is the sum of what all ranks give back to it."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        gathered = x.new_empty(ranks()[1], *x.shape)
+        dist.all_gather(list(gathered.unbind()), x.contiguous())
+        return gathered
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        total = gradient.contiguous()
+        dist.all_reduce(total)
+        return total[ranks()[0]]
+
+
+def _from_all(x: Tensor) -> Tensor:
+    gathered: Tensor = _Gather.apply(x)  # type: ignore[no-untyped-call]  # not typed in torch
+    return gathered
 
 
 def randn(like: Tensor, generator: torch.Generator | None = None) -> Tensor:
@@ -65,20 +84,20 @@ class _GlobalNorm(nn.modules.batchnorm._BatchNorm):
     def forward(self, input: Tensor) -> Tensor:
         """Normalises each channel `[N, C, ...]`; in evaluation, and of one rank, as torch does."""
         if not self.training or ranks()[1] == 1:
-            return super().forward(input)  # type: ignore[no-any-return]
+            return super().forward(input)
         over = [axis for axis in range(input.ndim) if axis != 1]
         count = input.numel() // input.shape[1] * ranks()[1]
         shape = [1, -1, *[1] * (input.ndim - 2)]
-        x = input.float()
-        mean = all_reduce(x.sum(over)) / count  # type: ignore[no-untyped-call]  # not typed in torch
-        centred = x - mean.view(shape)
-        variance = all_reduce(centred.square().sum(over)) / count  # type: ignore[no-untyped-call]
+        x = input if input.dtype == torch.float64 else input.float()
+        mean = _from_all(x.sum(over, dtype=torch.float64)).sum(0).div(count)
+        centred = x - mean.to(x.dtype).view(shape)
+        variance = _from_all(centred.square().sum(over, dtype=torch.float64)).sum(0).div(count)
         with torch.no_grad():
             self.num_batches_tracked.add_(1)  # type: ignore[union-attr]  # tracked, see synchronise_batch_norm
             unbiased = variance * (count / (count - 1))
             self.running_mean.lerp_(mean.to(self.running_mean), self.momentum)  # type: ignore[union-attr,arg-type]
             self.running_var.lerp_(unbiased.to(self.running_var), self.momentum)  # type: ignore[union-attr,arg-type]
-        normalised = centred * torch.rsqrt(variance + self.eps).view(shape)
+        normalised = centred * torch.rsqrt(variance + self.eps).to(x.dtype).view(shape)
         return (normalised * self.weight.view(shape) + self.bias.view(shape)).to(input.dtype)
 
 

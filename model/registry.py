@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
@@ -86,14 +86,19 @@ def _import(point: EntryPoint) -> Any:
 
 
 def resolve(
-    spec: Mapping[str, Any], kind: Kind, *, facts: Mapping[str, Any] | None = None, trust_code: bool = False
+    spec: Mapping[str, Any],
+    kind: Kind,
+    *,
+    facts: Mapping[str, Callable[[], Any]] | None = None,
+    trust_code: bool = False,
 ) -> tuple[type[nn.Module], dict[str, Any]]:
     """The class that an entry of a configuration names, and its arguments.
 
     Args:
         spec: `name`, and the arguments of the constructor.
         kind: What it must be.
-        facts: Arguments known from the data set; the constructor gets those that it has and the entry does not set.
+        facts: Give arguments that the data set decides: each is called if the constructor has an argument of its name
+            which the entry does not set.
         trust_code: As for `find_class`.
 
     Raises:
@@ -108,12 +113,11 @@ def resolve(
     if not trust_code:
         _check_annotations(cls, arguments)
     known = inspect.signature(cls.__init__).parameters
-    return cls, {name: value for name, value in (facts or {}).items() if name in known} | arguments
+    decided = {name: fact() for name, fact in (facts or {}).items() if name in known and name not in arguments}
+    return cls, decided | arguments
 
 
-def build(
-    spec: Mapping[str, Any], kind: Kind, *, facts: Mapping[str, Any] | None = None, trust_code: bool = False
-) -> nn.Module:
+def build(spec: Mapping[str, Any], kind: Kind, *, trust_code: bool = False) -> nn.Module:
     """The object that an entry of a configuration describes; arguments as those of `resolve`.
 
     Raises:
@@ -121,7 +125,7 @@ def build(
     """
     from jsonargparse import ArgumentParser
 
-    cls, arguments = resolve(spec, kind, facts=facts, trust_code=trust_code)
+    cls, arguments = resolve(spec, kind, trust_code=trust_code)
     parser = ArgumentParser(exit_on_error=False)
     parser.add_class_arguments(cls, kind.noun, fail_untyped=False)
     try:
@@ -151,7 +155,7 @@ def _check_annotations(cls: type[nn.Module], arguments: Mapping[str, Any]) -> No
     for name in arguments:
         if not _is_plain(hints.get(name, Any)):
             raise ValueError(
-                f"{cls.__name__} takes {name} as {hints[name]}, not as plain data: --trust-code lets a configuration set it"
+                f"{cls.__name__} takes {name} as {hints[name]}, not as plain data: setting it needs --trust-code"
             )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
@@ -18,6 +18,10 @@ Factor: TypeAlias = int | list[Any]
 """A label of a record: a class index, or a trajectory as nested lists of numbers."""
 
 T = TypeVar("T")
+
+Progress: TypeAlias = Callable[[str, float, float], None]
+"""Reports progress: a description, the amount done and the total."""
+
 KEY_PATTERN = re.compile(r"[a-z0-9_-]{1,80}")
 
 

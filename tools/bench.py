@@ -12,6 +12,7 @@ import statistics
 import time
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import date
 from functools import partial
 from pathlib import Path
@@ -161,10 +162,11 @@ def bench_train(data: Folder, steps: int) -> dict[str, Any]:
 
     from lightning import Callback
 
-    from seqviews.tools.train import make_parser, start_training
+    from seqviews.model.train.config import TrainConfig
+    from seqviews.model.train.trainer import train
 
     class Clock(Callback):
-        """Seconds of each stage, over the steps behind the warm-up."""
+        """Seconds of each stage, over the steps after the warm-up."""
 
         def __init__(self) -> None:
             self.stages: dict[str, float] = {}
@@ -191,14 +193,11 @@ def bench_train(data: Folder, steps: int) -> dict[str, Any]:
 
     clock = Clock()
     with tempfile.TemporaryDirectory() as out:
-        parser = make_parser()
-        options = ["--config", "sprites-compact", "--data", str(data), "--out", out]
-        batch_size = parser.parse_args(options).batch_size
-        options += [f"--max-clips={steps * batch_size}"]
-        start_training(parser.parse_args(options), parser, [clock])
+        config = TrainConfig.preset("sprites-compact", data=str(data), out=out)
+        train(replace(config, max_clips=steps * config.batch_size), callbacks=[clock])
     total = sum(clock.stages.values())
     return {
-        "clips_per_second": round((clock.steps - WARM_UP) * batch_size / total, 1),
+        "clips_per_second": round((clock.steps - WARM_UP) * config.batch_size / total, 1),
         "percent": {stage: round(100 * seconds / total, 2) for stage, seconds in clock.stages.items()},
     }
 

@@ -49,7 +49,7 @@ def bench_speech(timit: Path) -> dict[str, Any]:
             if utterance.speaker in splits:
                 wave = read_utterance(utterance.file)
                 speech += len(wave) / RATE
-                _time_calls(wave, splits[utterance.speaker] == "train", seconds)
+                _time_calls(wave, seconds)
     started = time.perf_counter()
     with tempfile.TemporaryDirectory() as out:
         command = [sys.executable, "-m", "seqviews.tools.prepare_timit", f"--timit={timit}", f"--out={out}/timit"]
@@ -65,7 +65,7 @@ def bench_speech(timit: Path) -> dict[str, Any]:
     }
 
 
-def _time_calls(wave: NDArray[np.float32], train: bool, seconds: defaultdict[str, float]) -> None:
+def _time_calls(wave: NDArray[np.float32], seconds: defaultdict[str, float]) -> None:
     """The calls of one utterance: analysis once, synthesis and mels once a voice; mels once more for the statistics."""
     import pyworld
 
@@ -84,5 +84,5 @@ def _time_calls(wave: NDArray[np.float32], train: bool, seconds: defaultdict[str
         moved = np.where(f0 > 0, np.exp(VoiceConverter().draw(seed).log_f0), 0.0)
         voice = timed("synthesis", pyworld.synthesize, moved, envelope, aperiodicity, RATE, FRAME_MS)
         timed("mels", log_mel, voice[: len(wave)].astype(np.float32))
-    for _ in range(1 + train):
+    for _ in range(2):
         timed("mels", log_mel, wave)

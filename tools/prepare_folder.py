@@ -1,4 +1,4 @@
-"""Shard your own data: videos, folders of frames or sound files that a CSV lists."""
+"""Shard your own data: videos, folders of frames or sound files listed in a CSV."""
 
 from __future__ import annotations
 
@@ -6,33 +6,37 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from seqviews.pipeline.datasets.csv_files import Folder, look_at_files
-from seqviews.pipeline.datasets.csv_index import KINDS, Kind, read_index
-from seqviews.pipeline.sources.windows import ClipCutter, Cutter, SegmentCutter, Window
+from seqviews.pipeline.datasets.csv import KINDS, CsvDataset, Kind, read_index, survey_rows
+from seqviews.pipeline.sources.audio import SegmentCutter
+from seqviews.pipeline.sources.survey import Cutter
+from seqviews.pipeline.sources.video import ClipCutter
+from seqviews.pipeline.sources.windows import Window
 from seqviews.tools.preparing import add_codec, add_options, prepare_with
 from seqviews.tools.run import progress_bar, run_tool, tool_parser
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """The options; those of clips do nothing for sound, and the other way round."""
+    """The options; those of clips have no effect on sound, and vice versa."""
     parser = tool_parser(__doc__ or "")
     parser.add_argument(
-        "--csv", type=Path, required=True, help="columns path and split (train, val, test); every other one is a factor"
+        "--csv", type=Path, required=True, help="columns path and split (train, val, test); other columns are factors"
     )
-    parser.add_argument("--root", type=Path, help="what the paths are relative to, if not to the CSV's folder")
+    parser.add_argument("--root", type=Path, help="folder that the paths are relative to; the CSV's folder by default")
     parser.add_argument(
-        "--modality", choices=["auto", *KINDS], default="auto", help="what the paths are; auto: told from the paths"
+        "--modality", choices=["auto", *KINDS], default="auto", help="kind of files; auto: inferred from the paths"
     )
-    parser.add_argument("--identity", metavar="COLUMN", help="a factor that may not be in two splits, as the speaker")
+    parser.add_argument(
+        "--identity", metavar="COLUMN", help="factor of which no class may be in two splits, e.g. speaker"
+    )
     parser.add_argument("--size", type=int, default=64, help="height and width of a frame, in pixels")
     parser.add_argument("--grey", action="store_true", help="one channel instead of three")
     parser.add_argument("--frames", type=int, default=8, help="frames in a clip")
-    parser.add_argument("--stride", type=int, help="frames from clip to clip; as many as a clip has, if not given")
-    parser.add_argument("--frame-step", type=int, default=1, help="take every N-th frame of a video or folder")
+    parser.add_argument("--stride", type=int, help="frames from clip to clip; the length of a clip by default")
+    parser.add_argument("--frame-step", type=int, default=1, help="use only every N-th frame of a video or folder")
     parser.add_argument("--segment-frames", type=int, default=20, help="frames of 10 ms in a segment of sound")
-    parser.add_argument("--name", help="of the data set; the CSV's, if not given")
-    parser.add_argument("--licence", default="unknown", help="under what terms the records may be used")
-    parser.add_argument("--attribution", default="unknown", help="whom to name")
+    parser.add_argument("--name", help="name of the data set; the CSV's by default")
+    parser.add_argument("--licence", default="unknown", help="licence of the records")
+    parser.add_argument("--attribution", default="unknown", help="people to credit")
     add_options(parser, shard_sources=50)
     add_codec(parser)
     return parser
@@ -44,24 +48,17 @@ def prepare_folder(arguments: argparse.Namespace) -> dict[str, Any]:
     index = read_index(arguments.csv, arguments.root, kind, arguments.identity)
     cutter = make_cutter(index.kind, arguments)
     with progress_bar() as progress:
-        total = len(index.rows)
-        often = max(1, total // 20)
-
-        def tell(done: int, total: int) -> None:
-            if done % often == 0 or done == total:
-                progress("files read", done, total)
-
-        files, features = look_at_files(index, cutter, arguments.workers, tell)
+        files, features = survey_rows(index, cutter, arguments.workers, progress)
     name = arguments.name or arguments.csv.stem.lower()
-    dataset = Folder(index, files, cutter, features, name, arguments.licence, arguments.attribution)
+    dataset = CsvDataset(index, files, cutter, features, name, arguments.licence, arguments.attribution)
     written = prepare_with(dataset, arguments)
-    for split, left in dataset.left_out.items():
-        written[split] |= {f"left_out_{what}": count for what, count in left.items()}
+    for split, counts in dataset.left_out.items():
+        written[split] |= {f"left_out_{name}": count for name, count in counts.items()}
     return written
 
 
 def make_cutter(kind: Kind, arguments: argparse.Namespace) -> Cutter:
-    """How files of a kind are cut into records."""
+    """The cutter for a kind of files."""
     if kind == "audio":
         return SegmentCutter(Window(arguments.segment_frames, arguments.segment_frames))
     window = Window(arguments.frames, arguments.frames if arguments.stride is None else arguments.stride)

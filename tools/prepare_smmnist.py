@@ -20,9 +20,9 @@ def main(argv: list[str] | None = None) -> None:
         nargs=3,
         required=True,
         metavar=("TRAIN", "VAL", "TEST"),
-        help="clips a split; 0 leaves it out",
+        help="clips per split; 0 leaves it out",
     )
-    parser.add_argument("--digits-per-clip", type=int, choices=[1, 2], default=1, help="digits that move in a clip")
+    parser.add_argument("--digits-per-clip", type=int, choices=[1, 2], default=1, help="moving digits in a clip")
     parser.add_argument("--frames", type=int, default=15, help="frames in a clip")
     parser.add_argument("--size", type=int, default=64, help="height and width of a frame, in pixels")
     add_options(parser, shard_sources=500)

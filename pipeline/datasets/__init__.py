@@ -1,1 +1,1 @@
-"""Raw data sets: what their records are."""
+"""Raw data sets, one preprocessor each."""

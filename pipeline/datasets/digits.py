@@ -1,4 +1,4 @@
-"""Images of handwritten digits: MNIST's IDX files, or the ones that scikit-learn carries."""
+"""Images of handwritten digits: MNIST's IDX files, or the digits included in scikit-learn."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ IDX_NAME = re.compile(r"(.*)images([-.])idx3-ubyte(\.gz)?")
 
 @dataclass(frozen=True, eq=False)
 class Digits:
-    """Images of handwritten digits and what they show.
+    """Images of handwritten digits and their labels.
 
     Attributes:
-        name: Short name of where they are from; record sources begin with it.
+        name: Short name of the origin; record sources start with it.
         images: uint8 `[N, side, side]`, the background is 0.
         labels: uint8 `[N]`, 0 to 9.
-        licence: Under what terms they may be used.
-        attribution: Whom to name.
+        licence: The licence of the images.
+        attribution: The people to credit.
     """
 
     name: str
@@ -43,16 +43,16 @@ class Digits:
 
 
 def read_digits(source: str) -> Digits:
-    """The digits that scikit-learn carries, if `source` is `sklearn`, else those in the IDX files of a folder.
+    """The digits included in scikit-learn if `source` is `sklearn`, else those in the IDX files of a folder.
 
     Raises:
-        ValueError: If there are none, or they are not what their headers say.
+        ValueError: As `sklearn_digits` and `idx_digits`.
     """
     return sklearn_digits() if source == "sklearn" else idx_digits(Path(source))
 
 
 def sklearn_digits() -> Digits:
-    """The 1,797 digits of 8 x 8 pixels that scikit-learn carries; nothing is downloaded.
+    """The 1,797 digits of 8 x 8 pixels included in scikit-learn; nothing is downloaded.
 
     Raises:
         ValueError: If scikit-learn is not installed.
@@ -73,19 +73,19 @@ def sklearn_digits() -> Digits:
 
 
 def idx_digits(folder: Path) -> Digits:
-    """MNIST from its IDX files: every `*images-idx3-ubyte[.gz]` in a folder, in order of name, with its labels.
+    """MNIST from its IDX files: every `*images-idx3-ubyte[.gz]` in a folder, sorted by name, with its labels.
 
     Raises:
-        ValueError: If there are none, or a file is damaged or does not fit the others.
+        ValueError: If there are none, or a file is damaged or does not match the others.
     """
     if not folder.is_dir():
-        raise ValueError(f"no folder {folder}: --digits is a folder with MNIST's IDX files, or sklearn")
+        raise ValueError(f"{folder} is not a folder: --digits is a folder with MNIST's IDX files, or sklearn")
     found = {path.name.removesuffix(".gz"): path for path in sorted(folder.iterdir()) if IDX_NAME.fullmatch(path.name)}
     if not found:
-        raise ValueError(f"{folder} has no IDX files: it needs images-idx3-ubyte[.gz] and labels-idx1-ubyte[.gz]")
+        raise ValueError(f"{folder} has no IDX files: images-idx3-ubyte[.gz] and labels-idx1-ubyte[.gz] are required")
     pairs = [_read_pair(path) for _, path in sorted(found.items())]
     if len({images.shape[1] for images, _ in pairs}) > 1:
-        raise ValueError(f"{folder} has IDX files whose images differ in size: keep one set in it")
+        raise ValueError(f"{folder} has IDX files with images of different sizes: keep one set per folder")
     return Digits(
         name="mnist",
         images=np.concatenate([images for images, _ in pairs]),
@@ -96,18 +96,18 @@ def idx_digits(folder: Path) -> Digits:
 
 
 def _read_pair(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """The images in an IDX file and the labels in the one that belongs to it, compressed or not."""
+    """The images in an IDX file and their labels in the matching file, compressed or not."""
     plain = IDX_NAME.sub(r"\1labels\2idx1-ubyte", path.name)
-    beside = [p for p in (path.with_name(plain), path.with_name(plain + ".gz")) if p.is_file()]
-    if not beside:
-        raise ValueError(f"{path} has no {plain}[.gz] beside it")
-    images, labels = _read_idx(path, 3), _read_idx(beside[0], 1)
+    found = [p for p in (path.with_name(plain), path.with_name(plain + ".gz")) if p.is_file()]
+    if not found:
+        raise ValueError(f"{path} has no {plain}[.gz] in the same folder")
+    images, labels = _read_idx(path, 3), _read_idx(found[0], 1)
     if len(images) != len(labels):
-        raise ValueError(f"{path} has {len(images)} images, but {beside[0].name} has {len(labels)} labels")
+        raise ValueError(f"{path} has {len(images)} images, but {found[0].name} has {len(labels)} labels")
     if images.shape[1] != images.shape[2] or not 4 <= images.shape[1] <= MAX_SIDE:
         raise ValueError(f"{path} has images of {images.shape[1]} x {images.shape[2]}, not squares of 4 to 256 pixels")
     if labels.max() >= CLASSES:
-        raise ValueError(f"{beside[0]} has the label {labels.max()}: only the digits 0 to 9 are used")
+        raise ValueError(f"{found[0]} has the label {labels.max()}: labels must be 0 to 9")
     return images, labels
 
 
@@ -117,16 +117,18 @@ def _read_idx(path: Path, dimensions: int) -> NDArray[np.uint8]:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
             magic = file.read(4)
             if magic != bytes([0, 0, 8, dimensions]):
-                raise ValueError(f"{path} begins with {magic.hex()}, not 000008{dimensions:02x}: not such an IDX file")
+                raise ValueError(
+                    f"{path} starts with {magic.hex()}, not 000008{dimensions:02x}: not an IDX file of this kind"
+                )
             shape = [int.from_bytes(file.read(4), "big") for _ in range(dimensions)]
             size = int(np.prod(shape, dtype=object))
             if not 0 < size <= MAX_IDX_BYTES:
-                raise ValueError(f"{path} says it has {shape} values: not 1 byte to {MAX_IDX_BYTES >> 20} MiB")
+                raise ValueError(f"{path} states {shape} values: not 1 byte to {MAX_IDX_BYTES >> 20} MiB")
             data = file.read(size + 1)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise ValueError(f"{path} is cut off or damaged: {error}") from None
+        raise ValueError(f"{path} is truncated or damaged: {error}") from None
     if len(data) != size:
         raise ValueError(
-            f"{path} has {'fewer' if len(data) < size else 'more'} than the {size} values it says: damaged"
+            f"{path} has {'fewer' if len(data) < size else 'more'} than the {size} values it states: damaged"
         )
     return np.frombuffer(data, np.uint8).reshape(shape)

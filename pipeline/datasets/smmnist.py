@@ -22,27 +22,27 @@ MAX_FRAMES = 20_000  # the trajectory of two digits stays below the limit of a r
 
 @dataclass(frozen=True, eq=False)
 class MovingDigits:
-    """Clips of one or two digits that move over a black square; overlapping digits add up to white.
+    """Clips of one or two digits that move over a black square; overlapping digits are added and clipped at white.
 
-    A digit moves by whole pixels at a constant velocity. When a step would leave the frame, it ends at the wall and
-    draws a new velocity: away from the wall it hit, any along it. At 64 pixels the digit's box is 28 wide and the
-    velocity is at most 4 a frame in x and in y; both scale with the frame, the box down to 8.
+    A digit moves by whole pixels at a constant velocity. A step that would leave the frame ends at the wall, and a new
+    velocity is drawn: away from the wall that was hit, and any velocity along it. At 64 pixels the digit's box is 28
+    wide and the velocity is at most 4 per frame in x and in y; both scale with the frame, the box down to 8.
 
-    The images of each class are shared out, 80 % to training, 10 % to validation and 10 % to testing, in an order that
-    never changes, so no image is in two splits. Static factor: `digits`, the class or the unordered pair of classes.
+    Of the images of each class, 80 % are used for training, 10 % for validation and 10 % for testing, in a fixed order,
+    so that no image is in two splits. Static factor: `digits`, the class or the unordered pair of classes.
     Dynamic factor: `trajectory` `[T, n, 2]`, the (column, row) of the centre of each digit's box in pixels, where the
-    first pixel's own centre is (0, 0); digits are in order of class, equal ones in order of their first column.
+    centre of the first pixel is (0, 0); digits are sorted by class, then by their first column.
 
     Attributes:
         digits: The images.
-        clips: How many clips train, val and test have; a split with none is left out.
+        clips: Number of clips in train, val and test; a split with none is left out.
         digits_per_clip: 1 or 2.
         frames: Frames in a clip.
         size: Height and width of a frame.
         codec: How frames are stored.
 
     Raises:
-        ValueError: If one of them is out of its bounds, or a class has too few images for three splits.
+        ValueError: If one of these is out of bounds, or a class has too few images for three splits.
     """
 
     digits: Digits
@@ -71,7 +71,7 @@ class MovingDigits:
 
     @property
     def info(self) -> DatasetInfo:
-        """What the data set is."""
+        """The description of the data set."""
         return DatasetInfo(
             name="smmnist",
             licence=self.digits.licence,
@@ -83,7 +83,7 @@ class MovingDigits:
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """What decides the records, beside the seed."""
+        """Everything but the seed that decides the records."""
         digits = {"name": self.digits.name, "images": len(self.digits.images), "sha256": self.digits.sha256}
         clips = dict(zip(SPLITS, self.clips, strict=True))
         return {"digits": digits, "digits_per_clip": self.digits_per_clip, "clips": clips}
@@ -95,7 +95,7 @@ class MovingDigits:
 
     @property
     def speed(self) -> int:
-        """The largest velocity in x and in y, in pixels a frame."""
+        """The largest velocity in x and in y, in pixels per frame."""
         return max(1, round(self.size * 4 / 64))
 
     def sources(self, split: Split) -> Sequence[str]:
@@ -103,7 +103,7 @@ class MovingDigits:
         return [f"{split}-{number:06d}" for number in range(self.clips[SPLITS.index(split)])]
 
     def records(self, source: str, rng: np.random.Generator) -> Iterator[Clip]:
-        """The one clip of a source; its images and their movement are drawn from `rng`."""
+        """The single clip of a source; its images and their motion are drawn from `rng`."""
         images = rng.choice(self._pools[source.partition("-")[0]], self.digits_per_clip, replace=False).tolist()
         paths = [bounce(rng, self.frames, self.size - self.box, self.speed) for _ in images]
         drawn = zip(self.digits.labels[images].tolist(), (tuple(path[0]) for path in paths), images, paths, strict=True)
@@ -131,7 +131,7 @@ class MovingDigits:
     @cached_property
     def _pools(self) -> dict[str, NDArray[np.int64]]:
         """The images of each split, by number."""
-        rng = np.random.default_rng(0)  # the preparation's seed must not move an image into another split
+        rng = np.random.default_rng(0)  # the seed of the preparation must not move an image to another split
         parts: dict[str, list[NDArray[np.int64]]] = {split: [] for split in SPLITS}
         for label in range(CLASSES):
             images = rng.permutation(np.flatnonzero(self.digits.labels == label))
@@ -142,7 +142,7 @@ class MovingDigits:
 
 
 def bounce(rng: np.random.Generator, frames: int, limit: int, speed: int) -> NDArray[np.int64]:
-    """A random path `[frames, 2]` in the square from 0 to `limit`; a wall gives a new velocity of at most `speed`.
+    """A random path `[frames, 2]` in the square from 0 to `limit`; a wall gives a new velocity, at most `speed`.
 
     >>> bounce(np.random.default_rng(1), frames=6, limit=6, speed=2).tolist()
     [[3, 3], [4, 5], [5, 6], [6, 5], [5, 5], [4, 5]]
@@ -162,7 +162,7 @@ def bounce(rng: np.random.Generator, frames: int, limit: int, speed: int) -> NDA
 
 
 def resize(image: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
-    """A square image at another size, by bicubic interpolation that averages where it shrinks, as Pillow's does."""
+    """Resize a square image by bicubic interpolation, antialiased where it shrinks, as Pillow's."""
     if len(image) == side:
         return image
     weights = _bicubic(len(image), side)
@@ -170,7 +170,7 @@ def resize(image: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
 
 
 def _bicubic(old: int, new: int) -> NDArray[np.float64]:
-    """`[new, old]` weights of a row's old pixels in its new ones: Keys' cubic, a = -1/2."""
+    """`[new, old]`, the weights of a row's old pixels in its new pixels: Keys' cubic, a = -1/2."""
     scale = old / new
     centres = (np.arange(new) + 0.5) * scale - 0.5
     d = np.abs(np.arange(old) - centres[:, np.newaxis]) / max(scale, 1)

@@ -39,12 +39,12 @@ TRAIN, VAL = 900, 100
 class Sprites:
     """1,296 characters, each in 9 motions of 8 frames, 64 x 64 RGB.
 
-    The first 900 characters of the published order are for training, the next 100 for validation, the last 296 for
-    testing. Static factors: skin, bottom, top, hair, 6 classes each. Dynamic factors: action, direction, and motion,
-    which is `3 * action + direction`.
+    In the published order, the first 900 characters are for training, the next 100 for validation and the last 296 for
+    testing. Static factors: skin, bottom, top, hair, 6 classes each. Dynamic factors: action, direction, and motion =
+    `3 * action + direction`.
 
     Attributes:
-        sheets: The folder that holds `body/ bottomwear/ topwear/ hair/ shoes/`.
+        sheets: The folder with `body/ bottomwear/ topwear/ hair/ shoes/`.
         codec: How frames are stored.
 
     Raises:
@@ -59,7 +59,7 @@ class Sprites:
 
     @property
     def info(self) -> DatasetInfo:
-        """What the data set is."""
+        """The description of the data set."""
         variants = [str(v) for v in range(VARIANTS)]
         return DatasetInfo(
             name="sprites",
@@ -76,7 +76,7 @@ class Sprites:
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """What decides the records."""
+        """Everything that decides the records."""
         drawn = sha256(b"".join(cells.tobytes() for cells in _load_cells(self.sheets).values())).hexdigest()
         return {"train": TRAIN, "val": VAL, "test": CHARACTERS - TRAIN - VAL, "sheets_sha256": drawn}
 
@@ -87,7 +87,7 @@ class Sprites:
         return [f"character-{index:04d}" for index in order[start:stop]]
 
     def records(self, source: str, rng: np.random.Generator) -> Iterator[Clip]:
-        """The nine clips of a character; nothing in them is random."""
+        """The nine clips of a character; nothing is random."""
         index = int(source.removeprefix("character-"))
         skin, bottom, top, hair = variants = np.unravel_index(index, (VARIANTS,) * len(PARTS))
         cells = _load_cells(self.sheets)
@@ -102,7 +102,7 @@ class Sprites:
 
 
 def motion_cells(action: str, direction: str) -> list[int]:
-    """The numbers of the eight cells of a motion; a sheet's cells are numbered row by row from 0."""
+    """The eight cells of a motion; the cells of a sheet are numbered row by row from 0."""
     return [FIRST_CELL[action][direction] + offset for offset in FRAME_OFFSETS[action]]
 
 
@@ -112,7 +112,7 @@ USED_CELLS = sorted(
 
 
 def composite(layers: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
-    """Alpha-composite RGBA layers `[..., 4]`, the first one lowest, over black; values round to the nearest."""
+    """Alpha-composite RGBA layers `[..., 4]`, from the lowest to the highest, over black, rounding to nearest."""
     canvas = np.zeros((*layers[0].shape[:-1], 3), np.uint32)
     for layer in layers:
         alpha = layer[..., 3:].astype(np.uint32)
@@ -129,7 +129,7 @@ def _load_cells(sheets: Path) -> dict[tuple[str, int], NDArray[np.uint8]]:
 
 def _read_sheet(path: Path) -> NDArray[np.uint8]:
     if not path.is_file():
-        raise ValueError(f"no sprite sheet {path}: --sheets is the folder that holds body/ bottomwear/ topwear/ ...")
+        raise ValueError(f"no sprite sheet {path}: --sheets is the folder with body/ bottomwear/ topwear/ ...")
     try:
         sheet = imagecodecs.png_decode(path.read_bytes())
     except (RuntimeError, ValueError) as error:

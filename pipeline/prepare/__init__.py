@@ -1,1 +1,1 @@
-"""Raw data to shards."""
+"""Preparation: raw data to shards."""

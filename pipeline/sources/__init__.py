@@ -1,1 +1,1 @@
-"""What several data sets read and cut alike: video, sound, windows."""
+"""Reading and cutting that several data sets share: video, sound, windows, the survey."""

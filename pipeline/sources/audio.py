@@ -1,24 +1,31 @@
-"""Log-mel features of speech: waves to frames of 10 ms."""
+"""Sound: waves to log-mel frames of 10 ms, and sound files to segments."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Event
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from seqviews.pipeline.manifest import MelParameters
+from seqviews.pipeline.manifest import Features, MelFeatures, MelParameters
+from seqviews.pipeline.records import Segment
+from seqviews.pipeline.sources.survey import FileSurvey, hash_files
+from seqviews.pipeline.sources.windows import Window
 
 MEL = MelParameters()
-UNKNOWN_SIZE = 0x7FFF_F000  # a WAV that was written to a pipe says this or more
+UNKNOWN_SIZE = 0x7FFF_F000  # the size that a WAV written to a pipe states, or more
 
 
 def log_mel(wave: NDArray[np.float32], mel: MelParameters = MEL) -> NDArray[np.float32]:
     """The natural logarithm of the mel power of a wave.
 
-    Frame i is centred on sample `i * hop_length`, under a periodic Hann window; beyond its ends the wave is reflected.
-    The filters are triangles on Slaney's mel scale, each of the same area.
+    Frame i is centred on sample `i * hop_length` under a periodic Hann window; the wave is reflected at its ends. The
+    filters are triangles of equal area on Slaney's mel scale.
 
     Args:
         wave: float32 `[samples]` in [-1, 1], at `mel.sample_rate`.
@@ -69,13 +76,13 @@ def read_wave(path: Path, sample_rate: int = 16_000) -> NDArray[np.float32]:
 
     Args:
         path: A file that libsndfile can read.
-        sample_rate: What to resample to, in Hz.
+        sample_rate: The rate to resample to, in Hz.
 
     Returns:
         float32 `[samples]`; full scale is 1.
 
     Raises:
-        ValueError: If it cannot be read, is cut short or empty, or has a value that is not finite.
+        ValueError: If the file cannot be read, is truncated or empty, or has a value that is not finite.
     """
     import soundfile
     import soxr
@@ -83,11 +90,11 @@ def read_wave(path: Path, sample_rate: int = 16_000) -> NDArray[np.float32]:
     try:
         with soundfile.SoundFile(path) as file:
             channels, found_rate = file.read(dtype="float32", always_2d=True), file.samplerate
-            said = re.search(r"^data : (\d+) \(should be", file.extra_info, re.MULTILINE)
+            stated = re.search(r"^data : (\d+) \(should be", file.extra_info, re.MULTILINE)
     except (soundfile.SoundFileError, OSError) as error:
         raise ValueError(f"{path} cannot be read as sound: {error}") from None
-    if said and 0 < int(said[1]) < UNKNOWN_SIZE:  # libsndfile goes by the length of the file, and says nothing
-        raise ValueError(f"{path} is cut short: its header says {said[1]} bytes of sound")
+    if stated and 0 < int(stated[1]) < UNKNOWN_SIZE:  # libsndfile reads what is there and reports nothing
+        raise ValueError(f"{path} is truncated: its header states {stated[1]} bytes of sound")
     if not len(channels):
         raise ValueError(f"{path} has no samples")
     if not np.isfinite(channels).all():
@@ -97,3 +104,102 @@ def read_wave(path: Path, sample_rate: int = 16_000) -> NDArray[np.float32]:
         return mono
     wave: NDArray[np.float32] = soxr.resample(mono, found_rate, sample_rate)
     return wave
+
+
+class Converter(Protocol):
+    """Converts a wave to other voices, as `augment.VoiceConverter` does. It is sent to processes: it must pickle."""
+
+    @property
+    def parameters(self) -> Mapping[str, Any]:
+        """Everything that decides the voices, for the manifest."""
+
+    def __call__(self, wave: NDArray[np.float32], seeds: Sequence[int]) -> NDArray[np.float32]:
+        """A wave `[samples]` at 16 kHz in the voices of K seeds, `[K, samples]`, with the same timing."""
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentCutter:
+    """Cuts sound files into consecutive log-mel segments, each optionally stored in other voices as well.
+
+    Attributes:
+        window: The frames of each segment.
+        mel: The filterbank.
+        voices: K, the number of other voices; their seeds are drawn for each file.
+        converter: Converts the waves; not needed for K = 0.
+
+    Raises:
+        ValueError: If one of these is out of bounds.
+    """
+
+    window: Window
+    mel: MelParameters = field(default_factory=MelParameters)
+    voices: int = 0
+    converter: Converter | None = None
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.mel.n_mels <= 128 or not 0 <= self.voices <= 1000:
+            raise ValueError(
+                f"segments of {self.mel.n_mels} mels in {self.voices} other voices: 1 to 128 mels, 0 to 1000 voices"
+            )
+        if self.voices and self.converter is None:
+            raise ValueError(f"{self.voices} other voices need a converter")
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """Everything but the files that decides the segments."""
+        return {"stride": self.window.stride}
+
+    @property
+    def rate(self) -> float:
+        """Frames per second."""
+        return self.mel.sample_rate / self.mel.hop_length
+
+    def read(self, file: Path) -> NDArray[np.float32]:
+        """The wave of a file, float32 `[samples]`."""
+        return read_wave(file, self.mel.sample_rate)
+
+    def sha256(self, file: Path, wave: NDArray[np.float32]) -> str:
+        """Hash of the file's content."""
+        return hash_files([file])
+
+    def survey(self, file: Path, stop: Event) -> FileSurvey:
+        """Read the wave and add up its mels."""
+        wave = self.read(file)
+        mels = self._mels(wave)
+        used = mels[: len(mels) - self.window.left_out(len(mels))].astype(np.float64)
+        sums = np.stack([used.sum(axis=0), np.square(used).sum(axis=0)])
+        return FileSurvey(len(mels), self.rate, self.sha256(file, wave), sums)
+
+    def features(self, surveys: Sequence[FileSurvey], train: Sequence[FileSurvey]) -> Features:
+        """Shape and rate, and each mel's mean and deviation over the segments for training.
+
+        Raises:
+            ValueError: If there are no segments for training.
+        """
+        frames = sum(survey.frames - self.window.left_out(survey.frames) for survey in train)
+        if not frames:
+            raise ValueError("no file of the split train is as long as a segment: mean and deviation come from there")
+        mean, square = np.stack([survey.sums for survey in train if survey.sums is not None]).sum(axis=0) / frames
+        std = np.sqrt(np.maximum(square - mean**2, 0))
+        mel = MelFeatures(tuple(mean.tolist()), tuple(std.tolist()), self.voices, self.mel)
+        return Features.for_segments(self.window.frames, mel)
+
+    def records(self, file: Path, key: str, rng: np.random.Generator, **facts: Any) -> Iterator[Segment]:
+        """The segments of a file, in order; only the other voices are random."""
+        wave = self.read(file)
+        mels, voices = self._mels(wave), None
+        if self.voices and self.converter is not None:
+            waves = self.converter(wave, rng.integers(0, 1 << 63, self.voices).tolist())
+            voices = np.stack([self._mels(wave) for wave in waves]).astype(np.float16)
+        for number in range(self.window.count(len(mels))):
+            first = number * self.window.stride
+            part = slice(first, first + self.window.frames)
+            converted = None if voices is None else voices[:, part]
+            start = first * self.mel.hop_length / self.mel.sample_rate
+            yield Segment(key.format(number), mels[part], converted, start=start, **facts)
+
+    def _mels(self, wave: NDArray[np.float32]) -> NDArray[np.float32]:
+        """float32 `[frames, n_mels]`; no frames if the wave is shorter than one transform."""
+        if len(wave) < self.mel.n_fft:
+            return np.empty((0, self.mel.n_mels), np.float32)
+        return log_mel(wave, self.mel)

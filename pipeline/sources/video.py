@@ -1,44 +1,53 @@
-"""Frames of video files and of folders of pictures, one after the other, and how they are fitted to a square."""
+"""Frames of video files and of folders of images, and how they are cut into clips."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
+from threading import Event
 from typing import TYPE_CHECKING, Any
 
 import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 
+from seqviews.pipeline.manifest import Codec, Features
+from seqviews.pipeline.records import Clip
+from seqviews.pipeline.shards.codec import WEBP_MAX_ROWS
+from seqviews.pipeline.sources.survey import FileSurvey, hash_files, until
+from seqviews.pipeline.sources.windows import Window
+
 if TYPE_CHECKING:
     from av import VideoFrame
 
-PICTURES = {".png", ".jpg", ".jpeg", ".webp"}
+IMAGES = {".png", ".jpg", ".jpeg", ".webp"}
 
 
-def list_pictures(folder: Path) -> list[Path]:
-    """The pictures of a folder, `f2.png` before `f10.png`; other files are not looked at.
+def list_images(folder: Path) -> list[Path]:
+    """The images of a folder, `f2.png` before `f10.png`; other files are ignored.
 
     Raises:
         ValueError: If there are none.
     """
-    found = [file for file in folder.iterdir() if file.suffix.lower() in PICTURES and not file.name.startswith(".")]
+    found = [file for file in folder.iterdir() if file.suffix.lower() in IMAGES and not file.name.startswith(".")]
     if not found:
-        raise ValueError(f"{folder} holds no pictures: frames are .png, .jpg or .webp files")
+        raise ValueError(f"{folder} has no images: frames are .png, .jpg or .webp files")
     return sorted(found, key=lambda file: _natural(file.name))
 
 
 def _natural(name: str) -> list[tuple[int, str]]:
-    """A name's runs of digits as numbers, between what is not digits."""
-    return [(int(part) if place % 2 else 0, part) for place, part in enumerate(re.split(r"(\d+)", name))]
+    """The parts of a name, with runs of digits as numbers."""
+    return [(int(part) if i % 2 else 0, part) for i, part in enumerate(re.split(r"(\d+)", name))]
 
 
-def read_picture(path: Path) -> NDArray[np.uint8]:
-    """The pixels of a PNG, JPEG or WebP picture, uint8 `[H, W, 3]`; what is transparent lies over black.
+def read_image(path: Path) -> NDArray[np.uint8]:
+    """The pixels of a PNG, JPEG or WebP image, uint8 `[H, W, 3]`; transparency is composited over black.
 
     Raises:
-        ValueError: If it is damaged, cut short, or not of 8 bits grey or RGB.
+        ValueError: If the image is damaged or truncated, or not 8 bits grey or RGB.
     """
     data = path.read_bytes()
     decode = {".png": imagecodecs.png_decode, ".webp": imagecodecs.webp_decode}.get(
@@ -49,8 +58,8 @@ def read_picture(path: Path) -> NDArray[np.uint8]:
     except (RuntimeError, ValueError) as error:
         raise ValueError(f"{path} cannot be decoded: {error}") from None
     jpeg = decode is imagecodecs.jpeg_decode
-    if jpeg and b"\xff\xd9" not in data[-1024:]:  # libjpeg fills what is missing with grey and says nothing
-        raise ValueError(f"{path} is cut short")
+    if jpeg and b"\xff\xd9" not in data[-1024:]:  # libjpeg fills missing data with grey and reports nothing
+        raise ValueError(f"{path} is truncated")
     if pixels.ndim == 2:
         pixels = pixels[..., np.newaxis]
     channels = pixels.shape[2]
@@ -63,11 +72,11 @@ def read_picture(path: Path) -> NDArray[np.uint8]:
 
 
 def decode_video(path: Path) -> Iterator[VideoFrame]:
-    """The frames of a video file in the order in which they are shown, as PyAV decodes them.
+    """The frames of a video file in display order, as PyAV decodes them.
 
     Raises:
-        ValueError: If it has no video, or is damaged or cut short as far as its format lets one know.
-        ImportError: If PyAV is not there.
+        ValueError: If the file has no video, or is damaged or truncated as far as its format shows it.
+        ImportError: If PyAV is not installed.
     """
     av = _import_av()
     frame: VideoFrame | None = None
@@ -76,41 +85,41 @@ def decode_video(path: Path) -> Iterator[VideoFrame]:
             if not container.streams.video:
                 raise ValueError(f"{path} has no video stream")
             stream = container.streams.video[0]
-            stream.codec_context.thread_count = 1  # the files are dealt to processes or threads already
+            stream.codec_context.thread_count = 1  # files are read in parallel already
             longest = 1 / float(stream.average_rate) if stream.average_rate else 0.0
             size = path.stat().st_size
             if any(entry.pos + entry.size > size for entry in stream.index_entries):
-                raise ValueError(f"video {path} is cut short: its index names frames beyond its end")
+                raise ValueError(f"video {path} is truncated: its index lists frames beyond its end")
             for packet in container.demux(stream):
                 for following in packet.decode():
                     if packet.is_corrupt or following.is_corrupt:
-                        raise ValueError(f"video {path} is damaged or cut short: make it again or leave it out")
+                        raise ValueError(f"video {path} is damaged or truncated: encode it again or leave it out")
                     if frame is not None and frame.time is not None and following.time is not None:
                         longest = max(longest, following.time - frame.time)
                     if abs(following.rotation - 90 * _quarter_turns(following)) > 1:
-                        raise ValueError(f"video {path} is rotated by {following.rotation} degrees, no right angle")
+                        raise ValueError(f"video {path} is rotated by {following.rotation} degrees: not a right angle")
                     frame = following
                     yield frame
             end = _seconds(stream.metadata.get("DURATION", ""))
     except av.FFmpegError as error:
-        raise ValueError(f"video {path} cannot be decoded, it is damaged or cut short: {error.strerror}") from None
+        raise ValueError(f"video {path} cannot be decoded, it is damaged or truncated: {error.strerror}") from None
     if frame is None:
         raise ValueError(f"video {path} has no frames")
     if frame.time is not None and frame.time + 1.5 * longest < end:
         raise ValueError(
-            f"video {path} is cut short: it says {end:.2f} s, its last frame is at {frame.time:.2f} s; "
-            "if that is all of it, ffmpeg -c copy writes it anew"
+            f"video {path} is truncated: it states {end:.2f} s, its last frame is at {frame.time:.2f} s; "
+            "if it is complete, rewrite it with ffmpeg -c copy"
         )
 
 
 def _seconds(text: str) -> float:
-    """A Matroska duration such as 00:01:02.5, in seconds; 0 if it is none."""
+    """A Matroska duration such as 00:01:02.5, in seconds; 0 for any other text."""
     match = re.fullmatch(r"(\d+):(\d+):(\d+\.?\d*)", text)
     return int(match[1]) * 3600 + int(match[2]) * 60 + float(match[3]) if match else 0.0
 
 
 def video_rate(path: Path) -> float | None:
-    """Frames per second of a video file, the average where the rate varies; None if it does not say."""
+    """Frames per second of a video file, the average if it varies; None if unknown."""
     av = _import_av()
     with av.open(str(path)) as container:
         rate = container.streams.video[0].average_rate
@@ -126,19 +135,19 @@ def _import_av() -> Any:
 
 
 def upright(frame: VideoFrame) -> NDArray[np.uint8]:
-    """The pixels of a decoded frame, uint8 `[H, W, 3]`, turned by right angles as the video's rotation says."""
+    """The pixels of a decoded frame, uint8 `[H, W, 3]`, rotated by right angles as the file states."""
     return np.rot90(frame.to_ndarray(format="rgb24"), _quarter_turns(frame))
 
 
 def _quarter_turns(frame: VideoFrame) -> int:
-    """Anticlockwise; PyAV cuts the angle off to whole degrees."""
+    """Quarter turns anticlockwise; PyAV truncates the angle to whole degrees."""
     return round(frame.rotation / 90)
 
 
 def fit(pixels: NDArray[np.uint8], size: int, grey: bool) -> NDArray[np.uint8]:
-    """A picture resized so that its shorter side is `size`, and its middle square: uint8 `[size, size, 1 or 3]`.
+    """Resize an image so that its shorter side is `size` and take the middle square: uint8 `[size, size, 1 or 3]`.
 
-    The filter is a triangle that is as wide as the step it shrinks by, as Pillow's BILINEAR. Grey is ITU-R 601 luma.
+    The filter is an antialiased triangle, as Pillow's BILINEAR. Grey is ITU-R 601 luma.
 
     Example:
         >>> fit(np.full((48, 64, 3), 200, np.uint8), size=16, grey=True).shape
@@ -161,3 +170,72 @@ def fit(pixels: NDArray[np.uint8], size: int, grey: bool) -> NDArray[np.uint8]:
         height, width = target
     top, left = (height - size) // 2, (width - size) // 2
     return np.ascontiguousarray(pixels[top : top + size, left : left + size])
+
+
+@dataclass(frozen=True, slots=True)
+class ClipCutter:
+    """Cuts video files, or folders of images, into clips of `size` x `size` pixels.
+
+    Attributes:
+        images: True for folders of images.
+        window: The frames of each clip.
+        step: Only every `step`-th frame of the file is used.
+        size: Height and width.
+        grey: One channel instead of three.
+        codec: How frames are stored.
+
+    Raises:
+        ValueError: If one of these is out of bounds.
+    """
+
+    images: bool
+    window: Window
+    step: int = 1
+    size: int = 64
+    grey: bool = False
+    codec: Codec = "webp"
+
+    def __post_init__(self) -> None:
+        if self.step < 1 or not 1 <= self.size <= 4096:
+            raise ValueError(f"every {self.step}th frame in {self.size} pixels: at least 1, and 1 to 4096")
+        if self.codec == "webp" and self.window.frames * self.size > WEBP_MAX_ROWS:
+            raise ValueError(
+                f"{self.window.frames} frames of {self.size} rows are more than WebP's {WEBP_MAX_ROWS}: use --codec npy"
+            )
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """Everything but the files that decides the clips."""
+        return {"stride": self.window.stride, "frame_step": self.step}
+
+    def survey(self, file: Path, stop: Event) -> FileSurvey:
+        """Decode every frame once."""
+        if self.images:
+            images = list_images(file)[:: self.step]
+            shapes = {read_image(image).shape: image for image in until(stop, images)}
+            if len(shapes) > 1:
+                ((height, width, _), first), ((height_2, width_2, _), second) = list(shapes.items())[:2]
+                raise ValueError(
+                    f"{first} is {width} x {height} and {second.name} is {width_2} x {height_2}: "
+                    "the frames of a folder must have the same size"
+                )
+            return FileSurvey(len(images), None, hash_files(images))
+        frames = sum(1 for _ in until(stop, decode_video(file)))
+        rate = video_rate(file)
+        return FileSurvey(-(-frames // self.step), rate and rate / self.step, hash_files([file]))
+
+    def features(self, surveys: Sequence[FileSurvey], train: Sequence[FileSurvey]) -> Features:
+        """Shape, codec, and the rate if it is the same for all files."""
+        rates = {survey.rate for survey in surveys}
+        shape = (self.window.frames, self.size, self.size, 1 if self.grey else 3)
+        return Features(shape, rate=rates.pop() if len(rates) == 1 else None, codec=self.codec)
+
+    def records(self, file: Path, key: str, rng: np.random.Generator, **facts: Any) -> Iterator[Clip]:
+        """The clips of a file, in order; nothing in them is random."""
+        if self.images:
+            pixels = map(read_image, list_images(file)[:: self.step])
+        else:
+            pixels = map(upright, islice(decode_video(file), 0, None, self.step))
+        fitted = (fit(frame, self.size, self.grey) for frame in pixels)
+        for number, frames in enumerate(self.window.cut(fitted)):
+            yield Clip(key.format(number), np.stack(frames), **facts)

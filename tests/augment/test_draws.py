@@ -6,7 +6,7 @@ import pytest
 import torch
 from scipy import stats  # type: ignore[import-untyped]
 
-from seqviews.augment.draws import Stream, fresh_seeds, mix, permutation, random_bits, record_seeds, uniform
+from seqviews.augment.draws import Purpose, fresh_seeds, mix, permutation, random_bits, record_seeds, uniform
 
 MASK = (1 << 64) - 1
 SEEDS = record_seeds(seed=3, epoch=0, indices=torch.arange(4096))
@@ -83,7 +83,7 @@ def test_more_draws_begin_with_the_same_ones() -> None:
 
 
 def test_uniform_is_uniform() -> None:
-    for stream in Stream:
+    for stream in Purpose:
         u = uniform(SEEDS, 8, stream)
         assert u.dtype == torch.float32
         assert 0 <= u.min() < 1e-3 < 1 - 1e-3 < u.max() < 1
@@ -92,14 +92,14 @@ def test_uniform_is_uniform() -> None:
 
 
 def test_streams_columns_and_neighbours_are_independent() -> None:
-    motion, content = uniform(SEEDS, 2, Stream.MOTION), uniform(SEEDS, 2, Stream.CONTENT)
-    raw = uniform(torch.arange(4097), 1, Stream.MOTION)[:, 0]
+    motion, content = uniform(SEEDS, 2, Purpose.MOTION), uniform(SEEDS, 2, Purpose.CONTENT)
+    raw = uniform(torch.arange(4097), 1, Purpose.MOTION)[:, 0]
     pairs = [
         (motion[:, 0], content[:, 0]),
         (motion[:, 0], motion[:, 1]),
         (motion[:-1, 0], motion[1:, 0]),
         (raw[:-1], raw[1:]),
-        (motion[:, 0], uniform(record_seeds(3, 1, torch.arange(4096)), 1, Stream.MOTION)[:, 0]),
+        (motion[:, 0], uniform(record_seeds(3, 1, torch.arange(4096)), 1, Purpose.MOTION)[:, 0]),
     ]
     for a, b in pairs:
         table = torch.histogramdd(torch.stack([a, b], 1), bins=[8, 8], range=[0, 1, 0, 1]).hist
@@ -108,7 +108,7 @@ def test_streams_columns_and_neighbours_are_independent() -> None:
 
 
 def test_every_permutation_is_as_likely() -> None:
-    orders = permutation(SEEDS, 4, Stream.CONTENT)
+    orders = permutation(SEEDS, 4, Purpose.CONTENT)
     assert torch.equal(orders.sort(dim=1).values, torch.arange(4).expand(4096, 4))
     counts = Counter(map(tuple, orders.tolist()))
     assert len(counts) == 24

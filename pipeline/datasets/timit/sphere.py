@@ -1,4 +1,4 @@
-"""Read the sound files of TIMIT, NIST SPHERE or RIFF; one that is of no use says why."""
+"""Read the sound files of TIMIT, NIST SPHERE or RIFF, and report why a file is unusable."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ NUMBERS = ("sample_count", "channel_count", "sample_n_bytes", "sample_rate")
 
 
 class Unusable(ValueError):
-    """A file that no records can be made of: what kind of fault it has, and a sentence that names the file."""
+    """A file that cannot be cut into records: the kind of fault, and a message that names the file."""
 
     def __init__(self, fault: Fault, message: str) -> None:
-        super().__init__(fault, message)  # both, so that it comes whole out of another process
+        super().__init__(fault, message)  # both, so that it survives pickling
         self.fault = fault
         self.message = message
 
@@ -33,14 +33,14 @@ def read_utterance(path: Path) -> NDArray[np.float32]:
     """Read a SPHERE or RIFF file of one channel at 16 kHz.
 
     Args:
-        path: The file; what it is is seen from its content, not from its name.
+        path: The file; its format is determined by its content, not by its name.
 
     Returns:
         float32 `[samples]`; full scale is 1.
 
     Raises:
-        Unusable: If it cannot be read, is damaged or cut short, shorten-compressed, of another rate or number of
-            channels, empty, has a value that is not finite, or all its values are the same.
+        Unusable: If it cannot be read, is damaged, truncated, shorten-compressed or empty, has another rate or number
+            of channels, has a value that is not finite, or all its values are equal.
     """
     import soundfile
 
@@ -73,10 +73,10 @@ def sphere_fields(head: bytes) -> dict[str, str]:
     r"""The fields of a SPHERE header.
 
     Args:
-        head: The beginning of a file, at least the header.
+        head: The start of a file, at least the header.
 
     Raises:
-        ValueError: If there is no whole header.
+        ValueError: If the header is incomplete.
 
     Example:
         >>> sphere_fields(b"NIST_1A\n   1024\nsample_rate -i 16000\nsample_coding -s3 pcm\nend_head\n")
@@ -93,7 +93,7 @@ def sphere_fields(head: bytes) -> dict[str, str]:
 
 
 def _check_sphere(path: Path, head: bytes, size: int) -> None:
-    """Libsndfile goes by the length of the file and says nothing when that is not what the header says."""
+    """Check the header against the file: libsndfile trusts the length of the file and reports no difference."""
     try:
         fields = sphere_fields(head)
         count, channels, width, _ = (int(fields[name]) for name in NUMBERS)
@@ -104,11 +104,11 @@ def _check_sphere(path: Path, head: bytes, size: int) -> None:
     coding = fields.get("sample_coding", "pcm")
     if "shorten" in coding:
         raise Unusable(
-            "compressed", f"{path} is compressed by shorten: write it out first with sph2pipe -f rif, or ffmpeg"
+            "compressed", f"{path} is compressed by shorten: decompress it first with sph2pipe -f rif, or ffmpeg"
         )
     if coding != "pcm":
         raise Unusable("damaged", f"{path} is coded as {coding!r}, not as pcm")
-    said, found = count * channels * width, size - int(fields["header_bytes"])
-    if said != found:
-        told = "is cut short" if said > found else "has more sound than its header says"
-        raise Unusable("damaged", f"{path} {told}: the header says {said} bytes, there are {found}")
+    stated, found = count * channels * width, size - int(fields["header_bytes"])
+    if stated != found:
+        problem = "is truncated" if stated > found else "has more sound than its header states"
+        raise Unusable("damaged", f"{path} {problem}: the header states {stated} bytes, the file has {found}")

@@ -1,4 +1,4 @@
-"""The files of TIMIT as it is in circulation, and the splits of its speakers."""
+"""The files of TIMIT in its common forms, and the splits of its speakers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import numpy as np
 from seqviews.pipeline.datasets.timit.sphere import Fault
 from seqviews.pipeline.manifest import Split
 
-LEVELS = {"timit", "data"}  # folders that TRAIN and TEST may be in, one inside the other
+LEVELS = {"timit", "data"}  # folders that may contain TRAIN and TEST, possibly nested
 PARTS = ("train", "test")
 SENTENCE = re.compile(r"(s[aix]\d{1,4})\.wav(\.wav)?")
 SPEAKER = re.compile(r"[fm][a-z]{3}\d")
@@ -35,7 +35,7 @@ DEV, CORE_TEST = frozenset(_DEV.split()), frozenset(_CORE_TEST.split())
 
 @dataclass(frozen=True, slots=True)
 class Utterance:
-    """A sound file and what its path says of it, in lower case."""
+    """A sound file and the parts of its path, in lower case."""
 
     file: Path
     part: str
@@ -45,13 +45,19 @@ class Utterance:
 
     @property
     def name(self) -> str:
-        """Its path as on the disk, in lower case: `train/dr1/fcjf0/sx37`."""
+        """The path below the root, in lower case: `train/dr1/fcjf0/sx37`."""
         return f"{self.part}/{self.dialect}/{self.speaker}/{self.sentence}"
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """The class of each factor; the first letter of a speaker is the sex."""
+        speaker = self.speaker
+        return {"speaker": speaker, "sex": speaker[0], "dialect": self.dialect, "sentence": self.sentence}
 
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
-    """A file or folder that is left out because something is wrong with it."""
+    """A file or folder that cannot be used, and why."""
 
     path: Path
     fault: Fault
@@ -60,12 +66,12 @@ class Skipped:
 
 @dataclass(frozen=True, slots=True)
 class Tree:
-    """What was found below a folder.
+    """The contents of a folder of TIMIT.
 
     Attributes:
         utterances: Sorted by name.
-        skipped: What does not belong into TIMIT.
-        left_out: Files that are there as they should but not wanted: SA sentences, second copies in another container.
+        skipped: Files and folders that do not belong to TIMIT.
+        left_out: Counts of valid files that are not used: SA sentences, second copies in another container.
     """
 
     utterances: tuple[Utterance, ...]
@@ -74,14 +80,14 @@ class Tree:
 
 
 def find_utterances(folder: Path, keep_sa: bool = False) -> Tree:
-    """Find the sentences of TIMIT: `TRAIN/DR1/FCJF0/SX37.WAV`, in upper or lower case, also below `TIMIT/` or `data/`.
+    """Find the sentences of TIMIT: `TRAIN/DR1/FCJF0/SX37.WAV`, upper or lower case, or below `TIMIT/` or `data/`.
 
     Args:
         folder: The folder with TRAIN and TEST, or with `TIMIT/` or `data/`.
-        keep_sa: Keep SA1 and SA2, which every speaker says.
+        keep_sa: Keep SA1 and SA2, which every speaker reads.
 
     Raises:
-        ValueError: If TRAIN or TEST is not there or has no speakers, or a speaker is in two folders.
+        ValueError: If TRAIN or TEST is missing or has no speakers, or a speaker is in two folders.
         OSError: If a folder cannot be read.
     """
     skipped: list[Skipped] = []
@@ -89,20 +95,20 @@ def find_utterances(folder: Path, keep_sa: bool = False) -> Tree:
     found: list[Utterance] = []
     homes: dict[str, Path] = {}
     for part, dialect, speaker, home in _speakers(folder, skipped):
-        other = homes.setdefault(speaker, home)
-        if other != home:
-            raise ValueError(f"speaker {speaker} is in {other} and in {home}: a speaker has one folder, in one split")
+        first = homes.setdefault(speaker, home)
+        if first != home:
+            raise ValueError(f"speaker {speaker} is in {first} and in {home}: a speaker has one folder, in one split")
         files: dict[str, Path] = {}
         for file in _listed(home):
             name = file.name.lower()
             match = SENTENCE.fullmatch(name)
             if match is None:
                 if ".wav" in name:
-                    skipped.append(Skipped(file, "unknown", f"{file} is not named as a sentence of TIMIT, SX37.WAV"))
+                    skipped.append(Skipped(file, "unknown", f"{file} is not named like a sentence of TIMIT, SX37.WAV"))
             elif match[1].startswith("sa") and not keep_sa:
                 left_out["sa"] += 1
             elif files.setdefault(match[1], file) != file:
-                left_out["second_copies"] += 1  # SX37.WAV and SX37.WAV.wav, which sorts behind it
+                left_out["second_copies"] += 1  # SX37.WAV and SX37.WAV.wav, which sorts after it
         found += [Utterance(file, part, dialect, speaker, sentence) for sentence, file in files.items()]
     for part in PARTS:
         if not any(utterance.part == part for utterance in found):
@@ -114,11 +120,11 @@ def find_utterances(folder: Path, keep_sa: bool = False) -> Tree:
 
 
 def assign_splits(tree: Tree, seed: int = 0) -> dict[str, Split]:
-    """The split of each speaker; one that is not here is in none.
+    """The split of each speaker; speakers that are not in the result are in no split.
 
-    If all standard speakers are there, their splits: TRAIN, the 50 of development as `val`, the core test as `test`;
-    the others in TEST are in none. Else TRAIN and TEST, and a tenth of TRAIN's speakers, by seed, as `val`; at least
-    one, but for a single speaker.
+    If all standard speakers are present, the splits are TRAIN, the 50 development speakers as `val` and the core test
+    set as `test`; other speakers in TEST are in no split. Otherwise the splits are TRAIN and TEST, and a tenth of the
+    speakers in TRAIN, chosen by seed, becomes `val`: at least one, unless there is a single speaker.
     """
     train, test = (sorted({u.speaker for u in tree.utterances if u.part == part}) for part in PARTS)
     splits: dict[str, Split] = dict.fromkeys(train, "train")
@@ -129,13 +135,13 @@ def assign_splits(tree: Tree, seed: int = 0) -> dict[str, Split]:
 
 
 def is_standard(splits: Mapping[str, Split]) -> bool:
-    """Whether splits are the standard ones."""
-    of = {split: {speaker for speaker, s in splits.items() if s == split} for split in ("val", "test")}
-    return of == {"val": DEV, "test": CORE_TEST}
+    """Whether these are the standard splits."""
+    speakers = {split: {speaker for speaker, s in splits.items() if s == split} for split in ("val", "test")}
+    return speakers == {"val": DEV, "test": CORE_TEST}
 
 
 def _speakers(folder: Path, skipped: list[Skipped]) -> Iterator[tuple[str, str, str, Path]]:
-    """Part, dialect, speaker and folder of each speaker; what is no folder of a speaker is noted."""
+    """Part, dialect, speaker and folder of each speaker; other folders are added to `skipped`."""
     for part_folder in _part_folders(folder):
         for dialect in _folders(part_folder):
             if not DIALECT.fullmatch(dialect.name.lower()):
@@ -145,7 +151,7 @@ def _speakers(folder: Path, skipped: list[Skipped]) -> Iterator[tuple[str, str, 
                 if SPEAKER.fullmatch(speaker.name.lower()):
                     yield part_folder.name.lower(), dialect.name.lower(), speaker.name.lower(), speaker
                 else:
-                    skipped.append(Skipped(speaker, "unknown", f"{speaker} is not named as a speaker, FCJF0"))
+                    skipped.append(Skipped(speaker, "unknown", f"{speaker} is not named like a speaker, FCJF0"))
 
 
 def _part_folders(folder: Path) -> Sequence[Path]:
@@ -161,8 +167,8 @@ def _folders(folder: Path) -> list[Path]:
 
 
 def _listed(folder: Path) -> list[Path]:
-    """What is in a folder, in an order that does not depend on upper and lower case."""
-    # not Path.glob, which passes over a folder that it may not read
+    """The contents of a folder, in an order that does not depend on case."""
+    # not Path.glob, which silently skips a folder without read permission
     with os.scandir(folder) as entries:
         paths: Iterable[Path] = [Path(entry.path) for entry in entries]
     return sorted(paths, key=lambda path: (path.name.lower(), path.name))

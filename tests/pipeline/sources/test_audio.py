@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 from pathlib import Path
+from threading import Event
+from typing import Any
 
 import librosa
 import numpy as np
@@ -9,7 +11,11 @@ import soundfile
 import torch
 from toy_files import write_sound
 
-from seqviews.pipeline.sources.audio import log_mel, read_wave
+from seqviews.pipeline.manifest import MelParameters
+from seqviews.pipeline.sources.audio import SegmentCutter, log_mel, read_wave
+from seqviews.pipeline.sources.windows import Window
+
+CUTTER = SegmentCutter(Window(20, 20))
 
 
 def torch_log_mel(wave: np.ndarray) -> np.ndarray:
@@ -47,10 +53,6 @@ def test_frame_i_is_centred_on_10_ms_times_i(frame: int) -> None:
     assert loudness[frame - 1] == pytest.approx(loudness[frame + 1], abs=1e-3)
 
 
-def test_silence_is_the_logarithm_of_the_floor() -> None:
-    np.testing.assert_allclose(log_mel(np.zeros(8000, np.float32)), np.log(1e-10), rtol=1e-6)
-
-
 @pytest.mark.parametrize(
     ("wave", "message"),
     [
@@ -60,7 +62,7 @@ def test_silence_is_the_logarithm_of_the_floor() -> None:
         (np.full(800, np.nan, np.float32), "not finite"),
     ],
 )
-def test_what_is_no_wave(wave: np.ndarray, message: str) -> None:
+def test_invalid_waves(wave: np.ndarray, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         log_mel(wave)
 
@@ -83,32 +85,70 @@ def test_resamples_and_mixes_down(tmp_path: Path, rate: int) -> None:
     np.testing.assert_allclose(wave[500:-500], expected[500:-500], atol=2e-3)
 
 
-def test_what_cannot_be_read_is_named(tmp_path: Path) -> None:
+def test_unreadable_files_are_named(tmp_path: Path) -> None:
     (tmp_path / "text.wav").write_text("no sound")
     soundfile.write(tmp_path / "empty.wav", np.zeros(0), 16_000)
     soundfile.write(tmp_path / "nan.wav", np.array([0.0, np.nan]), 16_000, subtype="FLOAT")
+    for suffix in ("wav", "flac"):
+        whole = write_sound(tmp_path / f"whole.{suffix}", 1.0).read_bytes()
+        (tmp_path / f"half.{suffix}").write_bytes(whole[: len(whole) // 2])
     for name, message in [
         ("text.wav", "cannot be read as sound"),
         ("missing.wav", "cannot be read as sound"),
         ("empty.wav", "has no samples"),
         ("nan.wav", "not finite"),
+        ("half.wav", "is truncated"),
+        ("half.flac", ""),
     ]:
         with pytest.raises(ValueError, match=rf"{name} .*{message}"):
             read_wave(tmp_path / name)
 
 
-def test_a_wave_cut_short_is_refused(tmp_path: Path) -> None:
-    for suffix in ("wav", "flac"):
-        whole = write_sound(tmp_path / f"whole.{suffix}", 1.0).read_bytes()
-        (tmp_path / f"cut.{suffix}").write_bytes(whole[: len(whole) // 2])
-        with pytest.raises(ValueError, match=f"cut.{suffix}"):
-            read_wave(tmp_path / f"cut.{suffix}")
-
-
-def test_a_wave_that_was_written_to_a_pipe_does_not_know_its_length(tmp_path: Path) -> None:
+def test_a_wav_written_to_a_pipe_does_not_state_its_length(tmp_path: Path) -> None:
     data = bytearray(write_sound(tmp_path / "x.wav", 1.0).read_bytes())
     whole = read_wave(tmp_path / "x.wav")
     assert data[36:40] == b"data"
     data[40:44] = b"\xff\xff\xff\xff"
     (tmp_path / "x.wav").write_bytes(data)
     np.testing.assert_array_equal(read_wave(tmp_path / "x.wav"), whole)
+
+
+def test_segments_of_a_sound(tmp_path: Path) -> None:
+    path = write_sound(tmp_path / "x.wav", 0.9)
+    mels = log_mel(read_wave(path))
+    segments = list(CUTTER.records(path, "x-{}", np.random.default_rng(), factors={}, source="x.wav", rate=100.0))
+    assert len(mels) == 91
+    assert [segment.key for segment in segments] == ["x-0", "x-1", "x-2", "x-3"]
+    for number, segment in enumerate(segments):
+        np.testing.assert_array_equal(segment.mel, mels[20 * number : 20 * number + 20])
+        assert segment.start == pytest.approx(0.2 * number)
+
+
+def test_mean_and_deviation_are_those_of_the_training_segments(tmp_path: Path) -> None:
+    rng = np.random.default_rng()
+    paths = [write_sound(tmp_path / f"{i}.wav", 0.5 + i / 7, seed=i, gain=0.1 * i) for i in range(4)]
+    surveys = [CUTTER.survey(path, Event()) for path in paths]
+    features = CUTTER.features(surveys, surveys[:3])
+    used = np.concatenate([r.mel for path in paths[:3] for r in CUTTER.records(path, "{}", rng)]).astype(np.float64)
+    assert features.mel is not None
+    np.testing.assert_allclose(features.mel.mean, used.mean(axis=0), rtol=1e-12)
+    np.testing.assert_allclose(features.mel.std, used.std(axis=0), rtol=1e-9)
+    assert (features.shape, features.rate) == ((20, 80), 100.0)
+    silent = CUTTER.features(surveys[:1], surveys[:1]).mel  # the first one has no gain
+    assert silent is not None
+    np.testing.assert_allclose(silent.mean, np.log(1e-10), rtol=1e-6)
+    np.testing.assert_allclose(silent.std, 0, atol=1e-5)
+    assert len(list(CUTTER.records(paths[0], "{}", rng))) == 2
+
+
+def test_a_sound_shorter_than_a_transform_has_no_frames(tmp_path: Path) -> None:
+    path = write_sound(tmp_path / "x.wav", 0.03)
+    cutter = SegmentCutter(Window(2, 2))
+    assert cutter.survey(path, Event()).frames == 0
+    assert list(cutter.records(path, "{}", np.random.default_rng())) == []
+
+
+@pytest.mark.parametrize("options", [{"voices": 2}, {"voices": -1}, {"mel": MelParameters(n_mels=0)}])
+def test_a_segment_cutter_out_of_bounds(options: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"need a converter|1 to 128 mels, 0 to 1000 voices"):
+        SegmentCutter(Window(20, 20), **options)

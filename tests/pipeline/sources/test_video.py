@@ -3,6 +3,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import av
@@ -11,7 +12,16 @@ import pytest
 from PIL import Image
 from toy_files import decoded, moving_square, naive_fit, write_pictures, write_video
 
-from seqviews.pipeline.sources.video import decode_video, fit, list_pictures, read_picture, upright, video_rate
+from seqviews.pipeline.sources.video import (
+    ClipCutter,
+    decode_video,
+    fit,
+    list_images,
+    read_image,
+    upright,
+    video_rate,
+)
+from seqviews.pipeline.sources.windows import Window
 
 FORMATS: dict[str, dict[str, Any]] = {
     "x.mp4": {},
@@ -64,8 +74,7 @@ def test_fit_is_pillows_resize_and_crop(height: int, width: int, size: int, grey
 
 @pytest.mark.parametrize("name", FORMATS)
 def test_a_video_may_have_one_frame(tmp_path: Path, name: str) -> None:
-    path = write_video(tmp_path / name, moving_square(1, 48, 64), **FORMATS[name])
-    assert len(pixels_of(path)) == 1
+    assert len(pixels_of(write_video(tmp_path / name, moving_square(1, 48, 64), **FORMATS[name]))) == 1
 
 
 def clockwise_matrix() -> bytes:
@@ -84,21 +93,19 @@ def test_a_rotation_is_applied(tmp_path: Path) -> None:
         np.testing.assert_array_equal(mine, np.asarray(theirs.transpose(Image.Transpose.ROTATE_270)))
 
 
-@pytest.mark.parametrize("rotation", [90, 180, -90])
+@pytest.mark.parametrize("rotation", [90, 180, -90, 30])
 def test_rotations_as_pyav_writes_them(tmp_path: Path, rotation: int) -> None:
     path = write_video(tmp_path / "x.mp4", moving_square(2, 48, 64), rotation=rotation)
+    if rotation == 30:
+        with pytest.raises(ValueError, match=r"x\.mp4 is rotated by -?(29|30) degrees"):
+            list(decode_video(path))
+        return
     for mine, theirs in zip(pixels_of(path), decoded(path), strict=True):
         np.testing.assert_array_equal(mine, np.asarray(theirs.rotate(rotation, expand=True)))
 
 
-def test_an_odd_rotation_is_refused(tmp_path: Path) -> None:
-    path = write_video(tmp_path / "x.mp4", moving_square(2, 48, 64), rotation=30)
-    with pytest.raises(ValueError, match=r"x\.mp4 is rotated by -?(29|30) degrees"):
-        list(decode_video(path))
-
-
 @pytest.mark.parametrize("name", ["x.mp4", "x.mkv"])
-def test_frames_of_a_variable_rate_are_taken_as_they_come(tmp_path: Path, name: str) -> None:
+def test_frames_of_a_variable_rate_are_all_used(tmp_path: Path, name: str) -> None:
     pixels = moving_square(6, 48, 64)
     times = [0, 4, 8, 50, 54, 100]
     path = write_video(tmp_path / name, pixels, times=times)
@@ -109,20 +116,20 @@ def test_frames_of_a_variable_rate_are_taken_as_they_come(tmp_path: Path, name: 
 
 @pytest.mark.parametrize("name", FORMATS)
 @pytest.mark.parametrize("kept", [0.0, 0.3, 0.6, 0.9])
-def test_a_video_cut_short_is_refused(tmp_path: Path, name: str, kept: float) -> None:
+def test_a_truncated_video_is_rejected(tmp_path: Path, name: str, kept: float) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (40, 48, 64, 3), dtype=np.uint8)
     data = write_video(tmp_path / name, noise, **FORMATS[name]).read_bytes()
     (tmp_path / name).write_bytes(data[: int(kept * len(data))])
-    with pytest.raises(ValueError, match=rf"{name} .*(damaged|cut short)"):
+    with pytest.raises(ValueError, match=rf"{name} .*(damaged|truncated)"):
         list(decode_video(tmp_path / name))
 
 
-def test_a_cut_between_two_frames_is_seen_where_the_index_is_in_front(tmp_path: Path) -> None:
+def test_a_cut_between_two_frames_is_detected_if_the_index_is_in_front(tmp_path: Path) -> None:
     path = write_video(tmp_path / "x.mp4", moving_square(40, 48, 64), container_options={"movflags": "faststart"})
     with av.open(str(path)) as container:
         last = max(packet.pos or 0 for packet in container.demux(video=0))
     path.write_bytes(path.read_bytes()[:last])
-    with pytest.raises(ValueError, match="cut short: its index names frames beyond its end"):
+    with pytest.raises(ValueError, match="truncated: its index lists frames beyond its end"):
         list(decode_video(path))
 
 
@@ -143,61 +150,109 @@ def sound_alone(path: Path) -> None:
         (sound_alone, "has no video stream"),
     ],
 )
-def test_what_is_no_video(tmp_path: Path, make: Callable[[Path], Any], message: str) -> None:
+def test_files_without_video(tmp_path: Path, make: Callable[[Path], Any], message: str) -> None:
     make(tmp_path / "x.mp4")
     with pytest.raises(ValueError, match=rf"x\.mp4 {message}"):
         list(decode_video(tmp_path / "x.mp4"))
 
 
-def test_without_pyav_it_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_pyav_the_error_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "av", None)
     with pytest.raises(ImportError, match=r"pip install 'seqviews\[video\]'"):
         next(decode_video(tmp_path / "x.mp4"))
 
 
-def test_pictures_come_in_natural_order(tmp_path: Path) -> None:
+def test_images_are_in_natural_order(tmp_path: Path) -> None:
     names = ["a2.png", "b1.png", "a10.png", "a1.JPG", "Thumbs.db", ".a3.png", "a1.webp"]
     for name in names:
         (tmp_path / name).touch()
-    assert [p.name for p in list_pictures(tmp_path)] == ["a1.JPG", "a1.webp", "a2.png", "a10.png", "b1.png"]
-    with pytest.raises(ValueError, match="holds no pictures"):
-        list_pictures(write_pictures(tmp_path / "empty", np.empty((0, 4, 4, 3), np.uint8)))
+    assert [p.name for p in list_images(tmp_path)] == ["a1.JPG", "a1.webp", "a2.png", "a10.png", "b1.png"]
+    with pytest.raises(ValueError, match="has no images"):
+        list_images(write_pictures(tmp_path / "empty", np.empty((0, 4, 4, 3), np.uint8)))
 
 
 @pytest.mark.parametrize("suffix", ["png", "jpg", "jpeg", "webp", "PNG"])
 @pytest.mark.parametrize("mode", ["RGB", "L", "P", "1"])
-def test_pictures_are_those_that_pillow_decodes(tmp_path: Path, suffix: str, mode: str) -> None:
+def test_images_are_those_that_pillow_decodes(tmp_path: Path, suffix: str, mode: str) -> None:
     path = tmp_path / f"x.{suffix}"
     picture = Image.fromarray(moving_square(1, 37, 53)[0]).convert(mode)
     (picture.convert("L") if suffix.startswith("j") and mode == "P" else picture).save(path)
-    np.testing.assert_array_equal(read_picture(path), np.asarray(Image.open(path).convert("RGB")))
+    np.testing.assert_array_equal(read_image(path), np.asarray(Image.open(path).convert("RGB")))
 
 
 @pytest.mark.parametrize("suffix", ["png", "webp"])
 @pytest.mark.parametrize("mode", ["RGBA", "LA"])
-def test_what_is_transparent_lies_over_black(tmp_path: Path, suffix: str, mode: str) -> None:
+def test_transparency_is_composited_over_black(tmp_path: Path, suffix: str, mode: str) -> None:
     values = np.random.default_rng(0).integers(0, 256, (37, 53, 4), dtype=np.uint8)
     path = tmp_path / f"x.{suffix}"
     Image.fromarray(values, "RGBA").convert(mode).save(path, lossless=True)
     above = Image.open(path).convert("RGBA")
     expected = Image.alpha_composite(Image.new("RGBA", above.size, (0, 0, 0, 255)), above).convert("RGB")
-    assert np.abs(read_picture(path).astype(int) - np.asarray(expected)).max() <= 1
+    assert np.abs(read_image(path).astype(int) - np.asarray(expected)).max() <= 1
 
 
 @pytest.mark.parametrize("suffix", ["png", "jpg", "webp"])
 @pytest.mark.parametrize("kept", [0.0, 0.5, 0.95])
-def test_a_picture_cut_short_is_refused(tmp_path: Path, suffix: str, kept: float) -> None:
+def test_a_truncated_image_is_rejected(tmp_path: Path, suffix: str, kept: float) -> None:
     path = tmp_path / f"x.{suffix}"
     noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
     Image.fromarray(noise).save(path)
     path.write_bytes(path.read_bytes()[: int(kept * path.stat().st_size)])
-    with pytest.raises(ValueError, match=rf"x\.{suffix} (cannot be decoded|is cut short)"):
-        read_picture(path)
+    with pytest.raises(ValueError, match=rf"x\.{suffix} (cannot be decoded|is truncated)"):
+        read_image(path)
 
 
-def test_other_pictures_are_refused(tmp_path: Path) -> None:
+def test_other_images_are_rejected(tmp_path: Path) -> None:
     Image.fromarray(np.zeros((8, 8), np.uint16)).save(tmp_path / "deep.png")
     Image.new("CMYK", (8, 8)).save(tmp_path / "print.jpg")
     for name in ("deep.png", "print.jpg"):
         with pytest.raises(ValueError, match=f"{name} is uint.*: convert it to 8 bits"):
-            read_picture(tmp_path / name)
+            read_image(tmp_path / name)
+
+
+@pytest.mark.parametrize("step", [1, 3])
+@pytest.mark.parametrize("grey", [False, True])
+def test_clips_of_a_video(tmp_path: Path, step: int, grey: bool) -> None:
+    path = write_video(tmp_path / "x.mp4", moving_square(20, 48, 64))
+    cutter = ClipCutter(False, Window(4, 3), step, 32, grey)
+    frames = [naive_fit(image, 32, grey) for image in decoded(path)[::step]]
+    facts: dict[str, Any] = {"factors": {"kind": 1}, "source": "x.mp4", "rate": 5.0}
+    clips = list(cutter.records(path, "x-{:05d}", np.random.default_rng(), **facts))
+    starts = range(0, len(frames) - 3, 3)
+    assert [clip.key for clip in clips] == [f"x-{number:05d}" for number in range(len(starts))]
+    for clip, start in zip(clips, starts, strict=True):
+        assert {name: getattr(clip, name) for name in facts} == facts
+        assert np.abs(clip.frames.astype(int) - np.stack(frames[start : start + 4])).max() <= 1
+    survey = cutter.survey(path, Event())
+    assert (survey.frames, survey.rate) == (len(frames), 25 / step)
+
+
+def test_clips_of_images_that_are_not_resized_are_their_pixels(tmp_path: Path) -> None:
+    pixels = moving_square(23, 32, 32)
+    folder = write_pictures(tmp_path / "x", pixels)
+    cutter = ClipCutter(True, Window(5, 5), step=2, size=32)
+    clips = list(cutter.records(folder, "{}", np.random.default_rng()))
+    np.testing.assert_array_equal(np.concatenate([clip.frames for clip in clips]), pixels[::2][:10])
+    survey = cutter.survey(folder, Event())
+    assert (survey.frames, survey.rate) == (12, None)
+
+
+def test_the_images_of_a_folder_have_one_size(tmp_path: Path) -> None:
+    folder = write_pictures(tmp_path / "x", moving_square(2, 32, 48))
+    (write_pictures(tmp_path / "y", moving_square(1, 48, 32)) / "0.png").rename(folder / "2.png")
+    with pytest.raises(ValueError, match=r"1\.png is 48 x 32 and 2\.png is 32 x 48"):
+        ClipCutter(True, Window(2, 2)).survey(folder, Event())
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"step": 0}, "every 0th frame"),
+        ({"size": 0}, "in 0 pixels"),
+        ({"size": 4097}, "in 4097 pixels"),
+        ({"window": Window(8, 8), "size": 2048}, "16383: use --codec npy"),
+    ],
+)
+def test_a_clip_cutter_out_of_bounds(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        ClipCutter(**{"images": True, "window": Window(2, 2), **options})

@@ -1,0 +1,156 @@
+"""TrainingModule: a step of a method, for Lightning: views, losses, gradients, learning rate."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from lightning import LightningModule
+from torch import Tensor, nn
+
+from seqviews.augment.draws import record_seeds
+from seqviews.augment.views import MultiView, Views
+from seqviews.model.protocol import Loss, Method
+from seqviews.model.ranks import alone
+from seqviews.model.scaling import Scale
+from seqviews.pipeline.records import Batch
+from seqviews.pipeline.stream.stream import SequenceStream
+
+CLIP_NORM = 1000.0
+WARMUP = 0.05
+
+
+class TrainingModule(LightningModule):
+    """Minimise a method's losses over batches and their views, one player after the other.
+
+    The learning rate rises linearly over the first `WARMUP` of the steps and then falls as a cosine to a hundredth at
+    the last. Gradients of a norm above `CLIP_NORM` are scaled down to it.
+
+    Args:
+        method: What is trained.
+        views: Makes the views that the method needs.
+        scale: What records go through before their views.
+        learning_rate: The highest.
+        steps: Batches of the whole training.
+        seed: With a record's epoch and index it names the record's views, and with the step the noise.
+        sources: int64 `[N]`, the number of the source of each record of the training split; for methods that need it.
+    """
+
+    sources: Tensor | None
+
+    def __init__(
+        self,
+        method: Method,
+        views: MultiView,
+        scale: Scale,
+        *,
+        learning_rate: float,
+        steps: int,
+        seed: int = 0,
+        sources: Tensor | None = None,
+    ) -> None:
+        super().__init__()
+        self.automatic_optimization = False  # a method may have several optimisers
+        self.method = method.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # not in torch's stub
+        self.views, self.scale, self.seed = views, scale, seed
+        self.learning_rate, self.steps = learning_rate, steps
+        self.register_buffer("sources", sources, persistent=False)
+        self.metrics: dict[str, Tensor] = {}
+
+    @property
+    def step(self) -> int:
+        """Batches so far; Lightning counts the steps of every optimiser."""
+        return self.global_step // len(self.method.players)
+
+    def training_step(self, batch: Batch, batch_index: int) -> None:
+        """Every player's step on a batch.
+
+        What is random in it is named by seed and step, on all ranks alike, each of which takes its rows of it: a
+        training that resumes from a checkpoint needs no state of a generator.
+        """
+        torch.manual_seed(_seed_of(self.seed, 0, self.step))
+        views = self.views_of(batch)
+        optimizers, schedules = self.optimizers(), self.lr_schedulers()
+        several = isinstance(optimizers, list)
+        self.metrics = {}
+        for number, player in enumerate(self.method.players):
+            optimizer: Any = optimizers[number] if several else optimizers  # type: ignore[index]
+            schedule: Any = schedules[number] if several else schedules  # type: ignore[index]
+            self._play(player, views, optimizer)
+            schedule.step()
+
+    def _play(self, player: str, views: Views, optimizer: Any) -> None:
+        several = len(self.method.players) > 1
+        if several:
+            self.toggle_optimizer(optimizer)
+        loss = self.method.loss(views, player)
+        optimizer.zero_grad()
+        with torch.autocast(self.device.type, enabled=False):  # else float32 parts would be differentiated in bfloat16
+            self.manual_backward(loss.total)
+        norm = nn.utils.clip_grad_norm_(self.method.parameters_of(player), CLIP_NORM)
+        optimizer.step()
+        if several:
+            self.untoggle_optimizer(optimizer)
+        self.metrics |= self._logged(loss, player) | {self._name("gradient_norm", player): norm}
+
+    def _name(self, metric: str, player: str) -> str:
+        return metric if len(self.method.players) == 1 else f"{metric}/{player}"
+
+    def _logged(self, loss: Loss, player: str) -> dict[str, Tensor]:
+        return {
+            self._name("loss", player): loss.total.detach(),
+            **{name: value.detach() for name, value in loss.terms.items()},
+        }
+
+    def views_of(self, batch: Batch, epoch: int | None = None) -> Views:
+        """What the method sees of a batch: the views that its records have in its epoch, or in another."""
+        converted = batch.converted
+        views = self.views(
+            self.scale(batch.x),
+            record_seeds(self.seed, batch.epoch if epoch is None else epoch, batch.indices),
+            None if converted is None or self.views.motion is None else self.scale(converted),
+        )
+        labels = {name: batch.factors[name] for name in self.method.needs if name in batch.factors}
+        if self.sources is not None:
+            labels["source"] = self.sources[batch.indices]
+        labelled: Views = replace(views, labels=labels)
+        return labelled
+
+    @torch.no_grad()
+    def validate(self, stream: SequenceStream) -> float:
+        """The mean loss over validation data in evaluation mode, of the last player.
+
+        Every call uses the same batches, views and noise, whatever the step and the number of processes.
+        """
+        self.eval()
+        total, records = torch.zeros((), device=self.device), 0
+        stream.set_epoch(0)  # the order would differ between validations otherwise
+        for number, batch in enumerate(stream):
+            torch.manual_seed(_seed_of(self.seed, number))
+            batch = batch.to(self.device)
+            with self.trainer.precision_plugin.forward_context(), alone():
+                loss = self.method.loss(self.views_of(batch, 0), self.method.players[-1])
+                total += loss.total * len(batch.keys)
+            records += len(batch.keys)
+        self.train()
+        self.metrics["val_loss"] = total / records
+        return float(total / records)
+
+    def configure_optimizers(self) -> Any:
+        """The optimiser of each player, with its rate set at every step."""
+        optimizers = [self.method.optimizer(player, self.learning_rate) for player in self.method.players]
+        return optimizers, [torch.optim.lr_scheduler.LambdaLR(optimizer, self._rate_at) for optimizer in optimizers]
+
+    def _rate_at(self, step: int) -> float:
+        rising = max(1, round(WARMUP * self.steps))
+        if step < rising:
+            return (step + 1) / rising
+        share = min(1.0, (step - rising) / max(1, self.steps - rising))
+        return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * share))
+
+
+def _seed_of(*names: int) -> int:
+    return int(np.random.SeedSequence(names).generate_state(1, np.uint64)[0])

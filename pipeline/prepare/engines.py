@@ -1,0 +1,71 @@
+"""Engines: where the shards of a preparation are written, in this process or in others."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from multiprocessing.connection import wait
+from typing import TypeAlias
+
+from seqviews.pipeline.manifest import ShardEntry
+from seqviews.pipeline.prepare.plan import ShardPlan
+
+WriteShard: TypeAlias = Callable[[ShardPlan], ShardEntry]
+Written: TypeAlias = Generator[tuple[ShardPlan, ShardEntry], None, None]
+
+
+def this_process(write: WriteShard, plans: Sequence[ShardPlan]) -> Written:
+    """Write the shards one after another in this process, and yield each when it is finished."""
+    for plan in plans:
+        yield plan, write(plan)
+
+
+def processes(write: WriteShard, plans: Sequence[ShardPlan], workers: int) -> Written:
+    """Write the shards in `workers` spawned processes, and yield each when it is finished.
+
+    Closing the generator early, or an exception in it (an interrupt included), terminates the processes at once.
+
+    Args:
+        write: Writes one shard; it is pickled and sent to every process.
+        plans: The shards.
+        workers: The number of processes.
+    """
+    earlier = set(multiprocessing.active_children())
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_start, initargs=(write,))
+    try:
+        futures = {pool.submit(_write, plan): plan for plan in plans}
+        for future in as_completed(futures):
+            yield futures[future], future.result()
+    except BaseException:
+        for process in set(multiprocessing.active_children()) - earlier:
+            process.terminate()
+        raise
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+_write_shard: WriteShard
+
+
+def _start(write: WriteShard) -> None:
+    """Initialise a worker: it leaves Ctrl-C to its parent process, and exits when the parent is gone."""
+    global _write_shard
+    _write_shard = write
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    threading.Thread(target=_exit_with, args=(parent.sentinel,), daemon=True).start()
+
+
+def _exit_with(sentinel: int) -> None:
+    wait([sentinel])
+    os._exit(1)
+
+
+def _write(plan: ShardPlan) -> ShardEntry:
+    return _write_shard(plan)

@@ -1,0 +1,126 @@
+"""The survey of a data set: every file is read once before anything is written, so that damage is found early."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Event
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from seqviews.pipeline.manifest import Features
+from seqviews.pipeline.records import Progress, Record
+from seqviews.pipeline.sources.windows import Window
+
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FileSurvey:
+    """What the first reading of a file found.
+
+    Attributes:
+        frames: Number of frames to cut sequences from.
+        rate: Frames per second, None if unknown.
+        sha256: Hash of the content.
+        sums: float64 `[2, n_mels]`, the sums of the mels and of their squares over the frames in segments.
+    """
+
+    frames: int
+    rate: float | None
+    sha256: str
+    sums: NDArray[np.float64] | None = None
+
+
+class Cutter(Protocol):
+    """Cuts one kind of file into records. It is sent to other processes, so it must pickle."""
+
+    @property
+    def window(self) -> Window:
+        """The frames of each record."""
+
+    @property
+    def parameters(self) -> Mapping[str, Any]:
+        """Everything but the files that decides the records, for the manifest."""
+
+    def survey(self, file: Path, stop: Event) -> FileSurvey:
+        """Read a file from beginning to end, or until `stop` is set; raises if the file is damaged."""
+
+    def features(self, surveys: Sequence[FileSurvey], train: Sequence[FileSurvey]) -> Features:
+        """The features of the records, given the surveys of all files and of those for training."""
+
+    def records(self, file: Path, key: str, rng: np.random.Generator, **facts: Any) -> Iterator[Record]:
+        """The records of a file, all with these facts; `key` is a format of the record's number, as `name-{:05d}`."""
+
+
+def survey_files(
+    files: Sequence[Path],
+    cutter: Cutter,
+    *,
+    threads: int = 1,
+    label: str = "files read",
+    progress: Progress = lambda label, done, total: None,
+) -> list[FileSurvey | ValueError | OSError]:
+    """Read every file once.
+
+    Args:
+        files: The files.
+        cutter: Reads them.
+        threads: How many files are read at a time; the result does not depend on it.
+        label: The description for `progress`.
+        progress: Called with the label, the files read and all files, about twenty times.
+
+    Returns:
+        The survey of each file, or the error that reading it raised.
+    """
+
+    def survey(file: Path) -> FileSurvey | ValueError | OSError:
+        try:
+            return cutter.survey(file, stop)
+        except (ValueError, OSError) as error:
+            return error
+
+    stop = Event()
+    found: list[FileSurvey | ValueError | OSError] = []
+    pool = ThreadPoolExecutor(threads)
+    try:
+        for result in pool.map(survey, files):
+            found.append(result)
+            if len(found) % max(1, len(files) // 20) == 0 or len(found) == len(files):
+                progress(label, len(found), len(files))
+    finally:
+        stop.set()
+        pool.shutdown(cancel_futures=True)
+    return found
+
+
+def first_leak(files: Iterable[tuple[Item, str, FileSurvey]]) -> tuple[Item, Item] | None:
+    """The first two of (item, split, survey) that have the same content in different splits."""
+    first: dict[str, tuple[Item, str]] = {}
+    for item, split, survey in files:
+        earlier, its_split = first.setdefault(survey.sha256, (item, split))
+        if its_split != split:
+            return earlier, item
+    return None
+
+
+def until(stop: Event, items: Iterable[Item]) -> Iterator[Item]:
+    """The items until `stop` is set, which raises InterruptedError."""
+    for item in items:
+        if stop.is_set():
+            raise InterruptedError("stopped")
+        yield item
+
+
+def hash_files(files: Iterable[Path]) -> str:
+    """The SHA-256 of the SHA-256s of the files' contents, in order."""
+    total = hashlib.sha256()
+    for path in files:
+        with path.open("rb") as file:
+            total.update(hashlib.file_digest(file, "sha256").digest())
+    return total.hexdigest()
