@@ -38,7 +38,7 @@ def test_utterances_are_read_in_order(speech: Path) -> None:
     names = ["test3-s2", "test0-s9"]
     utterances = read_utterances(stream.sets[0], encode(PerfectSpeech(), stream, SCALE), names)
     assert [utterance.name for utterance in utterances] == names
-    stored = {}
+    stored: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
     for batch in stream:
         assert batch.converted is not None
         stored |= dict(zip(batch.keys, zip(batch.x, batch.converted, strict=True), strict=True))
