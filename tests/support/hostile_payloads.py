@@ -129,18 +129,8 @@ def _npys(shape: tuple[int, int, int, int]) -> list[Payload]:
     headers += [
         described(descr) for descr in ("()", "'|O'", "'<f8'", "'>u2'", "[('a', '|u1')]", "'V100000000'", "'|u1' ")
     ]
-    headers += [
-        "(" * 400,
-        "-" * 60_000 + "1",
-        "'''",
-        "{",
-        "{}",
-        "",
-        "\0",
-        "é" * 100,
-        described() + ";",
-        described(order="1"),
-    ]
+    headers += ["(" * 400, "-" * 60_000 + "1", "'''", "{", "{}", "", "\0", "é" * 100, described() + ";"]
+    headers += [described(order="1")]
     return [
         *(functools.partial(npy, header) for header in headers),
         lambda: npy(described(), version=b"\2\0"),
@@ -170,18 +160,8 @@ def hostile_jsons() -> list[Payload]:
     ]
     tracks += [f"[{'9' * digits},1,2,3]" for digits in (19, 40, 400, 4000, 5000)]
     tracks += ["[" * depth + "]" * depth for depth in (30, 70, 900, 10_000)]
-    whole = [
-        b"",
-        b"{",
-        b"[]",
-        b"null",
-        b"1",
-        b'"x"',
-        b"{}",
-        b'{"factors":[]}',
-        b"\xff\xfe",
-        b'{"factors":{"a":"\xff"}}',
-    ]
+    whole = [b"", b"{", b"[]", b"null", b"1", b'"x"', b"{}", b'{"factors":[]}', b"\xff\xfe"]
+    whole += [b'{"factors":{"a":"\xff"}}']
     whole += [b"[" * 10_000, b'{"a":' * 10_000, b"\xef\xbb\xbf" + record(), record() + b"x", record() + b" " * 100]
     whole += [record(more=',"factors":{"shade":0,"path":[1,2,3,4]}'), record(more=',"extra":1'), record()]
     whole += [record().decode().encode("utf-16"), record().decode().encode("utf-32-le"), record(more=',"n":"\\ud800"')]

@@ -1,4 +1,4 @@
-"""Data from strangers: `ShardError`, or exactly what others read. The attacks are in hostile_reading.py."""
+"""Untrusted data: `ShardError`, or exactly what other readers find. The attacks are in hostile_reading.py."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ MAX_SECONDS = 5.0
 MAX_GROWTH = 300  # MiB
 
 
-def elsewhere(attack: Callable[..., Report], *arguments: Any) -> Report:
-    """Run in a process of its own, which has used no memory yet, and hold what no attack may do."""
+def in_new_process(attack: Callable[..., Report], *arguments: Any) -> Report:
+    """Run in a new process, which has used no memory yet, and check what no attack may do."""
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
         report = pool.submit(attack, *arguments).result()
     assert report.faults == []
@@ -28,33 +28,33 @@ def elsewhere(attack: Callable[..., Report], *arguments: Any) -> Report:
 
 
 def test_a_sample_of_everything(tmp_path: Path) -> None:
-    report = elsewhere(hostile_reading.attack_sample, tmp_path, 20)
-    assert report.refused + report.read == 100
-    assert report.refused > 50
+    report = in_new_process(hostile_reading.attack_sample, tmp_path, 20)
+    assert report.rejected + report.read == 100
+    assert report.rejected > 50
     assert report.read > 5
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("codec", CODECS)
 def test_every_hostile_payload(tmp_path: Path, codec: str) -> None:
-    report = elsewhere(hostile_reading.attack_payloads, tmp_path, codec)
-    assert report.refused > 50
+    report = in_new_process(hostile_reading.attack_payloads, tmp_path, codec)
+    assert report.rejected > 50
     assert report.read > 5
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("codec", "first"), [("webp", 0), ("png", 1000), ("npy", 2000)])
 def test_mutated_shards(tmp_path: Path, codec: str, first: int) -> None:
-    report = elsewhere(hostile_reading.attack_shards, tmp_path, codec, range(first, first + 1000))
-    assert report.refused > 500
+    report = in_new_process(hostile_reading.attack_shards, tmp_path, codec, range(first, first + 1000))
+    assert report.rejected > 500
     assert report.read > 50
     assert len(report.reasons) > 20
 
 
 @pytest.mark.slow
 def test_mutated_manifests(tmp_path: Path) -> None:
-    report = elsewhere(hostile_reading.attack_manifests, tmp_path, "webp", range(1000))
-    assert report.refused > 500
+    report = in_new_process(hostile_reading.attack_manifests, tmp_path, "webp", range(1000))
+    assert report.rejected > 500
     assert report.read > 20
     assert len(report.reasons) > 20
 
@@ -62,11 +62,11 @@ def test_mutated_manifests(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("codec", CODECS)
 def test_flipped_bits(tmp_path: Path, codec: str) -> None:
-    report = elsewhere(hostile_reading.attack_flips, tmp_path, codec, range(1000))
-    assert report.refused == 1000
+    report = in_new_process(hostile_reading.attack_flips, tmp_path, codec, range(1000))
+    assert report.rejected == 1000
 
 
 @pytest.mark.slow
 def test_large_shards(tmp_path: Path) -> None:
-    report = elsewhere(hostile_reading.attack_sizes, tmp_path)
-    assert (report.refused, report.read) == (4, 1)
+    report = in_new_process(hostile_reading.attack_sizes, tmp_path)
+    assert (report.rejected, report.read) == (4, 1)
