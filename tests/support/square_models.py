@@ -9,8 +9,7 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from seqviews.model.gaussian import Gaussian
-from seqviews.model.methods.objective import LossTerms
-from seqviews.model.protocol import Posterior, Views
+from seqviews.model.protocol import Posterior
 
 
 class PerfectModel:
@@ -31,9 +30,6 @@ class PerfectModel:
         rng = np.random.default_rng(int(torch.randint(1 << 30, (), generator=generator)))
         masks = [clip.frames > 0 for i in range(n) for clip in clips.records(f"drawn-{i}", rng)]
         return torch.from_numpy(np.stack(masks)).float().flatten(2)
-
-    def loss(self, views: Views, generator: torch.Generator | None = None) -> LossTerms:
-        raise NotImplementedError("there is nothing to learn")
 
 
 class EntangledModel(PerfectModel):
