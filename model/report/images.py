@@ -88,7 +88,7 @@ class Cell:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Grid:
-    """Clips or stills of one frame size in rows and columns, drawn as film strips or as an animation.
+    """Clips or stills in rows and columns, drawn as film strips or as an animation.
 
     Attributes:
         rows: The cells of each row from the left; None leaves a place empty, and later rows may be shorter.
@@ -133,14 +133,14 @@ class Grid:
 
     def _compose(self, cells: Mapping[tuple[int, int], Frames]) -> Frames:
         """The frames of all cells, each at its place, and the texts."""
-        height, width = next(iter(cells.values())).shape[1:3]
+        height, width = np.max([frames.shape[1:3] for frames in cells.values()], axis=0).tolist()
         tops, lefts, size, texts = self._layout(height, width)
         background = _write(np.full((*size, 3), BACKGROUND, np.uint8), texts)
         length = max(map(len, cells.values()))
         canvas = np.repeat(background[None], length, axis=0)
         for (r, c), frames in cells.items():
             times = np.arange(length).clip(max=len(frames) - 1)
-            canvas[:, tops[r] : tops[r] + height, lefts[c] : lefts[c] + width] = frames[times]
+            canvas[:, tops[r] : tops[r] + frames.shape[1], lefts[c] : lefts[c] + frames.shape[2]] = frames[times]
         return canvas
 
     def _layout(
