@@ -16,10 +16,8 @@ from seqviews.model.evaluate.speech_panels import (
 from seqviews.model.scaling import scale_of
 from seqviews.pipeline.stream.stream import SequenceStream
 
-INFO = ToySpeech().info
-SCALE = scale_of(INFO.features)
-assert INFO.features.mel is not None
-MELS = INFO.features.mel.parameters
+FEATURES = ToySpeech().info.features
+SCALE = scale_of(FEATURES)
 
 
 def test_long_utterances_of_different_speakers_are_chosen() -> None:
@@ -60,11 +58,11 @@ def test_the_loudest_segment_is_shown() -> None:
 def test_players_are_of_all_voices_and_swap_with_the_next_utterance() -> None:
     x = torch.randn(2, 3, FRAMES, N_MELS) * 2 - 6
     utterances = [SpokenSegments("a-s1", x[0], x[0, :, None].repeat(1, 2, 1, 1)), SpokenSegments("b-s2", x[1], None)]
-    played = players(PerfectSpeech(), SCALE, utterances, MELS)
+    played = players(PerfectSpeech(), SCALE, utterances, FEATURES)
     captions = [(player.heading, player.caption.partition(":")[0].partition(",")[0]) for player in played]
     own = ["original", "converted by WORLD", "converted by WORLD", "reconstruction", "swap"]
     assert captions == [("a-s1", what) for what in own] + [("b-s2", what) for what in (own[0], *own[3:])]
     assert "of b-s2" in played[4].caption
     assert played[0].wav == played[1].wav  # these conversions are copies
     assert len({player.wav for player in played}) == len(played) - 2
-    assert len(players(PerfectSpeech(), SCALE, utterances[:1], MELS)) == 4  # there is no other speaker
+    assert len(players(PerfectSpeech(), SCALE, utterances[:1], FEATURES)) == 4  # there is no other speaker

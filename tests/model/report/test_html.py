@@ -89,7 +89,7 @@ def test_published_results_are_compared_with(metrics: dict[str, float]) -> None:
     scores = {f"static_drawn/way/{name}": value for name, value in ours.items()}
     scores |= {f"real/way/{name}": value for name, value in ceiling.items()}
     page = clips(
-        scores, published=[("static_drawn", "way", "A method (Table 1)", {name: 0.125 for name in CLASS_METRICS})]
+        scores, published=[("static_drawn", "way", "A method (Table 1)", dict.fromkeys(CLASS_METRICS, 0.125))]
     )
     assert cells(page, "this run") == ["25.00%", "1.250", "2.250", "3.250"]
     assert cells(page, "judge on real clips") == ["50.00%", "1.500", "2.500", "3.500"]
