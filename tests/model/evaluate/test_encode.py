@@ -24,9 +24,7 @@ def test_rows_are_in_the_order_of_the_split(squares: Path) -> None:
         return {"brightest": x.amax(dim=(1, 2, 3, 4)), "index": batch.indices}
 
     stream = SequenceStream(squares / "val", 5, seed=5, factors=factors)
-    encoded = encode(
-        PerfectModel(), stream, PixelScale(), keep=keep, progress=lambda *report: reported.append(report)
-    )
+    encoded = encode(PerfectModel(), stream, PixelScale(), keep=keep, progress=lambda *report: reported.append(report))
     assert reported == [("val", 50, 64), ("val", 64, 64)]
     assert encoded.indices.tolist() == encoded.values["index"].tolist() == list(range(64))
     assert encoded.static.dtype == encoded.dynamic.dtype == torch.float32
