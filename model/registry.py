@@ -129,7 +129,7 @@ def build(spec: Mapping[str, Any], kind: Kind, *, trust_code: bool = False) -> n
     parser = ArgumentParser(exit_on_error=False)
     parser.add_class_arguments(cls, kind.noun, fail_untyped=False)
     try:
-        made: nn.Module = getattr(parser.instantiate_classes(parser.parse_object({kind.noun: arguments})), kind.noun)
+        made: nn.Module = getattr(parser.instantiate(parser.parse_object({kind.noun: arguments})), kind.noun)
     except Exception as error:  # jsonargparse raises its own error class around whatever the constructor raised
         message = re.sub(r"\s+", " ", str(error)).removeprefix("Parser key ")
         raise ValueError(f"cannot build the {kind.noun} {spec['name']}: {message}") from error

@@ -12,6 +12,7 @@ from typing import Any, cast
 import torch
 from lightning import Callback, LightningModule, Trainer
 from lightning.fabric.plugins import TorchCheckpointIO
+from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from torch import Tensor
 
@@ -179,6 +180,18 @@ class ProgressLines(Callback):
             losses = [f"{name} {float(v):.1f}" for name, v in training.metrics.items() if name.startswith("loss")]
             line = f"step {training.step} of {training.steps}: {', '.join(losses)}, {speed:.0f} records/s"
             logger.info(line)
+
+
+class SaveCheckpoint(Checkpoint):
+    """Every `every` steps, after all other callbacks, save a checkpoint."""
+
+    def __init__(self, every: int, path: Path) -> None:
+        self.every, self.path = every, path
+
+    def on_train_batch_end(self, trainer: Trainer, module: LightningModule, *args: Any) -> None:
+        """Saves on all ranks together, as strategies want it."""
+        if cast(TrainingModule, module).step % self.every == 0:
+            trainer.save_checkpoint(self.path)
 
 
 class AtomicCheckpoints(TorchCheckpointIO):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
@@ -154,7 +155,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
     data = path.read_bytes()[: MAX_BYTES + 1]
     try:
         values = yaml.safe_load(data.decode("utf-8")) if len(data) <= MAX_BYTES else None
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError, ValueError) as error:
+        json.dumps(values)  # no dates, and nothing that holds itself
+    except (yaml.YAMLError, RecursionError, TypeError, ValueError) as error:
         reason = " ".join(str(error).split())[:200]
         raise ValueError(f"{path} is not YAML of plain data: {reason}") from None
     if not isinstance(values, dict):

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import lightning
 import torch
 from lightning import Callback, Trainer
-from lightning.pytorch.callbacks import ModelCheckpoint, RichProgressBar
+from lightning.pytorch.callbacks import RichProgressBar
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 
 from seqviews.augment.views import MultiView
@@ -28,6 +28,7 @@ from seqviews.model.train.callbacks import (
     LogImages,
     LogMetrics,
     ProgressLines,
+    SaveCheckpoint,
     Validate,
     logger,
 )
@@ -173,12 +174,6 @@ def _make_trainer(
 ) -> Trainer:
     """A Lightning trainer; it counts the steps of every player."""
     out = Path(config.out)
-    checkpoint = ModelCheckpoint(
-        (out / CHECKPOINT).parent,
-        filename=Path(CHECKPOINT).stem,
-        every_n_train_steps=CHECKPOINT_EVERY * players,
-        enable_version_counter=False,
-    )
     terminal = sys.stderr.isatty()
     bar: Callback = RichProgressBar() if terminal else ProgressLines(4 * LOG_EVERY)
     purge_step = None if resumed_at is None else resumed_at + 1
@@ -194,7 +189,7 @@ def _make_trainer(
             CSVLogger(out, name="", version="log"),
             TensorBoardLogger(out, name="", version="tensorboard", purge_step=purge_step),
         ],
-        callbacks=[*callbacks, LogMetrics(LOG_EVERY), bar, checkpoint],
+        callbacks=[*callbacks, LogMetrics(LOG_EVERY), bar, SaveCheckpoint(CHECKPOINT_EVERY, out / CHECKPOINT)],
         plugins=[AtomicCheckpoints()],
         log_every_n_steps=1,
         enable_progress_bar=terminal,

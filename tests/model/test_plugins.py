@@ -58,14 +58,14 @@ def options(name: str, data: Path, out: Path) -> list[str]:
 
 @pytest.mark.parametrize("name", sorted(MISSING))
 def test_it_trains_by_its_name_resumes_bit_for_bit_and_is_evaluated(
-    name: str, toy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    name: str, squares: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     whole, halves = tmp_path / "whole", tmp_path / "halves"
-    assert run_main(train.main, *options(name, toy, whole)) == 0
-    config = train.config_of(train.make_parser().parse_args(options(name, toy, halves)))
+    assert run_main(train.main, *options(name, squares, whole)) == 0
+    config = train.config_of(train.make_parser().parse_args(options(name, squares, halves)))
     with pytest.raises(InterruptedError):
         training.train(config, callbacks=[StopAt(13)])
-    assert run_main(train.main, *options(name, toy, halves), "--resume") == 0
+    assert run_main(train.main, *options(name, squares, halves), "--resume") == 0
     assert (whole / LOG).read_bytes() == (halves / LOG).read_bytes()
     states = [torch.load(folder / CHECKPOINT, weights_only=True)["state_dict"] for folder in (whole, halves)]
     assert states[0].keys() == states[1].keys()
@@ -73,7 +73,18 @@ def test_it_trains_by_its_name_resumes_bit_for_bit_and_is_evaluated(
     run = Run.load(whole)
     assert run.steps == STEPS
     assert type(run.method).__module__ == name
-    arguments = ["--run", whole, "--data", toy, "--judges", tmp_path, "--judge-steps", 20, "--out", tmp_path / "judged"]
+    arguments = [
+        "--run",
+        whole,
+        "--data",
+        squares,
+        "--judges",
+        tmp_path,
+        "--judge-steps",
+        20,
+        "--out",
+        tmp_path / "judged",
+    ]
     capsys.readouterr()
     assert run_main(evaluate.main, *arguments) == 0
     metrics = json.loads((tmp_path / "judged" / "metrics.json").read_text())
@@ -99,7 +110,7 @@ def test_each_player_steps_on_its_own_parameters(toy: Path, tmp_path: Path) -> N
 def test_what_the_data_decides_is_kept_in_the_configuration(toy: Path, tmp_path: Path) -> None:
     assert run_main(train.main, *options("source_table", toy, tmp_path / "run"), "--model.size", "3") == 0
     config = TrainConfig.read(tmp_path / "run" / "config.yaml")
-    assert config.model == {"name": "source_table", "frame_shape": [3, 16, 16], "sources": 36, "size": 3}
+    assert config.model == {"name": "source_table", "frame_shape": [3, 16, 16], "sources": 12, "size": 3}
     assert config.motion is None  # not needed, so not made
 
 
