@@ -177,21 +177,18 @@ def array(value: Any, shape: tuple[int, ...], dtype: Any = np.float32) -> NDArra
 
 
 def test_records_must_match_the_features() -> None:
-    def pack(record: Record, features: Features = FEATURES) -> None:
-        pack_shard("a.tar", [record], features)
-
     segment, clip = segments()[0], Clip("c", array(0, (2, 4, 4, 3), np.uint8))
-    pack(segment)
-    with pytest.raises(ValueError, match=r"mel is \[20, 80\], not \[10, 80\]"):
-        pack(segment, Features.for_segments(10, MEL))
-    with pytest.raises(ValueError, match="has 4 other voices, not 3"):
-        pack(segment, Features.for_segments(20, replace(MEL, voices=3)))
-    with pytest.raises(ValueError, match="has 0 other voices, not 4"):
-        pack(segments(voices=0)[0])
-    with pytest.raises(ValueError, match=r"mel is \[20, 80\], not \[2, 4, 4, 3\]"):
-        pack(segment, Features((2, 4, 4, 3)))
-    with pytest.raises(ValueError, match=r"frames are \[2, 4, 4, 3\], not \[20, 80\]"):
-        pack(clip)
+    wrong: list[tuple[Record, Features, str]] = [
+        (segment, Features.for_segments(10, MEL), r"mel is \[20, 80\], not \[10, 80\]"),
+        (segment, Features.for_segments(20, replace(MEL, voices=3)), "has 4 other voices, not 3"),
+        (segments(voices=0)[0], FEATURES, "has 0 other voices, not 4"),
+        (segment, Features((2, 4, 4, 3)), r"mel is \[20, 80\], not \[2, 4, 4, 3\]"),
+        (clip, FEATURES, r"frames are \[2, 4, 4, 3\], not \[20, 80\]"),
+    ]
+    pack_shard("a.tar", [segment], FEATURES)
+    for record, features, message in wrong:
+        with pytest.raises(ValueError, match=message):
+            pack_shard("a.tar", [record], features)
 
 
 def npy(value: NDArray[Any]) -> bytes:
@@ -218,33 +215,26 @@ def test_a_stored_segment_is_decoded_in_place(tmp_path: Path, value: float) -> N
     voices = npy(array(value, (4, 20, 80), np.float16))
     shard = shard_of(tmp_path, {**GOOD, "converted.npy": voices})
     mel, converted = decode(shard)
-    assert (mel == 1).all()
-    assert (converted == np.float16(value)).all()
     only_mel = array(9, (20, 80))
     shard.decode(0, only_mel)
+    assert (mel == 1).all()
     assert (only_mel == 1).all()
+    assert (converted == np.float16(value)).all()
 
 
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("mel.npy", array(1, (20, 80), np.float64)),
-        ("mel.npy", array(1, (20, 80), ">f4")),
-        ("mel.npy", array(1, (10, 80))),
-        ("mel.npy", array(1, (20, 80), object)),
-        ("mel.npy", array(np.nan, (20, 80))),
-        ("mel.npy", np.asfortranarray(array(1, (20, 80)))),
-        ("converted.npy", array(1, (3, 20, 80), np.float16)),
-        ("converted.npy", array(1, (4, 20, 80), np.float32)),
-        ("converted.npy", array(np.inf, (4, 20, 80), np.float16)),
-        ("converted.npy", array(-np.inf, (4, 20, 80), np.float16)),
-        ("converted.npy", np.where(np.arange(80) == 7, np.nan, array(0, (4, 20, 80))).astype(np.float16)),
-    ],
-)
-def test_stored_values_that_are_not_a_segment(tmp_path: Path, name: str, value: NDArray[Any]) -> None:
-    shard = shard_of(tmp_path, {**GOOD, name: npy(value)})
-    with pytest.raises(ShardError, match=rf"a\.tar: a\.{name}: "):
-        decode(shard)
+ONE_NAN = np.where(np.arange(80) == 7, np.nan, array(0, (4, 20, 80))).astype(np.float16)
+WRONG_MELS = [array(1, (20, 80), dtype) for dtype in (np.float64, ">f4", object)]
+WRONG_MELS += [array(1, (10, 80)), array(np.nan, (20, 80)), np.asfortranarray(array(1, (20, 80)))]
+WRONG_VOICES = [array(1, (3, 20, 80), np.float16), array(1, (4, 20, 80)), ONE_NAN]
+WRONG_VOICES += [array(value, (4, 20, 80), np.float16) for value in (np.inf, -np.inf)]
+
+
+@pytest.mark.parametrize(("name", "values"), [("mel.npy", WRONG_MELS), ("converted.npy", WRONG_VOICES)])
+def test_stored_values_that_are_not_a_segment(tmp_path: Path, name: str, values: list[NDArray[Any]]) -> None:
+    for value in values:
+        shard = shard_of(tmp_path, {**GOOD, name: npy(value)})
+        with pytest.raises(ShardError, match=rf"a\.tar: a\.{name}: "):
+            decode(shard)
 
 
 @pytest.mark.parametrize(
