@@ -115,7 +115,8 @@ class Grid:
     def still(self) -> Image:
         """Every clip as a film strip, uint8 `[H, W, 3]`."""
         cells = {place: film_strip(cell.frames, self.strip_frames)[None] for place, cell in self._cells()}
-        return self._compose(cells)[0]
+        image: Image = self._compose(cells)[0]
+        return image
 
     def moving(self) -> bytes | None:
         """An animated PNG that shows frame t of every clip at a time and loops; None if all cells are stills.
