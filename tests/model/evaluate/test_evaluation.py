@@ -11,29 +11,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from moving_squares import MovingSquares
 from PIL import Image
 from square_models import PerfectModel, SquareGenerator
-from toy_speech import N_MELS, PerfectSpeech, ToySpeech
+from toy_speech import N_MELS, SCALE, PerfectSpeech
 from untrained import run_of, save_log, save_run
 
 from seqviews.model.evaluate.evaluation import EvaluateConfig, Evaluation, evaluate
 from seqviews.model.protocol import Method
-from seqviews.model.scaling import scale_of
 from seqviews.model.train.runs import Run
-from seqviews.pipeline.prepare.write import prepare
 from seqviews.pipeline.shards.reader import ShardReader
 
 GRIDS = {"reconstructions", "swap_grid", "exchanges", "samples", "generations", "interpolations"}
 CURVES = {"information", "terms"}
-SCALE = scale_of(ToySpeech().info.features)
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("data") / "squares"
-    prepare(MovingSquares((64, 16, 24)), out, shard_sources=8)
-    return out
 
 
 @pytest.fixture(scope="module")
@@ -58,11 +47,11 @@ def check_page(evaluation: Evaluation, files: dict[str, bytes]) -> None:
     assert not [source for source in re.findall(r'(?:src|href)="(.{0,9})', page) if not source.startswith("data:")]
 
 
-def test_a_run_on_clips_in_five_lines(data: Path, judges: Path, tmp_path: Path) -> None:
+def test_a_run_on_clips_in_five_lines(few_squares: Path, judges: Path, tmp_path: Path) -> None:
     save_log(save_run(tmp_path / "run"))
 
     run = Run.load(tmp_path / "run")
-    evaluation = evaluate(run, data, EvaluateConfig(judges=judges, judge_steps=4))
+    evaluation = evaluate(run, few_squares, EvaluateConfig(judges=judges, judge_steps=4))
     evaluation.write(tmp_path / "evaluation")
 
     files = files_of(evaluation, tmp_path / "evaluation")
@@ -85,21 +74,21 @@ def test_a_run_on_clips_in_five_lines(data: Path, judges: Path, tmp_path: Path) 
     assert all(text in evaluation.page for text in evaluation.warnings)
 
 
-def test_the_seed_determines_every_byte(data: Path, judges: Path, tmp_path: Path) -> None:
+def test_the_seed_determines_every_byte(few_squares: Path, judges: Path, tmp_path: Path) -> None:
     run = Run.load(save_run(tmp_path / "run"))
     written = []
     for number, (folder, seed) in enumerate([(judges, 0), (tmp_path, 0), (judges, 1)]):
         config = EvaluateConfig(judges=folder, judge_steps=4, seed=seed, max_clips=20)
-        written.append(files_of(evaluate(run, data, config), tmp_path / str(number)))
+        written.append(files_of(evaluate(run, few_squares, config), tmp_path / str(number)))
     assert written[0] == written[1]
     assert written[0]["metrics.json"] != written[2]["metrics.json"]
     assert not any(f"{name}.png" in written[0] for name in CURVES)
     assert b"Learning curves" not in written[0]["report.html"]
 
 
-def test_a_generator_without_an_encoder(data: Path, judges: Path, tmp_path: Path) -> None:
+def test_a_generator_without_an_encoder(few_squares: Path, judges: Path, tmp_path: Path) -> None:
     run = run_of(tmp_path / "run", SquareGenerator())
-    evaluation = evaluate(run, data, EvaluateConfig(judges=judges, judge_steps=4))
+    evaluation = evaluate(run, few_squares, EvaluateConfig(judges=judges, judge_steps=4))
     check_page(evaluation, files_of(evaluation, tmp_path / "evaluation"))
     assert {name.partition("/")[0] for name in evaluation.metrics} == {"real", "sampled"}
     assert [panel.name for panel in evaluation.panels] == ["sampled"]
@@ -107,12 +96,12 @@ def test_a_generator_without_an_encoder(data: Path, judges: Path, tmp_path: Path
     assert evaluation.missing["encode"] in evaluation.page
 
 
-def test_a_method_without_priors_has_no_draws(data: Path, judges: Path, tmp_path: Path) -> None:
+def test_a_method_without_priors_has_no_draws(few_squares: Path, judges: Path, tmp_path: Path) -> None:
     class WithoutPriors(PerfectModel):
         sample_static = None  # type: ignore[assignment]
 
     config = EvaluateConfig(judges=judges, judge_steps=4)
-    evaluation = evaluate(run_of(tmp_path / "run", WithoutPriors()), data, config)
+    evaluation = evaluate(run_of(tmp_path / "run", WithoutPriors()), few_squares, config)
     assert evaluation.missing == {"sample_static": "WithoutPriors has no sample_static, which draws of s need"}
     assert {panel.name for panel in evaluation.panels} == GRIDS - {"samples", "generations"}
     settings = {name.partition("/")[0] for name in evaluation.metrics}
@@ -174,12 +163,12 @@ class Nothing(Method):
 @pytest.mark.parametrize(
     ("method", "data_name", "options", "message"),
     [
-        (Nothing(), "data", {}, "Nothing has no encode, which reconstructions and swaps need"),
+        (Nothing(), "few_squares", {}, "Nothing has no encode, which reconstructions and swaps need"),
         (Nothing(), "speech", {}, "Nothing has no encode, which error rates of speakers need"),
         (PerfectSpeech(), "speech", {"max_clips": 3}, "max_clips is for clips only"),
-        (PerfectSpeech(), "data", {}, "squares holds clips, and the run was trained on segments"),
-        (PerfectModel(), "data", {"max_clips": 1}, "there are 1 clips to evaluate"),
-        (PerfectModel(), "data", {"baseline": True}, "a baseline can be given for speech only"),
+        (PerfectSpeech(), "few_squares", {}, "squares holds clips, and the run was trained on segments"),
+        (PerfectModel(), "few_squares", {"max_clips": 1}, "there are 1 clips to evaluate"),
+        (PerfectModel(), "few_squares", {"baseline": True}, "a baseline can be given for speech only"),
     ],
 )
 def test_what_cannot_be_evaluated_is_an_error(

@@ -7,12 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from toy_speech import FRAMES, HALF, SEGMENTS, PerfectSpeech, ToySpeech
+from toy_speech import FRAMES, HALF, SCALE, SEGMENTS, PerfectSpeech
 
 from seqviews.model.evaluate.encode import encode
 from seqviews.model.evaluate.probe import Frames, mfcc, probe
 from seqviews.model.evaluate.speech import SpeechLatents, error_rates, verify
-from seqviews.model.scaling import scale_of
 from seqviews.pipeline.stream.stream import SequenceStream
 
 LEVELS = [f"{group}/{level}" for group in ("all", "many") for level in ("segment", "utterance")]
@@ -21,7 +20,7 @@ LEVELS = [f"{group}/{level}" for group in ("all", "many") for level in ("segment
 @pytest.fixture(scope="module")
 def latents(speech: Path) -> SpeechLatents:
     stream = SequenceStream(speech / "test", 16, factors=("speaker",))
-    return SpeechLatents.of_segments(encode(PerfectSpeech(), stream, scale_of(ToySpeech().info.features)))
+    return SpeechLatents.of_segments(encode(PerfectSpeech(), stream, SCALE))
 
 
 def test_a_perfect_method_has_the_speaker_in_s_alone(latents: SpeechLatents) -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from toy_speech import FRAMES, N_MELS, SEGMENTS, PerfectSpeech, ToySpeech
+from toy_speech import FRAMES, N_MELS, SCALE, SEGMENTS, PerfectSpeech, ToySpeech
 
 from seqviews.model.evaluate.encode import encode
 from seqviews.model.evaluate.speech_panels import (
@@ -13,11 +13,9 @@ from seqviews.model.evaluate.speech_panels import (
     players,
     read_utterances,
 )
-from seqviews.model.scaling import scale_of
 from seqviews.pipeline.stream.stream import SequenceStream
 
 FEATURES = ToySpeech().info.features
-SCALE = scale_of(FEATURES)
 
 
 def test_long_utterances_of_different_speakers_are_chosen() -> None:
