@@ -74,7 +74,7 @@ def encode(
 
     Args:
         method: In evaluation mode, on the device.
-        stream: One epoch of it is read; it gives the factors that it was asked for.
+        stream: One epoch of it is read, with the factors that it decodes.
         scale: What the records go through first, on the device.
         device: Where method and scale are.
         keep: Computes what else is kept of each batch.

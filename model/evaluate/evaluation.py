@@ -113,7 +113,7 @@ def evaluate(
     Raises:
         ValueError: If the data set does not fit the run or has no labels, its splits do not agree, or the method lacks
             the capabilities that every evaluation requires.
-        ShardError: If a shard is not what its manifest says.
+        ShardError: If a shard contradicts the manifest.
     """
     task = _Task(run, data, config or EvaluateConfig(), progress)
     return _evaluate_clips(task) if task.info.modality == "clip" else _evaluate_speech(task)
