@@ -1,4 +1,4 @@
-"""Preparation: the same bytes for any number of workers, and nothing half-written."""
+"""Preparation: the bytes do not depend on the number of workers, and no file is incomplete."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_the_random_stream_of_a_source_does_not_depend_on_the_shards(toy: Path, 
     assert len(set(frames(toy).values())) == 36
 
 
-def test_manifests_tell_what_is_there(toy: Path) -> None:
+def test_manifests_match_the_files(toy: Path) -> None:
     manifest = load_manifest(toy / "train")
     assert manifest.parameters == {"counts": [12, 3, 3], "seed": 0, "shard_sources": 2}
     assert manifest.encoders["libwebp"].startswith("libwebp")
@@ -40,19 +40,19 @@ def test_manifests_tell_what_is_there(toy: Path) -> None:
 
 
 def test_progress_counts_every_source(tmp_path: Path) -> None:
-    seen: list[tuple[str, int, int]] = []
-    prepare(ToyClips(), tmp_path / "toy", shard_sources=5, progress=lambda *told: seen.append(told))
+    seen: list[tuple[str, float, float]] = []
+    prepare(ToyClips(), tmp_path / "toy", shard_sources=5, progress=lambda *report: seen.append(report))
     assert seen == [("train", 5, 12), ("train", 10, 12), ("train", 12, 12), ("val", 3, 3), ("test", 3, 3)]
 
 
-def test_a_target_that_holds_something_is_left_alone(tmp_path: Path) -> None:
+def test_a_target_with_other_contents_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("mine")
     with pytest.raises(FileExistsError, match="already holds something"):
         prepare(ToyClips(), tmp_path)
     assert [p.name for p in tmp_path.iterdir()] == ["mine.txt"]
 
 
-def test_a_failure_leaves_no_manifest_and_no_half_shard(tmp_path: Path) -> None:
+def test_a_failure_leaves_no_manifest_and_no_partial_shard(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="train-7 cannot be read"):
         prepare(FailingClips(), tmp_path / "toy", shard_sources=2)
     left = [p.name for p in (tmp_path / "toy" / "train").iterdir()]
@@ -60,8 +60,8 @@ def test_a_failure_leaves_no_manifest_and_no_half_shard(tmp_path: Path) -> None:
     assert set(left) - tars <= {f".{name}.json" for name in tars}
 
 
-def test_a_split_without_sources_is_refused(tmp_path: Path) -> None:
+def test_a_split_without_sources_is_rejected(tmp_path: Path) -> None:
     toy = ToyClips()
-    with pytest.raises(ValueError, match="no source is in val: leave the split out"):
+    with pytest.raises(ValueError, match="the split val has no source: leave it out"):
         write_shards({"train": ["train-0"], "val": []}, tmp_path / "toy", toy.records, toy.info)
     assert not (tmp_path / "toy").exists()
