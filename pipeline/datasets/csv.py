@@ -120,9 +120,7 @@ def _check_unique(path: Path, rows: list[Row], identity: str | None) -> None:
         first = files.setdefault(row.file.resolve(), row)
         if first is not row:
             raise ValueError(f"{path}: lines {first.line} and {row.line} are the same file, {row.path}: list it once")
-        if identity is None:
-            continue
-        person = row.cells[identity]
+        person = row.cells[identity] if identity else row.path
         first = people.setdefault(person, row)
         if first.split != row.split:
             raise ValueError(

@@ -1,5 +1,8 @@
 """MultiView: the seed of a record decides its views, whatever the batch."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
 
@@ -83,3 +86,17 @@ def test_only_the_views_that_were_asked_for_are_computed(
     if content is None:
         with pytest.raises(ValueError, match="there is no content view"):
             _ = views.content
+
+
+def test_importing_augment_loads_torch_and_kornia_only() -> None:
+    script = (
+        "import sys, kornia.augmentation; before = set(sys.modules); from seqviews.augment import *\n"
+        "print(*set(sys.modules) - before)\nprint(*sys.modules)\n"
+    )
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    added, loaded = (set(line.split()) for line in run.stdout.splitlines())
+    outside = {m.partition(".")[0] for m in added} - set(sys.stdlib_module_names)
+    assert outside <= {"torch", "kornia", "numpy", "seqviews"}
+    assert all(m.startswith("seqviews.augment") for m in loaded if m.startswith("seqviews."))
+    heavy = {"lightning", "imagecodecs", "librosa", "sklearn", "scipy", "matplotlib", "webdataset", "jsonargparse"}
+    assert not heavy & loaded

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from PIL import Image
 from plain_tars import read_tars
-from toy_clips import digests
 
 from seqviews.pipeline.datasets.digits import Digits, sklearn_digits
 from seqviews.pipeline.datasets.smmnist import MovingDigits, bounce, resize
@@ -166,18 +165,6 @@ def test_stored_clips_match_the_manifest(prepared: Path) -> None:
             assert (image[..., :1] == image).all()
             assert np.array(facts["factors"]["trajectory"]).shape == (3, 2, 2)
     assert max(collections.Counter(facts["factors"]["digits"] for _, facts in records.values()).values()) < 15
-
-
-def test_bytes_depend_on_the_seed_and_not_on_the_workers(tmp_path: Path) -> None:
-    dataset = MovingDigits(solid_digits(), (12, 4, 0), frames=4, size=16)
-    for name, workers, seed in (("a", 1, 0), ("b", 2, 0), ("c", 2, 1)):
-        prepare(dataset, tmp_path / name, seed=seed, shard_sources=4, workers=workers)
-    shards = [f"train/train-{k:06d}.tar" for k in range(3)] + ["val/val-000000.tar"]
-    assert sorted(digests(tmp_path / "a")) == sorted([*shards, "plan.json", "train/manifest.json", "val/manifest.json"])
-    assert digests(tmp_path / "a") == digests(tmp_path / "b")
-    clips = {name: read_tars(tmp_path / name / "train") for name in "ac"}
-    assert set(clips["a"]) == set(clips["c"])
-    assert clips["a"] != clips["c"]
 
 
 def test_the_seed_moves_no_image_to_another_split() -> None:
