@@ -159,20 +159,17 @@ class Timit:
         """Speakers, utterances and hours of speech in a split."""
         files = self._files(split)
         speakers = {utterance.speaker for utterance, _ in files}
-        return {"speakers": len(speakers), "utterances": len(files), "hours": round(self.seconds(split) / 3600, 3)}
+        return {"speakers": len(speakers), "utterances": len(files), "hours": round(self.hours(split), 3)}
 
-    def seconds(self, split: str) -> float:
-        """Seconds of speech in a split."""
-        return sum(survey.frames for _, survey in self._files(split)) / self.cutter.rate
+    def hours(self, split: str) -> float:
+        """Hours of speech in a split."""
+        return sum(survey.frames for _, survey in self._files(split)) / self.cutter.rate / 3600
 
     def in_hours(self, progress: Progress) -> Progress:
-        """Convert the progress of a preparation from utterances to hours of speech.
-
-        Utterances count by their share of the split, as shards finish in any order.
-        """
+        """Convert progress from utterances to hours of speech: all utterances of a split count as equally long."""
 
         def report(split: str, done: float, total: float) -> None:
-            hours = self.seconds(split) / 3600
+            hours = self.hours(split)
             progress(f"{split}, hours of speech", round(hours * done / total, 3), round(hours, 3))
 
         return report
