@@ -1,4 +1,4 @@
-"""Toy segments whose speaker and words are known, in a module that the processes of a preparation can import."""
+"""Toy segments with known speaker and words; the processes of a preparation import this module."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ MEAN, DEVIATION = -6.0, 2.0
 
 @dataclass(frozen=True)
 class ToySpeech:
-    """Mels of which the upper half is the speaker's, always the same, and the lower half words, noise in every frame.
+    """Mels whose upper half is constant for a speaker, and whose lower half, the words, is noise in every frame.
 
     Speaker 0 of the test split and its first neighbour have ten utterances, the others three.
     """
@@ -76,7 +76,7 @@ class ToySpeech:
 
 
 class PerfectSpeech:
-    """Takes a toy segment, scaled, apart exactly: s is the voice, z_t the words."""
+    """Separates a scaled toy segment exactly: s is the voice, z_t the words."""
 
     def encode(self, x: Tensor) -> Posterior:
         return Posterior(*(Gaussian(m, torch.zeros_like(m)) for m in (x[:, 0, HALF:], x[:, :, :HALF])))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from tool_calls import call, last_json
-from toy_files import moving_square, write_csv, write_pictures, write_sound, write_video
+from toy_files import moving_square, write_csv, write_images, write_sound, write_video
 
 from seqviews.pipeline.manifest import load_manifest
 from seqviews.tools.prepare_folder import main
@@ -54,7 +54,7 @@ def test_reports_what_was_written_and_left_out(
 def test_folders_of_frames_and_sounds(
     tmp_path: Path, file: str, options: list[object], facts: tuple[object, ...]
 ) -> None:
-    write_pictures(tmp_path / "walk", moving_square(9, 40, 40), "jpg")
+    write_images(tmp_path / "walk", moving_square(9, 40, 40), "jpg")
     write_sound(tmp_path / "a.flac", 1.0, rate=8000)
     csv = write_csv(tmp_path / "x.csv", ["path", "split", "speaker"], [file, "train", "p"])
     assert run("--csv", csv, "--out", tmp_path / "out", *options) == 0

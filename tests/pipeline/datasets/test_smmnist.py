@@ -84,10 +84,10 @@ def test_the_digit_is_at_its_trajectory(size: int) -> None:
     json.dumps(trajectory)  # plain numbers
 
 
-def test_the_box_and_the_speed_scale_with_the_frame() -> None:
-    sizes = {size: MovingDigits(solid_digits(), (1, 0, 0), size=size) for size in (16, 32, 64, 128)}
-    assert {size: dataset.box for size, dataset in sizes.items()} == {16: 8, 32: 14, 64: 28, 128: 56}
-    assert {size: dataset.speed for size, dataset in sizes.items()} == {16: 1, 32: 2, 64: 4, 128: 8}
+@pytest.mark.parametrize(("size", "box", "speed"), [(16, 8, 1), (32, 14, 2), (64, 28, 4), (128, 56, 8)])
+def test_the_box_and_the_speed_scale_with_the_frame(size: int, box: int, speed: int) -> None:
+    dataset = MovingDigits(solid_digits(), (1, 0, 0), size=size)
+    assert (dataset.box, dataset.speed) == (box, speed)
 
 
 def test_two_digits_add_and_clip_in_the_order_of_their_classes() -> None:

@@ -23,6 +23,17 @@ from seqviews.pipeline.prepare.write import prepare
 if __name__ == "__main__":
     prepare(ToyClips(counts=({sources}, 6, 6), shape=(8, 64, 64, 3)), Path(sys.argv[1]), shard_sources=2, workers=2)
 """
+TOOL = """
+import runpy, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a process in the background of a shell ignores it
+sys.argv = ["x", {out!r}]
+from seqviews.tools.run import run_tool, tool_parser
+def main(arguments):
+    runpy.run_path({script!r}, run_name="__main__")
+    return {{}}
+if __name__ == "__main__":
+    run_tool(main, tool_parser("x"), [])
+"""
 MANY = 60
 
 
@@ -72,17 +83,9 @@ def test_kill_9_at_random_moments(script: Path, undisturbed: dict[str, str], tmp
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_it_within_two_seconds(script: Path, tmp_path: Path, number: signal.Signals) -> None:
-    out = tmp_path / "out"
-    tool = tmp_path / "tool.py"
-    tool.write_text(
-        "import signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a shell's & ignores it
-        f"import runpy, sys\nsys.argv = ['x', {str(out)!r}]\nfrom seqviews.tools.run import run_tool, tool_parser\n"
-        "def main(arguments):\n    runpy.run_path(SCRIPT, run_name='__main__')\n    return {}\n".replace(
-            "SCRIPT", repr(str(script))
-        )
-        + "if __name__ == '__main__':\n    run_tool(main, tool_parser('x'), [])\n"
-    )
+def test_a_signal_stops_the_tool_within_two_seconds(script: Path, tmp_path: Path, number: signal.Signals) -> None:
+    out, tool = tmp_path / "out", tmp_path / "tool.py"
+    tool.write_text(TOOL.format(out=str(out), script=str(script)))
     process = start(tool, out)
     while not finished(out):
         time.sleep(0.02)

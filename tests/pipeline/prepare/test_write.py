@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
-from toy_clips import FailingClips, ToyClips, digests
+from toy_clips import ToyClips, digests
 
 from seqviews.pipeline.manifest import load_manifest
 from seqviews.pipeline.prepare.write import prepare, write_shards
+from seqviews.pipeline.records import Clip
 from seqviews.pipeline.stream.stream import SequenceStream
 
 
-def test_bytes_do_not_depend_on_workers(toy: Path, tmp_path: Path) -> None:
+def test_bytes_depend_on_the_seed_and_not_on_the_workers(toy: Path, tmp_path: Path) -> None:
     prepare(ToyClips(), tmp_path / "two", shard_sources=2, workers=2)
     assert digests(tmp_path / "two") == digests(toy)
     prepare(ToyClips(), tmp_path / "seed", shard_sources=2, seed=1)
@@ -53,6 +56,12 @@ def test_a_target_with_other_contents_is_left_alone(tmp_path: Path) -> None:
 
 
 def test_a_failure_leaves_no_manifest_and_no_partial_shard(tmp_path: Path) -> None:
+    class FailingClips(ToyClips):
+        def records(self, source: str, rng: np.random.Generator) -> Iterator[Clip]:
+            if source == "train-7":
+                raise ValueError("train-7 cannot be read")
+            return super().records(source, rng)
+
     with pytest.raises(ValueError, match="train-7 cannot be read"):
         prepare(FailingClips(), tmp_path / "toy", shard_sources=2)
     left = [p.name for p in (tmp_path / "toy" / "train").iterdir()]
