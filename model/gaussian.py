@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from seqviews.model.ranks import gather, randn
+
 LOG_TWO_PI = math.log(2 * math.pi)
 
 
@@ -37,11 +39,14 @@ class Gaussian:
         """One sample `[..., D]` that carries gradients to mean and logvar.
 
         Args:
-            generator: On the device of the mean; torch's default one if None.
+            generator: On the device of the mean; torch's default one if None. Its noise is that of the global batch,
+                of which several ranks take their own rows.
         """
-        shape, dtype, device = self.mean.shape, self.mean.dtype, self.mean.device
-        noise = torch.randn(shape, generator=generator, dtype=dtype, device=device)
-        return self.mean + torch.exp(0.5 * self.logvar) * noise
+        return self.mean + torch.exp(0.5 * self.logvar) * randn(self.mean, generator)
+
+    def gather(self) -> Gaussian:
+        """The distributions of the global batch, with gradients; see `ranks.gather`."""
+        return Gaussian(gather(self.mean), gather(self.logvar))
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Log density of `value`, `[..., D]` (broadcast), summed over D: `[...]`, in nats."""

@@ -1,21 +1,25 @@
-"""What a model must offer to be trained and evaluated here, and models of other packages found by their names."""
+"""Method: what a way to learn sequences offers to be trained and evaluated here."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
-from dataclasses import dataclass
-from importlib.metadata import entry_points
-from typing import Any, Protocol
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import ClassVar, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from seqviews.model.gaussian import Gaussian
-from seqviews.model.methods.objective import LossTerms
 
-GROUP = "seqviews.models"
-"""Entry points of this group are models: `[project.entry-points."seqviews.models"] name = "package.module:Class"`."""
+BETAS = (0.9, 0.95)  # the loss falls a hundredfold in a thousand steps; Adam's usual 0.999 would remember its start
+CAPABILITIES = {
+    "encode": "encode(x) -> Posterior: clips [B, T, C, H, W] in [0, 1], or segments [B, T, n_mels] of mean 0",
+    "decode": "decode(s, z) -> x: sequences of latents [B, S] and [B, T, D]",
+    "sample_static": "sample_static(n, generator) -> [n, S]: s from its prior",
+    "sample_dynamic": "sample_dynamic(n, length, generator) -> [n, length, D]: z from its prior",
+    "sample": "sample(n, length, generator) -> x: sequences from the priors, for a generator without an encoder",
+}
+"""What a method may offer beyond `loss`; a command that needs one that is missing names it."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -32,33 +36,97 @@ class Posterior:
 
 
 class Views(Protocol):
-    """What the loss needs of a batch: the sequences and two views of each [P 2.3]."""
+    """A batch as the loss sees it: the sequences, and what `Method.needs` names of views and labels [P 2.3]."""
 
     @property
     def anchor(self) -> Tensor:
-        """The sequences themselves: clips `[B, T, C, H, W]` in [0, 1], or segments `[B, T, n_mels]` of mean 0."""
+        """The sequences: clips `[B, T, C, H, W]` in [0, 1], or segments `[B, T, n_mels]` of mean 0."""
 
     @property
-    def motion(self) -> Tensor:
-        """Same motion, other content; shaped and scaled like the anchor."""
+    def motion(self) -> Tensor | None:
+        """Same motion, other content; shaped and scaled like the anchor. None unless needed."""
 
     @property
-    def order(self) -> Tensor:
+    def order(self) -> Tensor | None:
         """Same content: frame t of the content view is frame `order[b, t]` of the anchor; int64 `[B, T]`."""
 
+    @property
+    def labels(self) -> Mapping[str, Tensor]:
+        """`source`, int64 `[B]`, the number of the source among those of the training split, and factors by name."""
 
-class SequenceModel(Protocol):
-    """A model of sequences with a static and a dynamic latent: what training and evaluation ask of a plugin.
 
-    A plugin is an `nn.Module` with these methods and needs no base class of this package. Its constructor's typed
-    arguments are what a configuration may set.
+@dataclass(frozen=True, slots=True, eq=False)
+class Loss:
+    """What a player minimises, and what is logged.
+
+    Attributes:
+        total: A scalar.
+        terms: Scalars by name, nats a sequence unless the method's `curves` give another unit.
     """
 
+    total: Tensor
+    terms: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """How a logged term is drawn.
+
+    Attributes:
+        title: Above its plot.
+        unit: Of its values.
+        panel: Terms of the same panel are drawn together, as estimates of mutual information; none if empty.
+        saturation: Names of logged weights. Where one is below 0.05, the estimate is saturated, and marked so.
+    """
+
+    title: str
+    unit: str = "nats"
+    panel: str = ""
+    saturation: tuple[str, ...] = ()
+
+
+class Method(nn.Module):
+    """One way to learn: networks, objective, optimisers. Subclass it, and register the class (CONTRIBUTING.md).
+
+    The typed arguments of the constructor are what a configuration may set. Two are taken from the data set unless
+    given: `frame_shape`, (C, H, W) of clips or (n_mels,) of segments, and `sources`, the number of training sources.
+
+    Attributes:
+        players: The parts that have an optimiser of their own, in the order in which they step. With several, each
+            is the name of a submodule.
+        needs: What `loss` uses besides the anchor: "motion", "content", "source", or factors; nothing else is made.
+        curves: How the terms of the loss are drawn, by name.
+    """
+
+    players: ClassVar[tuple[str, ...]] = ("model",)
+    needs: frozenset[str] = frozenset()
+    curves: ClassVar[Mapping[str, Curve]] = {}
+
+    def loss(self, views: Views, player: str) -> Loss:
+        """The loss of a batch for one of the `players`."""
+        raise NotImplementedError
+
+    def parameters_of(self, player: str) -> Iterable[nn.Parameter]:
+        """The parameters that a player moves: all of the method, or of several players the submodule of that name."""
+        return self.parameters() if len(self.players) == 1 else self.get_submodule(player).parameters()
+
+    def optimizer(self, player: str, learning_rate: float) -> torch.optim.Optimizer:
+        """The optimiser of a player; its rate is scheduled by the trainer."""
+        return torch.optim.Adam(self.parameters_of(player), lr=learning_rate, betas=BETAS, fused=True)
+
+
+class Encoder(Protocol):
+    """A method that can `encode`; see `CAPABILITIES`."""
+
     def encode(self, x: Tensor) -> Posterior:
-        """The posterior of clips `[B, T, C, H, W]` in [0, 1], or of segments `[B, T, n_mels]`, each mel of mean 0."""
+        """The posterior of clips `[B, T, C, H, W]` in [0, 1], or of segments `[B, T, n_mels]` of mean 0."""
+
+
+class Decoder(Protocol):
+    """A method that can `decode` and draw from its priors; see `CAPABILITIES`."""
 
     def decode(self, s: Tensor, z: Tensor) -> Tensor:
-        """Sequences like those that are encoded, of latents `[B, S]` and `[B, T, D]`."""
+        """Sequences of latents `[B, S]` and `[B, T, D]`."""
 
     def sample_static(self, n: int, generator: torch.Generator | None = None) -> Tensor:
         """`[n, S]` from the prior of s."""
@@ -66,66 +134,42 @@ class SequenceModel(Protocol):
     def sample_dynamic(self, n: int, length: int, generator: torch.Generator | None = None) -> Tensor:
         """`[n, length, D]` from the prior of z."""
 
-    def loss(self, views: Views, generator: torch.Generator | None = None) -> LossTerms:
-        """The terms of the objective for a batch and its views; a term that the model has not is a zero."""
+
+class Autoencoder(Encoder, Decoder, Protocol):
+    """A method with all that swaps and draws need."""
 
 
-def class_path_of(name: str) -> str:
-    """The import path of a model's class, `package.module.Class`.
+class Sampler(Protocol):
+    """A generator without an encoder; see `CAPABILITIES`."""
+
+    def sample(self, n: int, length: int, generator: torch.Generator | None = None) -> Tensor:
+        """Sequences `[n, length, ...]` from the priors."""
+
+
+def missing_capabilities(method: nn.Module, *names: str) -> list[str]:
+    """Which of `CAPABILITIES` a method lacks.
+
+    >>> missing_capabilities(Method(), "encode", "decode")
+    ['encode', 'decode']
+    """
+    return [name for name in names if not callable(getattr(method, name, None))]
+
+
+def require(method: nn.Module, *names: str, purpose: str) -> None:
+    """Check that a method has capabilities.
 
     Args:
-        name: Of an entry point of the group `seqviews.models`; what is no bare name, such as a path, comes back as it
-            is.
+        method: Any method.
+        names: Of `CAPABILITIES`.
+        purpose: What they are needed for, for the message.
 
     Raises:
-        ValueError: If no installed package registers the name, several do, or what it names is not a model.
+        ValueError: If one is missing; the message names it.
 
-    >>> class_path_of("package.module.Class")
-    'package.module.Class'
+    >>> require(Method(), "encode", purpose="latents")
+    Traceback (most recent call last):
+    ValueError: Method has no encode, which latents need: encode(x) -> Posterior: clips [B, T, C, H, W] in [0, 1], or \
+segments [B, T, n_mels] of mean 0
     """
-    if not re.fullmatch(r"[\w-]+", name):
-        return name
-    found = entry_points(group=GROUP, name=name)
-    packages = ", ".join(sorted({point.dist.name for point in found if point.dist}))
-    if not found:
-        known = ", ".join(sorted(entry_points(group=GROUP).names)) or "none"
-        raise ValueError(f"no installed package registers a model {name}; known are: {known}")
-    if len(found) > 1:
-        raise ValueError(f"several packages register a model {name}, {packages}: give a class path instead")
-    (point,) = found
-    try:
-        model = point.load()
-    except (ImportError, AttributeError) as error:
-        raise ValueError(f"the model {name} of {packages} cannot be imported: {error}") from error
-    if not (isinstance(model, type) and issubclass(model, nn.Module)):
-        raise ValueError(f"the model {name} of {packages} is not a class derived from torch.nn.Module")
-    return f"{model.__module__}.{model.__qualname__}"
-
-
-def with_class_path(config: Mapping[str, Any]) -> dict[str, Any]:
-    """A configuration of a model with the import path of its class in place of its registered name.
-
-    Args:
-        config: `class_path`, which may be a name, and `init_args`.
-
-    Raises:
-        ValueError: As `class_path_of`.
-    """
-    if "class_path" not in config:
-        return dict(config)
-    return {**config, "class_path": class_path_of(str(config["class_path"]))}
-
-
-def check_model(model: object) -> None:
-    """Refuse what cannot be trained and evaluated, before time goes into it.
-
-    Raises:
-        ValueError: If a method of `SequenceModel` is missing.
-    """
-    wanted = [name for name, member in vars(SequenceModel).items() if callable(member) and not name.startswith("_")]
-    missing = [name for name in wanted if not callable(getattr(model, name, None))]
-    if missing:
-        raise ValueError(
-            f"{type(model).__name__} is not a model of sequences: it has no {', '.join(missing)} "
-            f"(see {SequenceModel.__module__}.{SequenceModel.__name__})"
-        )
+    for name in missing_capabilities(method, *names):
+        raise ValueError(f"{type(method).__name__} has no {name}, which {purpose} need: {CAPABILITIES[name]}")

@@ -1,6 +1,9 @@
-"""Scale stored values to what a model takes, and back: pixels to [0, 1], mels to mean 0 and deviation 1."""
+"""Scale stored values to what a method takes, and back: pixels to [0, 1], mels to mean 0 and deviation 1."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -10,21 +13,41 @@ from seqviews.pipeline.manifest import Features, MelFeatures
 CONSTANT = 1e-4  # nats; a deviation below it is the rounding of a mel that never changes
 
 
-class PixelScale(nn.Module):
+class Scale(nn.Module):
+    """How the records of a data set are scaled.
+
+    Attributes:
+        modality: What its records are.
+    """
+
+    modality: ClassVar[Literal["clip", "segment"]]
+
+    def inverse(self, x: Tensor) -> Tensor:
+        """Stored values, float32, of what a method decodes."""
+        raise NotImplementedError
+
+
+class PixelScale(Scale):
     """Pixels, uint8 from 0 to 255, as float32 in [0, 1]."""
 
+    modality = "clip"
+
     def forward(self, x: Tensor) -> Tensor:
-        """Clips of any shape."""
+        """Scales clips of any shape."""
         return x / 255
 
+    def inverse(self, x: Tensor) -> Tensor:
+        """Pixels from 0 to 255, float32, not rounded."""
+        return x * 255
 
-class MelScale(nn.Module):
+
+class MelScale(Scale):
     """Log-mels with mean 0 and deviation 1 of each mel over the training split.
 
-    A mel that never changes there, deviation 0 but for rounding, is moved and not stretched.
+    A mel that never changes there, deviation 0 but for rounding, is shifted only.
 
     Args:
-        mel: Mean and deviation of each mel; a checkpoint of a training keeps them.
+        mel: Mean and deviation of each mel; a checkpoint keeps them.
 
     Example:
         >>> scale = MelScale(MelFeatures(mean=(-6.0, -8.0), std=(2.0, 0.0)))
@@ -32,6 +55,7 @@ class MelScale(nn.Module):
         (tensor([[1., 0.]]), tensor([[-4.0000, -7.5000]]))
     """
 
+    modality = "segment"
     mean: Tensor
     deviation: Tensor
 
@@ -42,14 +66,21 @@ class MelScale(nn.Module):
         self.register_buffer("deviation", deviation.where(deviation > CONSTANT, 1.0))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Segments `[..., n_mels]`, also those of other voices, as float32."""
+        """Scales segments `[..., n_mels]`, also those of other voices, to float32."""
         return (x.to(torch.float32) - self.mean) / self.deviation
 
     def inverse(self, x: Tensor) -> Tensor:
-        """Log-mels `[..., n_mels]` of what a model decodes."""
+        """Log-mels `[..., n_mels]`."""
         return x * self.deviation + self.mean
 
 
-def scale_of(features: Features) -> PixelScale | MelScale:
+def scale_of(features: Features) -> Scale:
     """The scale of a data set's records."""
     return PixelScale() if features.mel is None else MelScale(features.mel)
+
+
+def scale_from_state(state: Mapping[str, Tensor]) -> Scale:
+    """The scale whose state a checkpoint keeps; that of pixels has none."""
+    if not state:
+        return PixelScale()
+    return MelScale(MelFeatures(tuple(state["mean"].tolist()), tuple(state["deviation"].tolist())))

@@ -11,18 +11,19 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from seqviews.pipeline.prepare.write import write_shards
+    from seqviews.pipeline.records import endless
     from seqviews.pipeline.stream.recordset import RecordSet
-    from seqviews.pipeline.stream.stream import SequenceStream, endless
+    from seqviews.pipeline.stream.stream import SequenceStream
 
 __all__ = ["RecordSet", "SequenceStream", "endless", "write_shards"]
 
 
 def __getattr__(name: str) -> Any:
-    """Import on first use: augment, which imports `records` from here, loads no codec."""
+    """Import on first use, so that `augment`, which imports `records`, loads no codec."""
     homes = {
         "RecordSet": "stream.recordset",
         "SequenceStream": "stream.stream",
-        "endless": "stream.stream",
+        "endless": "records",
         "write_shards": "prepare.write",
     }
     if name not in homes:

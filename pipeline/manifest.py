@@ -1,4 +1,4 @@
-"""Manifest: what a split holds, shard by shard."""
+"""Manifest: the contents of a split, shard by shard."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ import jsonschema
 
 from seqviews.pipeline.records import ShardError
 from seqviews.pipeline.shards.strict_json import parse_object
-from seqviews.pipeline.storage.folder import MANIFEST, Folder, StorageError, open_folder
+from seqviews.pipeline.storage.folder import MANIFEST, Folder, StorageError
+from seqviews.pipeline.storage.urls import open_folder
 
 SCHEMA_VERSION = 1
 MAX_MANIFEST_BYTES = 4 << 20  # 20,000 shards, the schema's limit, are 3.2 MB
-MAX_RECORD_BYTES = 256 << 20  # of a decoded record
+MAX_RECORD_BYTES = 256 << 20  # decoded
 MIN_RECORD_BYTES = 4 * 512  # in a tar: two members, each a header and at least a block
 Codec: TypeAlias = Literal["webp", "png", "npy"]
 Split: TypeAlias = Literal["train", "val", "test"]
@@ -29,7 +30,7 @@ SPLITS: tuple[Split, ...] = ("train", "val", "test")
 
 @dataclass(frozen=True, slots=True)
 class MelParameters:
-    """How log-mel frames come from a waveform: lengths in samples, frequencies in hertz, the floor a power."""
+    """How log-mel frames are computed: lengths in samples, frequencies in hertz, the floor a power."""
 
     sample_rate: int = 16_000
     n_fft: int = 512
@@ -47,10 +48,10 @@ class MelFeatures:
     """What the segments of a data set have in common besides their shape.
 
     Attributes:
-        mean: Of each mel over the training split, natural logarithm of the power.
-        std: Standard deviation of each mel over the training split; 0 where it never changes.
-        voices: K, the other voices each segment is stored in.
-        parameters: How the frames were made.
+        mean: Mean of each mel over the training split, natural logarithm of the power.
+        std: Standard deviation of each mel over the training split; 0 for a constant mel.
+        voices: K, the number of other voices that each segment is stored in.
+        parameters: How the frames were computed.
     """
 
     mean: tuple[float, ...]
@@ -61,17 +62,17 @@ class MelFeatures:
 
 @dataclass(frozen=True, slots=True)
 class Features:
-    """What every record's sequence looks like; `for_segments` fills in what is the same for all segments.
+    """The shape and type of every record's sequence; `for_segments` fills in what all segments share.
 
     Attributes:
         shape: `[T, H, W, C]` of a clip, `[T, n_mels]` of a segment.
-        dtype: Of a record's values.
+        dtype: Type of a record's values.
         rate: Frames per second.
-        codec: How they are stored.
-        mel: More about segments; None says that the records are clips.
+        codec: How the values are stored.
+        mel: More about segments; None if the records are clips.
 
     Raises:
-        ValueError: If these do not agree with each other.
+        ValueError: If the attributes contradict each other.
     """
 
     shape: tuple[int, ...]
@@ -96,38 +97,39 @@ class Features:
 
     @property
     def converted_shape(self) -> tuple[int, ...] | None:
-        """`[K, T, n_mels]` of a segment in other voices, float16; None if there are none."""
+        """`[K, T, n_mels]`, the float16 shape of a segment in other voices; None if there are none."""
         return None if self.mel is None or not self.mel.voices else (self.mel.voices, *self.shape)
 
     @property
     def record_bytes(self) -> int:
-        """Bytes of a decoded record."""
+        """Size of a decoded record in bytes."""
         return math.prod(self.shape) * (1 if self.mel is None else 4 + 2 * self.mel.voices)
 
     @classmethod
     def for_segments(cls, frames: int, mel: MelFeatures) -> Features:
-        """The features of segments of `frames` frames.
+        """Return the features of segments of `frames` frames.
 
         Example:
             >>> features = Features.for_segments(20, MelFeatures(mean=(0.0,) * 80, std=(1.0,) * 80, voices=4))
             >>> features.shape, features.dtype, features.rate, features.codec
             ((20, 80), 'float32', 100.0, 'npy')
         """
-        made = mel.parameters
-        return cls((frames, made.n_mels), "float32", made.sample_rate / made.hop_length, "npy", mel)
+        parameters = mel.parameters
+        rate = parameters.sample_rate / parameters.hop_length
+        return cls((frames, parameters.n_mels), "float32", rate, "npy", mel)
 
 
 @dataclass(frozen=True, slots=True)
 class DatasetInfo:
-    """What a data set is, the same for all of its splits.
+    """The description of a data set, the same for all of its splits.
 
     Attributes:
         name: Short name, `[a-z0-9_-]`.
-        licence: Under what terms the records may be used.
-        attribution: Whom to name.
+        licence: Licence of the records.
+        attribution: Whom to credit.
         features: Shape, dtype, rate and codec of the records.
         static: Class names of each static factor.
-        dynamic: Class names of each dynamic factor; None marks a trajectory, a list of numbers a frame.
+        dynamic: Class names of each dynamic factor; None marks a trajectory, a list of numbers per frame.
     """
 
     name: str
@@ -139,13 +141,13 @@ class DatasetInfo:
 
     @property
     def modality(self) -> Literal["clip", "segment"]:
-        """What its records are."""
+        """The kind of its records."""
         return "clip" if self.features.mel is None else "segment"
 
 
 @dataclass(frozen=True, slots=True)
 class ShardEntry:
-    """One tar: its file name, how many records and bytes it has, and its SHA-256."""
+    """One tar: its file name, number of records and bytes, and SHA-256."""
 
     name: str
     records: int
@@ -164,7 +166,7 @@ class Manifest:
     shards: tuple[ShardEntry, ...]
 
     def __len__(self) -> int:
-        """The number of records in the split."""
+        """Return the number of records in the split."""
         return sum(shard.records for shard in self.shards)
 
     @property
@@ -174,11 +176,11 @@ class Manifest:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the manifest, which holds the shards' own: two equal digests mean equal records."""
+        """SHA-256 of the manifest, which holds those of the shards: equal digests mean equal records."""
         return hashlib.sha256(self.to_json().encode()).hexdigest()
 
     def to_json(self) -> str:
-        """The text of `manifest.json`."""
+        """Return the text of `manifest.json`."""
         raw = {"schema_version": SCHEMA_VERSION, **asdict(self)}
         raw["dataset"]["modality"] = self.dataset.modality
         if self.dataset.features.mel is None:
@@ -187,17 +189,17 @@ class Manifest:
 
     @classmethod
     def from_json(cls, text: str) -> Manifest:
-        """Read and check the text of a `manifest.json`.
+        """Parse and check the text of a `manifest.json`.
 
         Raises:
-            ValueError: If it is not JSON, not of this schema version, or not what the schema says.
+            ValueError: If it is not JSON, has a newer schema version, or violates the schema.
         """
         raw = parse_object(text)
-        _refuse_newer(raw)
+        _check_version(raw)
         mistake = jsonschema.exceptions.best_match(islice(_validator().iter_errors(raw), 100))
         if mistake is not None:
-            told = mistake.message  # the value, which may be long, then what is wrong with it
-            raise ValueError(f"at {mistake.json_path}: {told if len(told) <= 200 else '...' + told[-200:]}")
+            text = mistake.message  # the value, which may be long, then the reason
+            raise ValueError(f"at {mistake.json_path}: {text if len(text) <= 200 else '...' + text[-200:]}")
         dataset = {name: value for name, value in raw["dataset"].items() if name != "modality"}
         manifest = cls(
             split=raw["split"],
@@ -210,23 +212,23 @@ class Manifest:
         return manifest
 
 
-def _refuse_newer(raw: Mapping[str, Any]) -> None:
+def _check_version(raw: Mapping[str, Any]) -> None:
     schema = raw.get("schema_version")
     if isinstance(schema, int) and schema > SCHEMA_VERSION:
         encoders = raw.get("encoders")
         writer = encoders.get("seqviews") if isinstance(encoders, dict) else None
         needed = f"seqviews {writer[:20]}" if isinstance(writer, str) else "a newer seqviews"
-        told = f"written by {needed} with schema version {schema}, this seqviews reads {SCHEMA_VERSION}"
-        raise ValueError(f"{told}: upgrade it, pip install -U seqviews")
+        versions = f"schema version {schema}, this seqviews reads {SCHEMA_VERSION}"
+        raise ValueError(f"written by {needed} with {versions}: upgrade it, pip install -U seqviews")
 
 
 def _check_sizes(manifest: Manifest) -> None:
-    """What the schema cannot say: later, memory is taken on the word of these numbers."""
+    """Check what the schema cannot express, because these numbers decide later how much memory is allocated."""
     if len({shard.name for shard in manifest.shards}) < len(manifest.shards):
         raise ValueError("two shards have the same name")
     shape = manifest.dataset.features.shape
     if manifest.dataset.features.record_bytes > MAX_RECORD_BYTES:
-        raise ValueError(f"records of {list(shape)} are over the limit of {MAX_RECORD_BYTES >> 20} MiB decoded")
+        raise ValueError(f"records of {list(shape)} exceed the limit of {MAX_RECORD_BYTES >> 20} MiB decoded")
     for shard in manifest.shards:
         if shard.records * MIN_RECORD_BYTES > shard.bytes:
             raise ValueError(f"{shard.name} cannot hold {shard.records} records in {shard.bytes} bytes")
@@ -244,7 +246,7 @@ def _features(raw: Mapping[str, Any]) -> Features:
 def _validator() -> jsonschema.Draft202012Validator:
     schema = json.loads(Path(__file__).with_name("manifest.schema.json").read_text(encoding="utf-8"))
     base = jsonschema.Draft202012Validator
-    # JSON Schema takes 3.0 for an integer; a record count that is a float breaks what is computed from it
+    # JSON Schema accepts 3.0 as an integer; a record count that is a float breaks later computations
     types = base.TYPE_CHECKER.redefine("integer", lambda _, value: type(value) is int)
     extend: Any = jsonschema.validators.extend  # its stub has no types
     validator: jsonschema.Draft202012Validator = extend(base, type_checker=types)(schema)
@@ -252,10 +254,10 @@ def _validator() -> jsonschema.Draft202012Validator:
 
 
 def load_manifest(folder: Folder | Path | str) -> Manifest:
-    """Read the manifest of a split's folder, for example `sprites/train` or `s3://bucket/sprites/train`.
+    """Read the manifest of a split, for example `sprites/train` or `s3://bucket/sprites/train`.
 
     Raises:
-        ShardError: If there is none, it is not a valid manifest, or it cannot be read.
+        ShardError: If it is missing, invalid or cannot be read.
         ValueError: As `open_folder`.
     """
     folder = open_folder(folder)

@@ -1,12 +1,12 @@
-"""Clip, Segment and Batch: what a preprocessor yields and what a trainer receives."""
+"""Clip, Segment and Batch: what a data set yields and what a trainer receives."""
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,8 @@ if TYPE_CHECKING:  # writing shards does not need torch
 Factor: TypeAlias = int | list[Any]
 """A label of a record: a class index, or a trajectory as nested lists of numbers."""
 
+T = TypeVar("T")
+
 Progress: TypeAlias = Callable[[str, float, float], None]
 """Reports progress: a description, the amount done and the total."""
 
@@ -24,7 +26,7 @@ KEY_PATTERN = re.compile(r"[a-z0-9_-]{1,80}")
 
 
 class ShardError(ValueError):
-    """Stored data is not what its manifest says: the message names the shard, the member and the reason."""
+    """Stored data contradicts its manifest: the message names the shard, the member and the reason."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -32,14 +34,14 @@ class Clip:
     """A video sequence with its key, factors and provenance.
 
     Attributes:
-        key: Its name, unique over the split, `[a-z0-9_-]{1,80}`.
-        frames: uint8 `[T, H, W, C]`, C is 1 (grey) or 3 (RGB).
+        key: Name, unique in the split, `[a-z0-9_-]{1,80}`.
+        frames: uint8 `[T, H, W, C]`, where C is 1 (grey) or 3 (RGB).
         factors: Labels by name, for evaluation only.
         source: What the clip was cut from, for example the character or the video file.
-        rate: Frames per second, or None if the data set does not say.
+        rate: Frames per second, or None if unknown.
 
     Raises:
-        ValueError: If the key or the frames are not as above.
+        ValueError: If the key or the frames do not match this description.
     """
 
     key: str
@@ -60,16 +62,16 @@ class Segment:
     """A stretch of an utterance with its key, factors and provenance.
 
     Attributes:
-        key: Its name, unique over the split, `[a-z0-9_-]{1,80}`.
-        mel: float32 `[T, n_mels]`, the natural logarithm of the mel power, as it is: normalised on the device.
+        key: Name, unique in the split, `[a-z0-9_-]{1,80}`.
+        mel: float32 `[T, n_mels]`, natural logarithm of the mel power, not normalised.
         converted: float16 `[K, T, n_mels]`, the same stretch in K other voices, or None.
         factors: Labels by name, for evaluation only.
-        source: What the segment was cut from: the utterance.
+        source: The utterance that the segment was cut from.
         rate: Frames per second.
         start: Seconds from the start of the source to the first frame.
 
     Raises:
-        ValueError: If one of them is not as above, or a value is not finite.
+        ValueError: If an attribute does not match this description, or a value is not finite.
     """
 
     key: str
@@ -97,7 +99,7 @@ class Segment:
 
 
 Record: TypeAlias = Clip | Segment
-"""What a preprocessor yields and a shard stores."""
+"""A record as a shard stores it."""
 
 
 def _check_key(key: str) -> None:
@@ -110,13 +112,12 @@ class Batch:
     """What a trainer receives from a stream.
 
     Attributes:
-        x: uint8 `[B, T, C, H, W]` clips, stored channels last, or float32 `[B, T, n_mels]` segments; the device scales
-            them.
+        x: uint8 `[B, T, C, H, W]` clips, channels last in memory, or float32 `[B, T, n_mels]` segments; not scaled.
         keys: The records' keys.
-        indices: int64 `[B]`, each record's place in its split.
-        epoch: The epoch the batch is of; with a seed and the index it names a record's views.
-        factors: The factors that were asked for: int64 `[B]` classes or float32 `[B, T, ...]` trajectories.
-        converted: float16 `[B, K, T, n_mels]`, the segments in K other voices; None if there are none.
+        indices: int64 `[B]`, the position of each record in its split.
+        epoch: The epoch of the batch; with a seed and the index it determines a record's views.
+        factors: The requested factors: int64 `[B]` classes or float32 `[B, T, ...]` trajectories.
+        converted: float16 `[B, K, T, n_mels]`, the segments in K other voices; None if the data set has none.
     """
 
     x: torch.Tensor
@@ -127,7 +128,7 @@ class Batch:
     converted: torch.Tensor | None = None
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Batch:
-        """The batch on another device; keys stay where they are."""
+        """Return the batch on another device."""
         return replace(
             self,
             x=self.x.to(device, non_blocking=non_blocking),
@@ -135,3 +136,17 @@ class Batch:
             factors={name: f.to(device, non_blocking=non_blocking) for name, f in self.factors.items()},
             converted=None if self.converted is None else self.converted.to(device, non_blocking=non_blocking),
         )
+
+
+def endless(batches: Iterable[T]) -> Iterator[T]:
+    """Yield the batches of one epoch after another.
+
+    The `state_dict()` of a stream counts the batches that this has yielded.
+
+    Example:
+        >>> from itertools import islice
+        >>> list(islice(endless(["a", "b"]), 5))
+        ['a', 'b', 'a', 'b', 'a']
+    """
+    while True:
+        yield from batches

@@ -12,6 +12,7 @@ import statistics
 import time
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import date
 from functools import partial
 from pathlib import Path
@@ -21,7 +22,7 @@ import torch
 
 from seqviews.augment.draws import record_seeds
 from seqviews.augment.video import VideoMotion
-from seqviews.pipeline.storage.folder import Folder, LocalFolder
+from seqviews.pipeline.storage.folder import Folder
 from seqviews.pipeline.stream.stream import SequenceStream
 from seqviews.tools.bench_speech import bench_speech
 from seqviews.tools.bench_step import SIDES, Side
@@ -45,11 +46,11 @@ def in_turn(sides: dict[str, Callable[[], float]], rounds: int) -> dict[str, flo
     return {name: round(statistics.median(values), 1) for name, values in rates.items()}
 
 
-def bench_stream(data: Path, rounds: int) -> dict[str, Any]:
+def bench_stream(data: Folder, rounds: int) -> dict[str, Any]:
     """Clips/s of the second epoch of the training split, against webdataset with Pillow and DataLoader workers."""
     split = data / "train"
     stream = SequenceStream(split, BATCH)
-    shards = [str(split / shard.name) for shard in stream.manifest.shards]
+    shards = [f"{split}/{shard.name}" for shard in stream.manifest.shards]
     if len(shards) < 8:
         raise ValueError(
             f"{split} has {len(shards)} shards: prepare at least 8, so that both sides can use their workers"
@@ -161,10 +162,11 @@ def bench_train(data: Folder, steps: int) -> dict[str, Any]:
 
     from lightning import Callback
 
-    from seqviews.tools.train import make_parser, start_training
+    from seqviews.model.train.config import TrainConfig
+    from seqviews.model.train.trainer import train
 
     class Clock(Callback):
-        """Seconds of each stage, over the steps behind the warm-up."""
+        """Seconds of each stage, over the steps after the warm-up."""
 
         def __init__(self) -> None:
             self.stages: dict[str, float] = {}
@@ -191,14 +193,11 @@ def bench_train(data: Folder, steps: int) -> dict[str, Any]:
 
     clock = Clock()
     with tempfile.TemporaryDirectory() as out:
-        parser = make_parser()
-        options = ["--config", "sprites-compact", "--data", str(data), "--out", out]
-        batch_size = parser.parse_args(options).batch_size
-        options += [f"--max-clips={steps * batch_size}"]
-        start_training(parser.parse_args(options), parser, [clock])
+        config = TrainConfig.preset("sprites-compact", data=str(data), out=out)
+        train(replace(config, max_clips=steps * config.batch_size), callbacks=[clock])
     total = sum(clock.stages.values())
     return {
-        "clips_per_second": round((clock.steps - WARM_UP) * batch_size / total, 1),
+        "clips_per_second": round((clock.steps - WARM_UP) * config.batch_size / total, 1),
         "percent": {stage: round(100 * seconds / total, 2) for stage, seconds in clock.stages.items()},
     }
 
@@ -217,9 +216,9 @@ def bench(arguments: argparse.Namespace) -> dict[str, Any]:
     if arguments.what in ("step", "all"):
         result["step"] = bench_step(arguments.rounds)
     if arguments.what in ("stream", "all"):
-        local = isinstance(arguments.data, LocalFolder)
-        side = partial(bench_stream, arguments.data.path) if local else partial(bench_bucket_stream, arguments.data)
-        result["stream"] = side(arguments.rounds)
+        data = arguments.data
+        side = bench_bucket_stream if data.is_remote else bench_stream
+        result["stream"] = side(data, arguments.rounds)
     if arguments.what in ("train", "all"):
         result["train"] = bench_train(arguments.data, arguments.steps)
     if arguments.what == "speech":

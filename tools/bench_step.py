@@ -12,16 +12,16 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from seqviews.augment.views import Views
 from seqviews.model.gaussian import Gaussian
 from seqviews.model.information import info_nce, mws_information
-from seqviews.model.methods.cdsvae import CDSVAE
-from seqviews.model.methods.cdsvae_released import ReleasedNetworks
-from seqviews.model.methods.objective import LossTerms, LossWeights, squared_error
+from seqviews.model.methods.cdsvae_released import ReleasedCDSVAE
+from seqviews.model.protocol import Loss
 
 CLIPS, FRAMES, SHAPE = 32, 8, (3, 64, 64)
-WEIGHTS = LossWeights(alpha=1.0, beta=10.0, gamma=1.0)
+ALPHA, BETA, GAMMA = 1.0, 10.0, 1.0
 SIDES = ("ours_float32", "ours_bfloat16", "released_float32", "released_float32_tuned", "released_bfloat16_tuned")
 """`released_float32` is the script as it is; tuned, it has our memory format and fused optimiser."""
 
@@ -42,19 +42,18 @@ class ThreePasses:
     """The released script's step: anchor, motion view and content view are each encoded and decoded whole.
 
     Args:
-        model: Gives the networks; of the released variant.
+        model: Gives the networks.
         memory_format: That images are stored in: as in the script, or channels last.
     """
 
-    def __init__(self, model: CDSVAE, memory_format: torch.memory_format) -> None:
-        assert isinstance(model.networks, ReleasedNetworks)
-        self.networks, self.memory_format = model.networks, memory_format
-        self.encoder = nn.Sequential(*self.networks.encoder.children(), nn.Flatten())
-        self.decoder = nn.Sequential(*self.networks.decoder.children())
+    def __init__(self, model: ReleasedCDSVAE, memory_format: torch.memory_format) -> None:
+        self.model, self.memory_format = model, memory_format
+        self.encoder = nn.Sequential(*model.encoder.children(), nn.Flatten())
+        self.decoder = nn.Sequential(*model.decoder.children())
 
     def full_pass(self, x: Tensor) -> FullPass:
         """One view through all of the networks."""
-        of, size = self.networks, self.networks.z_lstm.hidden_size
+        of, size = self.model, self.model.z_lstm.hidden_size
         frames = x.flatten(0, 1).contiguous(memory_format=self.memory_format)
         hidden, _ = of.z_lstm(self.encoder(frames).view(*x.shape[:2], -1))
         ends = torch.cat([hidden[:, -1, :size], hidden[:, 0, size:]], dim=1)
@@ -64,31 +63,25 @@ class ThreePasses:
         s, z = static.rsample(), dynamic.rsample()
         latents = torch.cat([z, s[:, None].expand(-1, x.shape[1], -1)], dim=2).flatten(0, 1)
         clips = self.decoder(latents[:, :, None, None]).view(x.shape)
-        return FullPass(static, dynamic, s, z, of.dynamic_prior(z), clips)
+        return FullPass(static, dynamic, s, z, of.p_dynamic(z), clips)
 
-    def loss(self, views: Views) -> LossTerms:
-        """The terms of the objective, from three full passes."""
+    def loss(self, views: Views, player: str) -> Loss:
+        """The objective, from three full passes."""
+        assert views.motion is not None
         anchor, motion, content = map(self.full_pass, (views.anchor, views.motion, views.content))
         mws = mws_information(anchor.s, anchor.static, anchor.z, anchor.dynamic)
-        return LossTerms(
-            reconstruction=squared_error(anchor.x, views.anchor),
-            kl_static=anchor.static.kl(Gaussian.standard(anchor.s)).mean(),
-            kl_dynamic=anchor.dynamic.kl(anchor.prior).sum(1).mean(),
-            mi_static=info_nce(anchor.static.mean, content.static.mean),
-            mi_dynamic=info_nce(anchor.dynamic.mean.flatten(1), motion.dynamic.mean.flatten(1)),
-            mws_static=mws.static,
-            mws_dynamic=mws.dynamic,
-            mi_between=mws.between,
-            static_off_diagonal=mws.static_off_diagonal,
-            dynamic_off_diagonal=mws.dynamic_off_diagonal,
-        )
+        kl = anchor.static.kl(Gaussian.standard(anchor.s)).mean() + anchor.dynamic.kl(anchor.prior).sum(1).mean()
+        information = info_nce(anchor.static.mean, content.static.mean)
+        information = information + info_nce(anchor.dynamic.mean.flatten(1), motion.dynamic.mean.flatten(1))
+        error = functional.mse_loss(anchor.x, views.anchor, reduction="sum") / len(anchor.x)
+        return Loss(error + ALPHA * kl - BETA * information + GAMMA * mws.between)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Side:
     """One of `SIDES`, with clips and views ready."""
 
-    loss: Callable[[Views], LossTerms]
+    loss: Callable[[Views, str], Loss]
     encoder: nn.Module
     decoder: nn.Module
     optimizer: torch.optim.Optimizer
@@ -100,15 +93,13 @@ class Side:
         """A new model and its step, the same weights for each name."""
         tuned = name != "released_float32"
         torch.manual_seed(0)
-        model = CDSVAE(frame_shape=SHAPE, variant="released")
-        assert isinstance(model.networks, ReleasedNetworks)
+        model = ReleasedCDSVAE(frame_shape=SHAPE, alpha=ALPHA, beta=BETA, gamma=GAMMA)
         order = torch.channels_last if tuned else torch.contiguous_format
         model.to(memory_format=order)  # type: ignore[call-overload]  # not in torch's stub
         optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, fused=tuned)
         views = random_views(CLIPS, channels_last=tuned)
         if name.startswith("ours"):
-            networks = model.networks
-            return cls(model.loss, networks.encoder, networks.decoder, optimizer, views, "bfloat16" in name)
+            return cls(model.loss, model.encoder, model.decoder, optimizer, views, "bfloat16" in name)
         passes = ThreePasses(model, order)
         return cls(passes.loss, passes.encoder, passes.decoder, optimizer, views, "bfloat16" in name)
 
@@ -129,7 +120,7 @@ class Side:
         ]
         started = time.perf_counter()
         with torch.autocast("cpu", torch.bfloat16, enabled=self.bfloat16):
-            total = self.loss(self.views).total(WEIGHTS)
+            total = self.loss(self.views, "model").total
         forward = time.perf_counter()
         self.optimizer.zero_grad()
         total.backward()  # type: ignore[no-untyped-call]  # not typed in torch

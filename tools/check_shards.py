@@ -19,10 +19,10 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
+from seqviews.pipeline.files import write_atomically
 from seqviews.pipeline.manifest import Manifest, load_manifest
 from seqviews.pipeline.records import ShardError
 from seqviews.pipeline.shards.check import SplitCheck, check_dataset, split_folders
-from seqviews.pipeline.shards.shard import write_atomically
 from seqviews.pipeline.storage.folder import Folder
 from seqviews.pipeline.stream.stream import SequenceStream
 from seqviews.tools.preparing import add_cache_options, data_folder, opened
@@ -58,7 +58,7 @@ def check(arguments: argparse.Namespace) -> dict[str, Any]:
     """Print a table and every problem, or draw the sheet if there are none; returns the totals."""
     if arguments.fast and arguments.identity:
         raise ValueError("--identity reads every record, which --fast leaves alone: give one of the two")
-    data, figures = opened(arguments), _load_figures() if arguments.sheet else None
+    data, images = opened(arguments), _load_images() if arguments.sheet else None
     with progress_bar() as progress:
         checks = check_dataset(
             data,
@@ -75,8 +75,8 @@ def check(arguments: argparse.Namespace) -> dict[str, Any]:
         if arguments.json:
             print(json.dumps(result))
         _fail(problems)
-    if figures:
-        write_atomically(arguments.sheet, _sheet(data, figures))
+    if images:
+        write_atomically(arguments.sheet, _sheet(data, images))
     return result
 
 
@@ -97,14 +97,14 @@ def _fail(problems: Sequence[str]) -> NoReturn:
     raise ShardError(f"{len(problems)} problems, told above; the first: {problems[0]}")
 
 
-def _load_figures() -> ModuleType:
+def _load_images() -> ModuleType:
     try:
         return importlib.import_module("seqviews.model.report.images")
     except ModuleNotFoundError as error:
         raise ValueError(f"--sheet needs {error.name}: pip install 'seqviews[train]'") from None
 
 
-def _sheet(data: Folder, figures: ModuleType) -> bytes:
+def _sheet(data: Folder, images: ModuleType) -> bytes:
     """A contact sheet as PNG: the first records of each split's stream, which come from as many shards as can be."""
     rows: list[Any] = []
     breaks = set()
@@ -113,12 +113,13 @@ def _sheet(data: Folder, figures: ModuleType) -> bytes:
         count = min(SHEET_RECORDS, len(manifest))
         batch = next(iter(SequenceStream(folder, count, window=1, factors=tuple(manifest.factors))))
         cells = [
-            (figures.film_strip(_as_clip(x), len(x)), f"{split} {key}: {_labels(manifest, batch.factors, i)}")
+            images.Cell(images.to_frames(_as_clip(x)), f"{split} {key}: {_labels(manifest, batch.factors, i)}")
             for i, (x, key) in enumerate(zip(batch.x, batch.keys, strict=True))
         ]
         breaks.add(len(rows))
         rows += [cells[i : i + SHEET_COLUMNS] for i in range(0, count, SHEET_COLUMNS)]
-    return bytes(figures.png(figures.captioned(rows, row_breaks=breaks)))
+    grid = images.Grid(rows, breaks, {1}, strip_frames=batch.x.shape[1])
+    return bytes(images.png(grid.still()))
 
 
 def _as_clip(x: Tensor) -> Tensor:

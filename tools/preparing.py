@@ -9,7 +9,8 @@ from typing import Any
 
 from seqviews.pipeline.prepare.write import Preprocessor, prepare
 from seqviews.pipeline.records import Progress
-from seqviews.pipeline.storage.folder import CACHE_SIZE, Cache, Folder, open_folder
+from seqviews.pipeline.storage.folder import CACHE_SIZE, Cache, Folder
+from seqviews.pipeline.storage.urls import open_folder
 from seqviews.tools.run import progress_bar
 
 
@@ -34,9 +35,14 @@ def add_cache_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--cache-folder", type=str, default=str(Cache().folder), help="where; it may be shared")
 
 
+def cache_of(arguments: argparse.Namespace) -> Cache:
+    """The cache that the arguments describe."""
+    return Cache(Path(arguments.cache_folder), int(arguments.cache_size * 1e9))
+
+
 def opened(arguments: argparse.Namespace) -> Folder:
-    """The data set and the cache that the arguments name."""
-    return open_folder(str(arguments.data), cache=Cache(Path(arguments.cache_folder), int(arguments.cache_size * 1e9)))
+    """The data set of the arguments, with the cache that they describe."""
+    return open_folder(str(arguments.data), cache=cache_of(arguments))
 
 
 def add_options(parser: argparse.ArgumentParser, shard_sources: int) -> None:

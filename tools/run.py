@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import signal
 import sys
 import traceback
@@ -42,6 +43,8 @@ def add_common_options(parser: argparse.ArgumentParser) -> None:
 def run_tool(main: Main, parser: argparse.ArgumentParser, argv: list[str] | None = None) -> NoReturn:
     """Parse the arguments, call `main` and exit: 0 if all was done, 1 for a failure, 2 for wrong arguments."""
     arguments = parser.parse_args(argv)
+    logging.basicConfig(format="%(message)s", force=True)
+    logging.getLogger("seqviews").setLevel(logging.INFO)
     before = signal.signal(signal.SIGTERM, _stop)
     try:
         result = main(arguments)

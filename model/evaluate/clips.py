@@ -1,134 +1,110 @@
-"""The protocol of the verdict: what is decoded, and what it should show [P 4.2]."""
+"""The protocol for clips: what is decoded or drawn, what it should show, and how a judge scores it [P 4.2]."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from typing import TypeAlias
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, TypeAlias, cast
 
 import torch
 from torch import Tensor
 
+from seqviews.model.evaluate.encode import REPORT_EVERY, Encoded, Progress, collect, encode, no_progress
 from seqviews.model.evaluate.metrics import factor_scores, foreground_psnr
-from seqviews.model.protocol import Posterior, SequenceModel
-from seqviews.model.scaling import MelScale, PixelScale
+from seqviews.model.protocol import Autoencoder, Method, Posterior, Sampler, missing_capabilities, require
+from seqviews.model.scaling import Scale
 from seqviews.pipeline.manifest import DatasetInfo
 from seqviews.pipeline.records import Batch
 
-DRAWS, REPORT_EVERY = 5, 10
+if TYPE_CHECKING:
+    from seqviews.pipeline.stream.stream import SequenceStream
+
+DRAWS, SAMPLES = 5, 64  # draws a clip; clips that a generator samples at a time, whatever the batch size
 SETTINGS = {
-    "real": "the real clips",
+    "real": "real clips",
     "reconstruction": "s and z of the same clip",
     "swap": "s of one clip, z of another",
     "static_drawn": "s drawn from its prior, z of a clip",
     "dynamic_drawn": "z drawn from its prior, s of a clip",
+    "sampled": "clips sampled by the generator",
 }
+REQUIRED = {
+    "reconstruction": ("encode", "decode"),
+    "swap": ("encode", "decode"),
+    "static_drawn": ("encode", "decode", "sample_static"),
+    "dynamic_drawn": ("encode", "decode", "sample_dynamic"),
+    "sampled": ("sample",),
+}
+"""The capabilities that each setting but the real clips requires."""
+PURPOSES = {
+    "encode": "reconstructions and swaps",
+    "decode": "reconstructions and swaps",
+    "sample_static": "draws of s",
+    "sample_dynamic": "draws of z",
+}
+"""What is left out without a capability."""
 PSNR = "reconstruction/foreground_psnr"
-_INDEX, _PSNR = "\0index", "\0psnr"  # no factor is called so
 
-Progress: TypeAlias = Callable[[str, int, int], None]
 Predict: TypeAlias = Callable[[Tensor], Mapping[str, Tensor]]
-"""Says what clips `[B, T, C, H, W]` show: class probabilities `[B, K]` or trajectories `[B, T, n, 2]`, by factor."""
+"""Predicts from clips `[B, T, C, H, W]`, by factor, class probabilities `[B, K]` or trajectories `[B, T, n, 2]`."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Encoded:
-    """The clips of a split as means of the posterior, in the order of their indices, on the model's device.
+def possible_settings(method: Method) -> list[str]:
+    """The settings besides the real clips that a method has the capabilities for.
 
-    Attributes:
-        static: `[N, S]`.
-        dynamic: `[N, T, D]`.
-        factors: int64 `[N]` or float32 `[N, T, n, 2]`, by name, on the CPU.
-        indices: int64 `[N]`, each record's place in its split, on the CPU.
-        judged: What the judge says of the clips themselves, by factor, on the CPU.
-        psnr: `[N]`, `metrics.foreground_psnr` of what they decode to, on the CPU.
+    Raises:
+        ValueError: If there is none; the message names what the method lacks.
     """
-
-    static: Tensor
-    dynamic: Tensor
-    factors: dict[str, Tensor]
-    indices: Tensor
-    judged: dict[str, Tensor]
-    psnr: Tensor
-
-    def __len__(self) -> int:
-        """The number of clips."""
-        return len(self.static)
+    settings = [setting for setting, names in REQUIRED.items() if not missing_capabilities(method, *names)]
+    if not settings:
+        require(method, "encode", "decode", purpose=PURPOSES["encode"])
+    return settings
 
 
-@torch.inference_mode()
-def check_records(
-    model: SequenceModel, scale: PixelScale | MelScale, info: DatasetInfo, device: torch.device | str = "cpu"
-) -> None:
-    """Let a model refuse the records of a data set, before any is read.
+def judge_real_clips(
+    method: Method,
+    judge: Predict,
+    stream: SequenceStream,
+    scale: Scale,
+    device: torch.device | str = "cpu",
+    *,
+    maximum: int | None = None,
+    progress: Progress = no_progress,
+) -> Encoded:
+    """Judge the clips of a split and, if the method can, encode and reconstruct them, in one pass.
 
     Args:
-        model: In evaluation mode, on the device.
-        scale: Of the run, which tells what it was trained on.
-        info: Of the data set.
-        device: Where the model is.
+        method: In evaluation mode, on the device.
+        judge: `Judge.predict`.
+        stream: As for `encode`, with every factor.
+        scale: Of the run, on the device.
+        device: Where all of them are.
+        maximum: As for `encode`.
+        progress: Likewise.
+
+    Returns:
+        The clips. Their values are the predictions of the judge, by factor, and of a method that can encode and decode
+        the latents and `PSNR`, `metrics.foreground_psnr` of the reconstructions, `[N]`.
 
     Raises:
-        ValueError: If they are not of the run's modality, or of a shape that the model was not built for.
+        ValueError: If there are fewer than two, which cannot be swapped.
     """
-    trained = "clip" if isinstance(scale, PixelScale) else "segment"
-    if info.modality != trained:
-        raise ValueError(f"{info.name} holds {info.modality}s, and the run was trained on {trained}s")
-    shape = info.features.shape
-    if info.modality == "clip":
-        length, height, width, channels = shape
-        shape = length, channels, height, width
-    try:
-        model.encode(torch.zeros(1, *shape, device=device))
-    except ValueError as error:
-        raise ValueError(f"the run's model does not take the {trained}s of --data: {error}") from None
+    autoencoder = cast(Autoencoder, method)
 
+    def keep(x: Tensor, posterior: Posterior, batch: Batch) -> dict[str, Tensor]:
+        decoded = autoencoder.decode(posterior.static.mean, posterior.dynamic.mean)
+        return {**judge(x), PSNR: foreground_psnr(decoded, x)}
 
-@torch.inference_mode()
-def encode_clips(
-    model: SequenceModel,
-    judge: Predict,
-    batches: Iterable[Batch],
-    device: torch.device | str = "cpu",
-    max_clips: int | None = None,
-) -> Encoded:
-    """Encode, decode and judge the clips of a split, all or the first `max_clips` that come.
-
-    Raises:
-        ValueError: If there are fewer than two: they could not be swapped.
-    """
-    labels: list[dict[str, Tensor]] = []
-    judged: list[dict[str, Tensor]] = []
-    posteriors: list[Posterior] = []
-    count = 0
-    for batch in batches:
-        x = batch.x.to(device) / 255
-        posterior = model.encode(x)
-        psnr = foreground_psnr(model.decode(posterior.static.mean, posterior.dynamic.mean), x)
-        posteriors.append(posterior)
-        judged.append(_on_cpu(judge(x)))
-        labels.append({**batch.factors, _INDEX: batch.indices, _PSNR: psnr.cpu()})
-        count += len(x)
-        if max_clips is not None and count >= max_clips:
-            count = max_clips
-            break
-    if count < 2:
-        raise ValueError(f"the split gives {count} clips to evaluate, and a swap needs two: prepare it with more clips")
-    factors = _concatenate(labels)
-    order = factors[_INDEX][:count].argsort()
-    factors = _take(factors, order)
-    return Encoded(
-        static=torch.cat([posterior.static.mean for posterior in posteriors])[order.to(device)],
-        dynamic=torch.cat([posterior.dynamic.mean for posterior in posteriors])[order.to(device)],
-        indices=factors.pop(_INDEX),
-        psnr=factors.pop(_PSNR),
-        factors=factors,
-        judged=_take(_concatenate(judged), order),
-    )
+    if missing_capabilities(method, "encode", "decode"):
+        clips = collect(stream, lambda batch: judge(scale(batch.x.to(device))), maximum, progress)
+    else:
+        clips = encode(autoencoder, stream, scale, device, keep=keep, maximum=maximum, progress=progress)
+    if len(clips) < 2:
+        raise ValueError(f"there are {len(clips)} clips to evaluate, and a swap requires two: prepare more clips")
+    return clips
 
 
 def partners(count: int, generator: torch.Generator) -> Tensor:
-    """Another clip for each of `count` clips, at random: int64 `[count]`, a permutation in which none is its own."""
+    """Another clip for each of `count` clips, at random: int64 `[count]`, a permutation without fixed points."""
     ring = torch.randperm(count, generator=generator)
     partner = torch.empty_like(ring)
     partner[ring] = ring.roll(1)
@@ -137,78 +113,91 @@ def partners(count: int, generator: torch.Generator) -> Tensor:
 
 @torch.inference_mode()
 def score(
-    model: SequenceModel,
+    method: Method,
     judge: Predict,
     clips: Encoded,
     info: DatasetInfo,
+    device: torch.device | str = "cpu",
     *,
     seed: int = 0,
     batch_size: int = 128,
-    progress: Progress = lambda what, done, total: None,
+    progress: Progress = no_progress,
 ) -> dict[str, float]:
-    """Every figure in every setting, keyed `setting/factor/figure`, and `reconstruction/foreground_psnr` in dB.
+    """Every metric in every possible setting, keyed `setting/factor/metric`, and `PSNR` in dB.
 
-    Settings are those of `SETTINGS`; figures those of `metrics.factor_scores`. What a clip should show follows from
-    where its latents are from: the static factors are those of the clip that s is from, the dynamic factors those of
-    the clip that z is from, and of a drawn latent there is no truth. Each drawn latent is drawn `DRAWS` times a clip.
-    The PSNR is a mean over clips, leaving out those that are black all over.
+    Settings are those of `SETTINGS`, metrics those of `metrics.factor_scores`. The static factors of a clip should be
+    those of the clip that its s is from, the dynamic factors those of the clip that its z is from; factors of a latent
+    that is drawn have no truth. Every latent is drawn, and every clip sampled, `DRAWS` times for each real clip. The
+    PSNR is a mean over the clips that are not entirely black.
 
     Args:
-        model: In evaluation mode.
+        method: In evaluation mode, on the device.
         judge: `Judge.predict`.
-        clips: The real clips.
-        info: Says which factors are static and which dynamic.
+        clips: The real clips, from `judge_real_clips`.
+        info: Names the static and the dynamic factors.
+        device: Where method and judge are.
         seed: Of the pairs and the draws.
         batch_size: Clips decoded at a time.
-        progress: Called with the setting, clips done and all clips.
+        progress: Called with the setting, the clips done and all clips.
     """
-    count, length = clips.dynamic.shape[:2]
-    device = clips.static.device
-    generator = torch.Generator(device).manual_seed(seed)
-    swapped = partners(count, torch.Generator().manual_seed(seed))
-    kept = torch.arange(count).repeat(DRAWS)
-    drawn_static = torch.cat([model.sample_static(count, generator) for _ in range(DRAWS)])
-    drawn_dynamic = torch.cat([model.sample_dynamic(count, length, generator) for _ in range(DRAWS)])
-    static = {name: clips.factors[name] for name in info.static}
-    dynamic = {name: clips.factors[name] for name in info.dynamic}
+    settings, generator = possible_settings(method), torch.Generator(device).manual_seed(seed)
+    autoencoder, sampler = cast(Autoencoder, method), cast(Sampler, method)
+    scores = {PSNR: float(clips.values[PSNR].nanmean())} if PSNR in clips.values else {}
+    judged = {name: value for name, value in clips.values.items() if name not in {PSNR, "static", "dynamic"}}
+    results = {"real": (judged, clips.factors)}
+    for setting, (s, z, truth) in _latents(autoencoder, settings, clips, info, seed, generator).items():
 
-    def judged(setting: str, s: Tensor, z: Tensor) -> dict[str, Tensor]:
-        return judge_latents(model, judge, s, z, batch_size, lambda done: progress(setting, done, len(s)))
+        def decode(part: slice, s: Tensor = s, z: Tensor = z) -> Tensor:
+            return autoencoder.decode(s[part].to(device), z[part].to(device))
 
-    results = {
-        "real": (clips.judged, static | dynamic),
-        "reconstruction": (judged("reconstruction", clips.static, clips.dynamic), static | dynamic),
-        "swap": (judged("swap", clips.static, clips.dynamic[swapped.to(device)]), static | _take(dynamic, swapped)),
-        "static_drawn": (judged("static_drawn", drawn_static, clips.dynamic[kept.to(device)]), _take(dynamic, kept)),
-        "dynamic_drawn": (judged("dynamic_drawn", clips.static[kept.to(device)], drawn_dynamic), _take(static, kept)),
-    }
-    scores = {PSNR: float(clips.psnr.nanmean())}
-    for setting, (said, truth) in results.items():
-        scores |= {f"{setting}/{name}": value for name, value in factor_scores(said, truth).items()}
+        results[setting] = _judge_all(judge, decode, len(s), batch_size, setting, progress), truth
+    if "sampled" in settings:
+
+        def sample(part: slice) -> Tensor:
+            return sampler.sample(part.stop - part.start, info.features.shape[0], generator)
+
+        results["sampled"] = _judge_all(judge, sample, DRAWS * len(clips), SAMPLES, "sampled", progress), {}
+    for setting, (predicted, truth) in results.items():
+        scores |= {f"{setting}/{name}": value for name, value in factor_scores(predicted, truth).items()}
     return scores
 
 
-@torch.inference_mode()
-def judge_latents(
-    model: SequenceModel, judge: Predict, s: Tensor, z: Tensor, batch_size: int, progress: Callable[[int], None]
+def _latents(
+    method: Autoencoder, settings: list[str], clips: Encoded, info: DatasetInfo, seed: int, generator: torch.Generator
+) -> dict[str, tuple[Tensor, Tensor, dict[str, Tensor]]]:
+    """The latents to decode in each of the settings, and the factors that they should decode to."""
+    if "reconstruction" not in settings:
+        return {}
+    count, length = clips.dynamic.shape[:2]
+    swapped = partners(count, torch.Generator().manual_seed(seed))
+    repeated = torch.arange(count).repeat(DRAWS)
+    static = {name: clips.factors[name] for name in info.static}
+    dynamic = {name: clips.factors[name] for name in info.dynamic}
+    latents = {
+        "reconstruction": (clips.static, clips.dynamic, static | dynamic),
+        "swap": (clips.static, clips.dynamic[swapped], static | _take(dynamic, swapped)),
+    }
+    if "static_drawn" in settings:
+        drawn = torch.cat([method.sample_static(count, generator) for _ in range(DRAWS)])
+        latents["static_drawn"] = drawn, clips.dynamic[repeated], _take(dynamic, repeated)
+    if "dynamic_drawn" in settings:
+        drawn = torch.cat([method.sample_dynamic(count, length, generator) for _ in range(DRAWS)])
+        latents["dynamic_drawn"] = clips.static[repeated], drawn, _take(static, repeated)
+    return latents
+
+
+def _judge_all(
+    judge: Predict, clips: Callable[[slice], Tensor], total: int, block: int, setting: str, progress: Progress
 ) -> dict[str, Tensor]:
-    """What the judge says of the clips that `[N, S]` and `[N, T, D]` decode to, by factor, on the CPU."""
+    """Predictions of the judge for clips that are made in blocks, by factor, on the CPU."""
     parts: list[dict[str, Tensor]] = []
-    for start in range(0, len(s), batch_size):
-        part = slice(start, start + batch_size)
-        parts.append(_on_cpu(judge(model.decode(s[part], z[part]))))
-        if len(parts) % REPORT_EVERY == 0 or start + batch_size >= len(s):
-            progress(min(start + batch_size, len(s)))
-    return _concatenate(parts)
-
-
-def _on_cpu(judged: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name: value.cpu() for name, value in judged.items()}
+    for start in range(0, total, block):
+        stop = min(start + block, total)
+        parts.append({name: value.cpu() for name, value in judge(clips(slice(start, stop))).items()})
+        if len(parts) % REPORT_EVERY == 0 or stop == total:
+            progress(setting, stop, total)
+    return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
 
 def _take(factors: Mapping[str, Tensor], indices: Tensor) -> dict[str, Tensor]:
     return {name: factor[indices] for name, factor in factors.items()}
-
-
-def _concatenate(parts: list[dict[str, Tensor]]) -> dict[str, Tensor]:
-    return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}

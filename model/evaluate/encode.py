@@ -1,56 +1,154 @@
-"""The latents of a data set's records, for probes and plots outside of this package."""
+"""One pass over a split: the latents of its records, and whatever else is computed of them on the way."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias, cast
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
+from torch import Tensor
 
-from seqviews.model.protocol import SequenceModel
-from seqviews.model.scaling import MelScale, PixelScale
+from seqviews.model.protocol import Encoder, Method, Posterior, Sampler, missing_capabilities
+from seqviews.model.scaling import Scale
+from seqviews.pipeline.manifest import DatasetInfo
+from seqviews.pipeline.records import Batch
 
 if TYPE_CHECKING:
     from seqviews.pipeline.stream.stream import SequenceStream
 
-REPORT_EVERY = 10
+REPORT_EVERY = 10  # batches
+
+Progress: TypeAlias = Callable[[str, int, int], None]
+"""Called now and then with a task, how much of it is done, and how much there is."""
+Keep: TypeAlias = Callable[[Tensor, Posterior, Batch], Mapping[str, Tensor]]
+"""Computes what else to keep, `[B, ...]` by name, from the scaled records of a batch, their posterior and the batch."""
+
+
+def no_progress(task: str, done: int, total: int) -> None:
+    """Report nothing."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Encoded:
+    """What was computed of the records of a split, in the order of the split, on the CPU.
+
+    Attributes:
+        keys: Of the records.
+        indices: int64 `[N]`, each record's place in its split.
+        factors: int64 `[N]` classes or float32 `[N, T, ...]` trajectories, by name.
+        values: `[N, ...]` by name: the means of the posterior `static` and `dynamic`, and what else was computed.
+    """
+
+    keys: list[str]
+    indices: Tensor
+    factors: dict[str, Tensor]
+    values: dict[str, Tensor]
+
+    def __len__(self) -> int:
+        """The number of records."""
+        return len(self.keys)
+
+    @property
+    def static(self) -> Tensor:
+        """The mean of s, float32 `[N, S]`."""
+        return self.values["static"]
+
+    @property
+    def dynamic(self) -> Tensor:
+        """The means of z, float32 `[N, T, D]`."""
+        return self.values["dynamic"]
+
+
+def encode(
+    method: Encoder,
+    stream: SequenceStream,
+    scale: Scale,
+    device: torch.device | str = "cpu",
+    *,
+    keep: Keep = lambda x, posterior, batch: {},
+    maximum: int | None = None,
+    progress: Progress = no_progress,
+) -> Encoded:
+    """Encode the records of a split.
+
+    Args:
+        method: In evaluation mode, on the device.
+        stream: One epoch of it is read; it gives the factors that it was asked for.
+        scale: What the records go through first, on the device.
+        device: Where method and scale are.
+        keep: Computes what else is kept of each batch.
+        maximum: Stop after so many records, the first that come.
+        progress: Called with the split, the records done and all that will be.
+    """
+
+    def compute(batch: Batch) -> dict[str, Tensor]:
+        x = scale(batch.x.to(device))
+        posterior = method.encode(x)
+        return {"static": posterior.static.mean, "dynamic": posterior.dynamic.mean, **keep(x, posterior, batch)}
+
+    return collect(stream, compute, maximum, progress)
 
 
 @torch.inference_mode()
-def encode_split(
-    model: SequenceModel,
+def collect(
     stream: SequenceStream,
-    device: torch.device | str = "cpu",
-    scale: PixelScale | MelScale | None = None,
-    progress: Callable[[str, int, int], None] = lambda split, done, total: None,
-) -> dict[str, NDArray[Any]]:
-    """Means of the posterior of every record of a split, in the order of the split.
+    compute: Callable[[Batch], Mapping[str, Tensor]],
+    maximum: int | None = None,
+    progress: Progress = no_progress,
+) -> Encoded:
+    """What `compute` gives for each batch of a split, `[B, ...]` by name; other arguments as those of `encode`."""
+    total = len(stream.manifest) if maximum is None else min(maximum, len(stream.manifest))
+    keys: list[str] = []
+    indices: list[Tensor] = []
+    factors: list[Mapping[str, Tensor]] = []
+    values: list[Mapping[str, Tensor]] = []
+    for batch in stream:
+        keys += batch.keys
+        indices.append(batch.indices)
+        factors.append(batch.factors)
+        values.append({name: value.cpu() for name, value in compute(batch).items()})
+        if len(values) % REPORT_EVERY == 0 or len(keys) >= total:
+            progress(stream.manifest.split, min(len(keys), total), total)
+        if len(keys) >= total:
+            break
+    order = torch.cat(indices)[:total].argsort()
+
+    def join(parts: list[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+        return {name: torch.cat([part[name] for part in parts])[order] for name in parts[0]}
+
+    return Encoded([keys[i] for i in order.tolist()], torch.cat(indices)[order], join(factors), join(values))
+
+
+@torch.inference_mode()
+def check_records(method: Method, scale: Scale, info: DatasetInfo, device: torch.device | str = "cpu") -> None:
+    """Check that a method fits the records of a data set, before any is read.
 
     Args:
-        model: In evaluation mode, on the device.
-        stream: One epoch of it is read; it gives the factors that it was asked for.
-        device: Where the model is.
-        scale: What the records go through first, on the device; that of pixels if None.
-        progress: Called now and then with the split, the records encoded and all its records.
+        method: In evaluation mode, on the device.
+        scale: Of the run.
+        info: The data set.
+        device: Where the method is.
 
-    Returns:
-        `static` float32 `[N, S]`, `dynamic` float32 `[N, T, D]`, `keys` and `split` as text `[N]`, and for each factor
-        `factor_<name>`: int64 `[N]` classes or a float32 `[N, T, ...]` trajectory.
+    Raises:
+        ValueError: If the records are not of the run's modality, or of a shape that the method was not built for.
     """
-    scale = PixelScale() if scale is None else scale
-    parts: list[dict[str, NDArray[Any]]] = []
-    indices: list[int] = []
-    split = stream.manifest.split
-    for batch in stream:
-        posterior = model.encode(scale(batch.x.to(device)))
-        tensors = {"static": posterior.static.mean, "dynamic": posterior.dynamic.mean}
-        tensors |= {f"factor_{name}": values for name, values in batch.factors.items()}
-        texts = {"keys": np.array(batch.keys), "split": np.full(len(batch.keys), split)}
-        parts.append(texts | {name: values.cpu().numpy() for name, values in tensors.items()})
-        indices += batch.indices.tolist()
-        if len(parts) % REPORT_EVERY == 0 or len(parts) == len(stream):
-            progress(split, len(indices), len(stream.manifest))
-    order = np.argsort(indices)
-    return {name: np.concatenate([part[name] for part in parts])[order] for name in parts[0]}
+    if info.modality != scale.modality:
+        raise ValueError(f"{info.name} holds {info.modality}s, and the run was trained on {scale.modality}s")
+    length, *frame = info.features.shape
+    if info.modality == "clip":
+        frame = [frame[2], *frame[:2]]
+    try:
+        if not missing_capabilities(method, "encode"):
+            cast(Encoder, method).encode(torch.zeros(1, length, *frame, device=device))
+        elif not missing_capabilities(method, "sample"):
+            sampled = list(cast(Sampler, method).sample(1, length, torch.Generator(device)).shape[2:])
+            if sampled != frame:
+                raise ValueError(f"frames are {frame}, the method samples {sampled}")
+    except ValueError as error:
+        raise ValueError(f"the run's method does not fit the {info.modality}s of {info.name}: {error}") from None
+
+
+def default_device() -> torch.device:
+    """A GPU if there is one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")

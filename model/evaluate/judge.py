@@ -1,24 +1,26 @@
-"""Judge: a classifier, trained with labels, that says which factors a clip shows [P 4.2]."""
+"""Judge: a classifier, trained with labels, that predicts the factors of a clip [P 4.2]."""
 
 from __future__ import annotations
 
 import copy
 import hashlib
-import io
-import itertools
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
+from itertools import islice
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from seqviews.model.evaluate import metrics
+from seqviews.model.evaluate.encode import Progress, no_progress
 from seqviews.model.evaluate.metrics import trajectory_distance
-from seqviews.pipeline.manifest import Manifest
-from seqviews.pipeline.records import Batch
-from seqviews.pipeline.shards.shard import write_atomically
+from seqviews.pipeline.files import open_atomically
+from seqviews.pipeline.records import Batch, endless
+
+if TYPE_CHECKING:
+    from seqviews.pipeline.stream.stream import SequenceStream
 
 STEPS = 800
 VALIDATIONS = 8
@@ -26,26 +28,13 @@ FEATURES = 96
 LEARNING_RATE = 3e-3
 SHIFT, BRIGHTNESS, NOISE = 1 / 32, 0.05, 0.03
 
-Progress = Callable[[str, int, int], None]
-
-
-class LabelledClips(Protocol):
-    """A split with its factors: iterated once an epoch."""
-
-    @property
-    def manifest(self) -> Manifest:
-        """What the split holds."""
-
-    def __iter__(self) -> Iterator[Batch]:
-        """The batches of one epoch, with every factor."""
-
 
 class Judge(nn.Module):
-    """One encoder and a head a factor.
+    """One encoder and a head for each factor.
 
-    Frames go through a small convolutional network. Its maxima over the frame say what is seen, a layer over the map
-    where; two convolutions over time say how it changes. A factor with classes is read off the means over time of these
-    features, a trajectory off each frame's.
+    Frames pass through a small convolutional network. Its maxima over the frame encode what is seen, a linear layer
+    over the map encodes where, and two convolutions over time encode how it changes. The head of a factor with classes
+    takes the means of these features over time, that of a trajectory the features of each frame.
 
     Args:
         frame_shape: (C, H, W).
@@ -115,7 +104,7 @@ def _convolution(before: int, channels: int, stride: int) -> list[nn.Module]:
 
 
 def jitter(batch: Batch, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
-    """Light augmentation: a shift, a brightness and a noise image a clip; trajectories shift with their frames.
+    """Light augmentation: one shift, one brightness and one noise image per clip; trajectories shift with their frames.
 
     Args:
         batch: Clips with factors.
@@ -127,8 +116,8 @@ def jitter(batch: Batch, generator: torch.Generator) -> tuple[Tensor, dict[str, 
     frames = batch.x.permute(0, 1, 3, 4, 2)  # contiguous: channels are stored last
     count, length, height, width, channels = frames.shape
     device = frames.device
-    most = round(SHIFT * width)
-    shift = torch.randint(-most, most + 1, (count, 2), generator=generator).to(device)  # right, down
+    maximum = round(SHIFT * width)
+    shift = torch.randint(-maximum, maximum + 1, (count, 2), generator=generator).to(device)  # right, down
     gain = (1 + BRIGHTNESS * (2 * torch.rand(count, 1, 1, 1, 1, generator=generator) - 1)).to(device)
     noise = NOISE * torch.randn(count, 1, height, width, channels, generator=generator).to(device)
     clips = torch.arange(count, device=device)[:, None, None, None]
@@ -141,23 +130,23 @@ def jitter(batch: Batch, generator: torch.Generator) -> tuple[Tensor, dict[str, 
 
 
 def train_judge(
-    train: LabelledClips,
-    val: LabelledClips,
+    train: SequenceStream,
+    val: SequenceStream,
     *,
     seed: int = 0,
     device: torch.device | str = "cpu",
     steps: int = STEPS,
-    progress: Progress = lambda what, done, total: None,
+    progress: Progress = no_progress,
 ) -> Judge:
-    """Train a judge with labels and keep the weights that were best on the validation split.
+    """Train a judge with labels and keep the weights with the lowest loss on the validation split.
 
     Args:
-        train: What it learns from.
-        val: What the weights are chosen by.
-        seed: Of its first weights and the augmentation.
+        train: The split that it learns from, with every factor.
+        val: The split that the weights are selected by, likewise.
+        seed: Of the initial weights and the augmentation.
         device: Where it is trained.
-        steps: Batches.
-        progress: Called with "judge", steps done and all steps.
+        steps: Number of batches.
+        progress: Called with "judge", the steps done and all steps.
 
     Raises:
         ValueError: If the data set has no factors.
@@ -167,7 +156,7 @@ def train_judge(
     optimiser = torch.optim.AdamW(judge.parameters(), LEARNING_RATE, weight_decay=1e-2)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, LEARNING_RATE, total_steps=steps, pct_start=0.2)
     best, best_loss = copy.deepcopy(judge.state_dict()), float("inf")
-    for step, batch in enumerate(itertools.islice(_endless(train), steps), 1):
+    for step, batch in enumerate(islice(endless(train), steps), 1):
         x, factors = jitter(batch.to(device), generator)
         optimiser.zero_grad()
         torch.autograd.backward(judge.train().loss(x, factors))
@@ -184,17 +173,17 @@ def train_judge(
 
 def cached_judge(
     folder: Path,
-    train: LabelledClips,
-    val: LabelledClips,
+    train: SequenceStream,
+    val: SequenceStream,
     *,
     seed: int = 0,
     device: torch.device | str = "cpu",
     steps: int = STEPS,
-    progress: Progress = lambda what, done, total: None,
+    progress: Progress = no_progress,
 ) -> Judge:
-    """The judge of a data set, trained the first time and read from `folder` after that.
+    """The judge of a data set, trained on the first call and read from `folder` afterwards; arguments of `train_judge`.
 
-    The file is named by a hash of both splits' manifests, the code here and in `metrics`, the seed and the steps.
+    The file name is a hash of both splits' manifests, the code here and in `metrics`, the seed and the steps.
 
     Raises:
         ValueError: If the data set has no factors, or the file is damaged.
@@ -206,21 +195,20 @@ def cached_judge(
     judge = _new_judge(train, seed).to(device)
     if not path.exists():
         judge = train_judge(train, val, seed=seed, device=device, steps=steps, progress=progress)
-        buffer = io.BytesIO()
-        torch.save(judge.state_dict(), buffer)
         folder.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, buffer.getvalue())
+        with open_atomically(path) as file:
+            torch.save(judge.state_dict(), file)
     try:
         judge.load_state_dict(torch.load(path, map_location=device, weights_only=True))
     except Exception as error:  # pickle, zip and torch each raise classes of their own
-        raise ValueError(f"the judge in {path} cannot be read, delete it: {error}") from error
+        raise ValueError(f"the judge in {path} cannot be read; delete it to train it again: {error}") from error
     return judge.eval()
 
 
-def _new_judge(clips: LabelledClips, seed: int) -> Judge:
+def _new_judge(clips: SequenceStream, seed: int) -> Judge:
     factors = clips.manifest.factors
     if not factors:
-        raise ValueError(f"the data set {clips.manifest.dataset.name} has no factors, so there is nothing to judge by")
+        raise ValueError(f"the data set {clips.manifest.dataset.name} has no factors, which a judge is trained on")
     first = next(iter(clips))
     _, height, width, channels = clips.manifest.dataset.features.shape
     classes = {name: len(names) for name, names in factors.items() if names is not None}
@@ -233,11 +221,6 @@ def _new_judge(clips: LabelledClips, seed: int) -> Judge:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return Judge((channels, height, width), classes, trajectories)
-
-
-def _endless(clips: Iterable[Batch]) -> Iterator[Batch]:
-    while True:
-        yield from clips
 
 
 @torch.inference_mode()

@@ -1,4 +1,4 @@
-"""Figures of merit, as pure functions of what a judge says and what was true."""
+"""Metrics of generated clips, as pure functions of what a judge predicts and what is true."""
 
 from __future__ import annotations
 
@@ -6,19 +6,18 @@ import itertools
 from collections.abc import Mapping
 
 import torch
-from sklearn.metrics import accuracy_score
 from torch import Tensor
 
-MAX_PSNR = 100.0  # where an error is 0, which has none
+MAX_PSNR = 100.0  # dB, in place of the infinite PSNR of an error of 0
 
 
 def accuracy(probabilities: Tensor, labels: Tensor) -> float:
-    """The share of clips whose most probable class, of `[N, K]`, is the true one, of int64 `[N]`."""
-    return float(accuracy_score(labels.cpu().numpy(), probabilities.argmax(1).cpu().numpy()))
+    """The fraction of clips whose most probable class, of `[N, K]`, is the true one, int64 `[N]`."""
+    return float((probabilities.argmax(1) == labels).double().mean())
 
 
 def intra_entropy(probabilities: Tensor) -> float:
-    """H(y|x): how unsure the judge is of a clip, averaged over clips; in nats [P D.1].
+    """H(y|x): the uncertainty of the judge about a clip, averaged over clips; in nats [P D.1].
 
     Args:
         probabilities: `[N, K]`, p(y|x) of each clip.
@@ -27,7 +26,7 @@ def intra_entropy(probabilities: Tensor) -> float:
 
 
 def inter_entropy(probabilities: Tensor) -> float:
-    """H(y): how varied the clips are, the entropy of the mean of p(y|x); in nats, at most log K [P D.1].
+    """H(y): the variety of the clips, the entropy of the mean of p(y|x); in nats, at most log K [P D.1].
 
     Args:
         probabilities: `[N, K]`, p(y|x) of each clip.
@@ -36,13 +35,13 @@ def inter_entropy(probabilities: Tensor) -> float:
 
 
 def inception_scores(probabilities: Tensor) -> dict[str, float]:
-    """IS, H(y|x) and H(y), which agree by definition: IS = exp(H(y) - H(y|x)) [P D.1].
+    """IS, H(y|x) and H(y), where IS = exp(H(y) - H(y|x)) by definition [P D.1].
 
     Args:
         probabilities: `[N, K]`, p(y|x) of each clip.
 
     Example:
-        >>> inception_scores(torch.eye(4))  # sure of every clip, and the four clips are all different
+        >>> inception_scores(torch.eye(4))  # the judge is certain of each clip, and the four clips differ
         {'inception_score': 4.0, 'intra_entropy': 0.0, 'inter_entropy': 1.3862943611198906}
     """
     intra, inter = intra_entropy(probabilities), inter_entropy(probabilities)
@@ -53,7 +52,7 @@ def inception_scores(probabilities: Tensor) -> dict[str, float]:
 def trajectory_distance(predicted: Tensor, true: Tensor) -> Tensor:
     """Mean distance between two trajectories, under the best matching of their points in each frame.
 
-    It says where points are, not which is which: two that have met cannot be told apart by their places alone.
+    It compares positions, not identities: two points that have met cannot be distinguished by their positions alone.
 
     Args:
         predicted: `[B, T, n, 2]`.
@@ -81,15 +80,15 @@ def trajectory_error(predicted: Tensor, true: Tensor) -> float:
 def foreground_psnr(decoded: Tensor, real: Tensor) -> Tensor:
     """Peak signal-to-noise ratio of each clip over its foreground, in dB, at most `MAX_PSNR`.
 
-    The foreground is every pixel of the real clip that is not black, in any channel: on a black background what moves,
-    on any other all of the clip. The squared error is averaged over the foreground of all frames.
+    The foreground is every pixel of the real clip that is not black in some channel: on a black background the moving
+    objects, on any other background the whole clip. The squared error is averaged over the foreground of all frames.
 
     Args:
         decoded: `[B, T, C, H, W]` in [0, 1].
-        real: Likewise, the clips that were to be decoded.
+        real: The clips to be reconstructed, likewise.
 
     Returns:
-        `[B]`; NaN for a clip that is black all over.
+        `[B]`; NaN for a clip that is entirely black.
 
     Example:
         >>> real = torch.tensor([0.0, 0.5]).expand(1, 1, 1, 4, 2)  # the left half is background
@@ -103,12 +102,13 @@ def foreground_psnr(decoded: Tensor, real: Tensor) -> Tensor:
 
 
 def factor_scores(judged: Mapping[str, Tensor], truth: Mapping[str, Tensor]) -> dict[str, float]:
-    """Every figure of every factor, keyed `factor/figure`.
+    """Every metric of every factor, keyed `factor/metric`.
 
     Args:
-        judged: What the judge said: `[N, K]` probabilities of a factor with classes, or `[N, T, n, 2]` trajectories.
-        truth: What the clips should show: int64 `[N]` or `[N, T, n, 2]`; a factor that has no truth, because its latent
-            was drawn, gets no accuracy and no error, but its entropies still tell how varied the clips are.
+        judged: Predictions of the judge: `[N, K]` probabilities of a factor with classes, or `[N, T, n, 2]`
+            trajectories.
+        truth: What the clips should show: int64 `[N]` or `[N, T, n, 2]`. A factor without truth, because its latent was
+            drawn, gets neither accuracy nor error; its entropies still measure how varied the clips are.
 
     Returns:
         `accuracy`, `inception_score`, `intra_entropy` and `inter_entropy` of a factor with classes, `error` of a
@@ -117,9 +117,9 @@ def factor_scores(judged: Mapping[str, Tensor], truth: Mapping[str, Tensor]) -> 
     scores: dict[str, float] = {}
     for name, value in judged.items():
         if value.ndim == 2:
-            figures = {"accuracy": accuracy(value, truth[name])} if name in truth else {}
-            figures |= inception_scores(value)
+            metrics = {"accuracy": accuracy(value, truth[name])} if name in truth else {}
+            metrics |= inception_scores(value)
         else:
-            figures = {"error": trajectory_error(value, truth[name])} if name in truth else {}
-        scores |= {f"{name}/{figure}": score for figure, score in figures.items()}
+            metrics = {"error": trajectory_error(value, truth[name])} if name in truth else {}
+        scores |= {f"{name}/{metric}": score for metric, score in metrics.items()}
     return scores

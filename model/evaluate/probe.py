@@ -1,4 +1,4 @@
-"""Are the words in z: a linear classifier from a frame's z to what the frame sounds like."""
+"""Whether z holds the words: a linear classifier from the z of a frame to the sound of the frame."""
 
 from __future__ import annotations
 
@@ -6,18 +6,24 @@ from dataclasses import dataclass
 
 import librosa
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from sklearn.cluster import KMeans
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from torch import Tensor
+
+from seqviews.model.evaluate.encode import Encoded
+from seqviews.pipeline.records import Batch
 
 SOUNDS, COEFFICIENTS = 32, 13
+PROBED = 2048  # segments that the classifiers are fitted to, and as many that they are scored on
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Frames:
-    """Frames of speech, one behind the other.
+    """Frames of speech.
 
     Attributes:
         z: float32 `[N, D]`, the mean of each frame's dynamic latent.
@@ -28,14 +34,36 @@ class Frames:
     mel: NDArray[np.float32]
 
 
-def probe(train: Frames, test: Frames, seed: int = 0) -> dict[str, float]:
-    """The accuracy of linear classifiers of sounds, from z and, beside it, from the log-mel itself.
+class ProbedMels:
+    """Keeps the log-mels of the first `PROBED` segments of a stream while they are encoded."""
 
-    The sounds are 32 clusters, by k-means on `train`, of 13 MFCC of a frame, each of deviation 1.
+    def __init__(self) -> None:
+        self._indices: list[Tensor] = []
+        self._mels: list[Tensor] = []
+        self._count = 0
+
+    def add(self, batch: Batch) -> None:
+        """Keep the segments of a batch, unless there are enough."""
+        if self._count < PROBED:
+            self._indices.append(batch.indices)
+            self._mels.append(batch.x)
+            self._count += len(batch.keys)
+
+    def frames(self, segments: Encoded) -> Frames:
+        """The frames of these segments, all of which have been encoded."""
+        indices, mel = torch.cat(self._indices)[:PROBED], torch.cat(self._mels)[:PROBED]
+        z = segments.dynamic[torch.searchsorted(segments.indices, indices)]
+        return Frames(z.flatten(0, 1).numpy(), mel.flatten(0, 1).numpy())
+
+
+def probe(train: Frames, test: Frames, seed: int = 0) -> dict[str, float]:
+    """The accuracy of linear classifiers of sounds, from z and, for comparison, from the log-mel itself.
+
+    The sounds are 32 clusters of the frames of `train`, found by k-means on 13 standardised MFCC.
 
     Args:
-        train: What clusters and classifiers are fitted to.
-        test: What they are scored on.
+        train: Frames that clusters and classifiers are fitted to.
+        test: Frames that the classifiers are scored on.
         seed: Of the clusters.
 
     Returns:

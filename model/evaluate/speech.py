@@ -1,39 +1,41 @@
-"""The verdict on speech: is the speaker in s and not in z, are the words in z [P 4.4]."""
+"""Speaker verification with both latents: the speaker should be in s and not in z [P 4.4]."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from seqviews.model.evaluate.encode import Encoded
 from seqviews.model.evaluate.verification import (
-    MOST_TRIALS,
+    MAX_TRIALS,
     bootstrap_rates,
     cosine_scores,
     equal_error_rate,
     make_trials,
 )
 
-MANY = 10  # utterances of a speaker of whom enough is known
+MANY = 10  # utterances of a speaker in the group "many"
 RESAMPLES = 200
-RESAMPLED_TRIALS = 100_000  # at most, drawn from all: an interval is wide for want of speakers, not of trials
+RESAMPLED_TRIALS = 100_000  # the width of an interval depends on the number of speakers, hardly on that of trials
 LATENTS = {"content": "s", "motion": "z"}
 GROUPS = {"all": "all speakers", "many": f"speakers with {MANY} or more utterances"}
 LEVELS = {"segment": "segments", "utterance": "utterances"}
+BASELINE = "baseline_difference/"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Spoken:
-    """Recordings, segments or utterances, by what is known of each.
+class SpeechLatents:
+    """The latents of recordings, which are segments or utterances.
 
     Attributes:
         content: float32 `[N, S]`, the mean of s.
         motion: float32 `[N, T * D]`, the mean of z as a flattened trajectory.
-        speakers: int64 `[N]`, who speaks.
-        utterances: int64 `[N]`, which utterance it is from.
+        speakers: int64 `[N]`, the speaker of each recording.
+        utterances: int64 `[N]`, the utterance that it is from.
     """
 
     content: NDArray[np.float32]
@@ -41,12 +43,19 @@ class Spoken:
     speakers: NDArray[np.int64]
     utterances: NDArray[np.int64]
 
-    def chosen(self, kept: NDArray[np.bool_]) -> Spoken:
-        """The recordings that `[N]` marks."""
-        return Spoken(self.content[kept], self.motion[kept], self.speakers[kept], self.utterances[kept])
+    @classmethod
+    def of_segments(cls, segments: Encoded, prefix: str = "") -> SpeechLatents:
+        """The latents of segments with the factor `speaker`, from the values `static` and `dynamic` with a prefix."""
+        static, dynamic = segments.values[f"{prefix}static"], segments.values[f"{prefix}dynamic"]
+        utterances = np.unique([utterance_of(key) for key in segments.keys], return_inverse=True)[1].astype(np.int64)
+        return cls(static.numpy(), dynamic.flatten(1).numpy(), segments.factors["speaker"].numpy(), utterances)
 
-    def means(self) -> Spoken:
-        """The utterances: means over their segments."""
+    def select(self, kept: NDArray[np.bool_]) -> SpeechLatents:
+        """The recordings that `[N]` marks."""
+        return SpeechLatents(self.content[kept], self.motion[kept], self.speakers[kept], self.utterances[kept])
+
+    def utterance_means(self) -> SpeechLatents:
+        """The utterances, each the mean over its segments."""
         _, first, number, counts = np.unique(
             self.utterances, return_index=True, return_inverse=True, return_counts=True
         )
@@ -56,19 +65,28 @@ class Spoken:
             np.add.at(sums, number, latents)
             return (sums / counts[:, None]).astype(np.float32)
 
-        return Spoken(mean(self.content), mean(self.motion), self.speakers[first], self.utterances[first])
+        return SpeechLatents(mean(self.content), mean(self.motion), self.speakers[first], self.utterances[first])
+
+
+def utterance_of(key: str) -> str:
+    """The utterance of a segment: its key without the last part, which counts the segments of an utterance.
+
+    >>> utterance_of("dr1-fcjf0-sa1-0003")
+    'dr1-fcjf0-sa1'
+    """
+    return key.rpartition("-")[0]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Verified:
-    """How well a latent tells speakers apart.
+class VerificationResult:
+    """How well a latent verifies speakers.
 
     Attributes:
-        scores: float32 `[N]`, the cosine of each trial.
-        same: `[N]`, whether it is of one speaker.
+        scores: float32 `[N]`, the cosine similarity of each trial.
+        same: `[N]`, whether both recordings are of one speaker.
         rate: The equal error rate.
-        resampled: float64 `[RESAMPLES]`, the rate with the speakers drawn anew, on at most `RESAMPLED_TRIALS` of the
-            trials; the same trials and draws for every latent.
+        resampled: float64 `[RESAMPLES]`, the rate of each bootstrap sample of the speakers, on at most
+            `RESAMPLED_TRIALS` trials; trials and samples are the same for every latent.
     """
 
     scores: NDArray[np.float32]
@@ -77,95 +95,78 @@ class Verified:
     resampled: NDArray[np.float64]
 
 
-Verdict = Mapping[str, Verified]
+VerificationResults: TypeAlias = Mapping[str, VerificationResult]
 """By `group/level/latent`, of `GROUPS`, `LEVELS` and `LATENTS`."""
 
 
-def spoken_of(latents: Mapping[str, NDArray[Any]]) -> Spoken:
-    """The segments of a split, as `latents.encode_split` gives them with the factor `speaker`.
+def verify(
+    segments: SpeechLatents, seed: int = 0, maximum: int = MAX_TRIALS, resamples: int = RESAMPLES
+) -> dict[str, VerificationResult]:
+    """Verify speakers with both latents, in both groups of speakers, by segments and by utterances.
 
-    The utterance is the key without its last part, which counts an utterance's segments.
-    """
-    sources = [key.rpartition("-")[0] for key in latents["keys"].tolist()]
-    return Spoken(
-        latents["static"],
-        latents["dynamic"].reshape(len(sources), -1),
-        latents["factor_speaker"],
-        np.unique(sources, return_inverse=True)[1].astype(np.int64),
-    )
-
-
-def verify(spoken: Spoken, seed: int = 0, most: int = MOST_TRIALS, resamples: int = RESAMPLES) -> dict[str, Verified]:
-    """Both latents, on all speakers and on those with many utterances, by segments and by utterances.
-
-    Two runs that are verified on the same records with the same seed have the same trials and draws: they are paired.
+    Two methods that are evaluated on the same records with the same seed share trials and samples: they are paired.
 
     Args:
-        spoken: The segments.
+        segments: The segments of a split.
         seed: Of the trials and of the bootstrap over speakers.
-        most: Trials at most; more are sampled.
+        maximum: The number of trials above which a sample of so many is used.
         resamples: Of the bootstrap.
 
     Raises:
         ValueError: If there are no two speakers, or none has two utterances.
     """
-    verdict: dict[str, Verified] = {}
-    many = _has_many(spoken)
-    groups = {"all": spoken}
-    if len(np.unique(spoken.speakers[many])) > 1:
-        groups["many"] = spoken.chosen(many)
-    for group, segments in groups.items():
-        for level, recordings in {"segment": segments, "utterance": segments.means()}.items():
+    groups = {"all": segments}
+    many = _has_many_utterances(segments)
+    if len(np.unique(segments.speakers[many])) > 1:
+        groups["many"] = segments.select(many)
+    results: dict[str, VerificationResult] = {}
+    for group, members in groups.items():
+        for level, recordings in {"segment": members, "utterance": members.utterance_means()}.items():
             rng = np.random.default_rng(seed)
-            trials = make_trials(recordings.speakers, recordings.utterances, rng, most)
-            some = np.sort(rng.permutation(len(trials.first))[:RESAMPLED_TRIALS])
+            trials = make_trials(recordings.speakers, recordings.utterances, rng, maximum)
+            drawn = np.sort(rng.permutation(len(trials.first))[:RESAMPLED_TRIALS])
             for latent in LATENTS:
                 scores = cosine_scores(getattr(recordings, latent), trials)
-                resampled = bootstrap_rates(scores[some], trials.chosen(some), resamples, seed)
+                resampled = bootstrap_rates(scores[drawn], trials.select(drawn), resamples, seed)
                 rate = equal_error_rate(scores, trials.same)
-                verdict[f"{group}/{level}/{latent}"] = Verified(scores, trials.same, rate, resampled)
-    return verdict
+                results[f"{group}/{level}/{latent}"] = VerificationResult(scores, trials.same, rate, resampled)
+    return results
 
 
-def _has_many(spoken: Spoken) -> NDArray[np.bool_]:
-    """Whether a recording is of a speaker with many utterances, `[N]`."""
-    means = spoken.means()
-    known, counts = np.unique(means.speakers, return_counts=True)
-    return np.isin(spoken.speakers, known[counts >= MANY])
+def _has_many_utterances(segments: SpeechLatents) -> NDArray[np.bool_]:
+    """Whether a recording is of a speaker with at least `MANY` utterances, `[N]`."""
+    speakers, counts = np.unique(segments.utterance_means().speakers, return_counts=True)
+    return np.isin(segments.speakers, speakers[counts >= MANY])
 
 
-def error_rates(verdict: Verdict) -> dict[str, float]:
-    """`group/level/content_eer`, `motion_eer` and `gap`, motion less content, each also `_low` and `_high`.
+def error_rates(results: VerificationResults) -> dict[str, float]:
+    """`group/level/content_eer`, `motion_eer` and `gap`, motion minus content, each also with `_low` and `_high`.
 
-    Low and high are the ends of the 95 % interval over speakers.
+    Low and high are the ends of the 95 % confidence interval over speakers.
     """
-    figures: dict[str, float] = {}
-    for name, one in verdict.items():
-        figures |= _interval(f"{name}_eer", one.rate, one.resampled)
-    for place in _places(verdict):
-        content, motion = verdict[f"{place}/content"], verdict[f"{place}/motion"]
-        figures |= _interval(f"{place}/gap", motion.rate - content.rate, motion.resampled - content.resampled)
-    return figures
+    rates = {f"{name}_eer": (result.rate, result.resampled) for name, result in results.items()}
+    return _with_intervals(rates)
 
 
-def differences(one: Verdict, other: Verdict) -> dict[str, float]:
-    """What `error_rates` tells of `one`, less that of `other`, with paired intervals; keys begin with `less/`."""
-    figures: dict[str, float] = {}
-    for place in _places(one):
-        rates, draws = {}, {}
-        for latent in LATENTS:
-            a, b = one[f"{place}/{latent}"], other[f"{place}/{latent}"]
-            rates[latent], draws[latent] = a.rate - b.rate, a.resampled - b.resampled
-            figures |= _interval(f"less/{place}/{latent}_eer", rates[latent], draws[latent])
-        gap = rates["motion"] - rates["content"], draws["motion"] - draws["content"]
-        figures |= _interval(f"less/{place}/gap", *gap)
-    return figures
+def baseline_differences(results: VerificationResults, baseline: VerificationResults) -> dict[str, float]:
+    """The `error_rates` minus those of a baseline, with paired intervals; keys begin with `baseline_difference/`."""
+    rates = {
+        f"{BASELINE}{name}_eer": (result.rate - baseline[name].rate, result.resampled - baseline[name].resampled)
+        for name, result in results.items()
+    }
+    return _with_intervals(rates)
 
 
-def _places(verdict: Verdict) -> list[str]:
-    return list(dict.fromkeys(name.rpartition("/")[0] for name in verdict))
-
-
-def _interval(name: str, value: float, resampled: NDArray[np.float64]) -> dict[str, float]:
-    low, high = np.quantile(resampled, [0.025, 0.975])
-    return {name: value, f"{name}_low": float(low), f"{name}_high": float(high)}
+def _with_intervals(rates: Mapping[str, tuple[float, NDArray[np.float64]]]) -> dict[str, float]:
+    """Rates and the gaps between them, each with its interval."""
+    gaps: dict[str, tuple[float, NDArray[np.float64]]] = {}
+    for name, (motion, resampled) in rates.items():
+        place, _, latent = name.rpartition("/")
+        if latent == "motion_eer":
+            content, content_resampled = rates[f"{place}/content_eer"]
+            gaps[f"{place}/gap"] = motion - content, resampled - content_resampled
+    metrics: dict[str, float] = {}
+    for name, (value, resampled) in {**rates, **gaps}.items():
+        low, high = np.quantile(resampled, [0.025, 0.975])
+        metrics |= {name: value, f"{name}_low": float(low), f"{name}_high": float(high)}
+    return metrics

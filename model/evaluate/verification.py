@@ -1,4 +1,4 @@
-"""Speaker verification by a latent: trials of two sequences, cosine scores, equal error rates and their intervals."""
+"""Speaker verification with a latent: trials, cosine scores, equal error rates and their confidence intervals."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import roc_curve
 
-MOST_TRIALS = 1_000_000
+MAX_TRIALS = 1_000_000
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Trials:
-    """Pairs of recordings of which it is asked whether the same person speaks.
+    """Pairs of recordings, each of the same or of different speakers.
 
     Attributes:
-        first: int64 `[N]`, one of each pair.
-        second: int64 `[N]`, the other.
-        speakers: int64 `[N, 2]`, who speaks in each.
+        first: int64 `[N]`, the first recording of each pair.
+        second: int64 `[N]`, the second recording.
+        speakers: int64 `[N, 2]`, their speakers.
     """
 
     first: NDArray[np.int64]
@@ -27,51 +27,51 @@ class Trials:
 
     @property
     def same(self) -> NDArray[np.bool_]:
-        """Whether it is the same person, `[N]`."""
+        """Whether both recordings are of the same speaker, `[N]`."""
         same: NDArray[np.bool_] = self.speakers[:, 0] == self.speakers[:, 1]
         return same
 
-    def chosen(self, places: NDArray[np.int64]) -> Trials:
-        """The trials at these places."""
-        return Trials(self.first[places], self.second[places], self.speakers[places])
+    def select(self, trials: NDArray[np.int64]) -> Trials:
+        """The trials of these numbers."""
+        return Trials(self.first[trials], self.second[trials], self.speakers[trials])
 
 
 def make_trials(
     speakers: NDArray[np.int64],
     utterances: NDArray[np.int64],
     rng: np.random.Generator,
-    most: int = MOST_TRIALS,
+    maximum: int = MAX_TRIALS,
 ) -> Trials:
-    """All pairs from different utterances, or `most` of them at random.
+    """All pairs of recordings from different utterances, or a random sample of them.
 
     Args:
-        speakers: int64 `[N]`, who speaks in each recording, as numbers.
-        utterances: int64 `[N]`, which utterance it is from.
-        rng: Draws the pairs if there are too many; each at most once.
-        most: How many at most.
+        speakers: int64 `[N]`, the speaker of each recording.
+        utterances: int64 `[N]`, the utterance that it is from.
+        rng: Draws the sample, without replacement.
+        maximum: Size of the sample.
 
     Raises:
-        ValueError: If no pair, or every pair, is of the same speaker: there is no error rate then.
+        ValueError: If no pair, or every pair, is of the same speaker, so that there is no error rate.
     """
     count = len(speakers)
     total = count * (count - 1) // 2
-    if total <= 4 * most:
+    if total <= 4 * maximum:
         first, second = np.triu_indices(count, 1)
     else:
-        drawn = rng.integers(0, count, (4 * most, 2))
+        drawn = rng.integers(0, count, (4 * maximum, 2))
         pairs = np.unique(np.sort(drawn[drawn[:, 0] != drawn[:, 1]], axis=1), axis=0)
         first, second = rng.permutation(pairs).T
     kept = np.flatnonzero(utterances[first] != utterances[second])
-    if len(kept) > most:
-        kept = np.sort(rng.permutation(kept)[:most])
+    if len(kept) > maximum:
+        kept = np.sort(rng.permutation(kept)[:maximum])
     trials = Trials(first[kept], second[kept], np.stack([speakers[first[kept]], speakers[second[kept]]], axis=1))
     if not 0 < trials.same.sum() < len(kept):
-        raise ValueError("an equal error rate needs two speakers, and one of them with two utterances")
+        raise ValueError("an equal error rate requires two speakers, one of them with two utterances")
     return trials
 
 
 def cosine_scores(latents: NDArray[np.float32], trials: Trials, block: int = 100_000) -> NDArray[np.float32]:
-    """The cosine of the two latents of each trial, `[N]`, of latents `[recordings, D]`."""
+    """The cosine similarity of the two latents of each trial, `[N]`, of latents `[recordings, D]`."""
     norms = np.linalg.norm(latents, axis=1, keepdims=True)
     directions = latents / np.maximum(norms, np.finfo(np.float32).tiny)
     scores = np.empty(len(trials.first), np.float32)
@@ -84,11 +84,11 @@ def cosine_scores(latents: NDArray[np.float32], trials: Trials, block: int = 100
 def equal_error_rate(
     scores: NDArray[np.float32], same: NDArray[np.bool_], weights: NDArray[np.float64] | None = None
 ) -> float:
-    """Where as many impostors are accepted as speakers are refused, between the two nearest thresholds.
+    """The rate at which false acceptances and false rejections are equal, between the two nearest thresholds.
 
     Args:
         scores: `[N]`, higher for the same speaker.
-        same: `[N]`, the truth.
+        same: `[N]`, whether it is the same speaker.
         weights: How often each trial counts, `[N]`; once if None.
 
     >>> equal_error_rate(np.float32([0.9, 0.8, 0.3, 0.1]), np.array([True, False, True, False]))
@@ -104,25 +104,25 @@ def equal_error_rate(
 
 
 def bootstrap_rates(scores: NDArray[np.float32], trials: Trials, resamples: int, seed: int) -> NDArray[np.float64]:
-    """Equal error rates with the speakers drawn anew, with replacement: `[resamples]`.
+    """Equal error rates of bootstrap samples of the speakers, `[resamples]`.
 
-    A trial counts as often as both of its speakers were drawn: their product, or of one speaker how often he was. The
-    same trials and seed draw the same speakers, so the rates of two models are paired.
+    The weight of a trial of two speakers is the product of the numbers of times that they were drawn; that of a trial
+    of one speaker, the number of times that this speaker was. The same trials and seed draw the same speakers, so the
+    rates of two methods are paired.
 
     Args:
         scores: `[N]`, of each trial.
-        trials: What was scored.
-        resamples: How many times.
+        trials: The trials.
+        resamples: Number of samples.
         seed: Of the draws.
     """
     rng = np.random.default_rng(seed)
-    people = int(trials.speakers.max()) + 1
     present = np.unique(trials.speakers)
     rates: list[float] = []
     while len(rates) < resamples:
-        times = np.bincount(rng.choice(present, len(present)), minlength=people)[trials.speakers]
+        times = np.bincount(rng.choice(present, len(present)), minlength=int(present[-1]) + 1)[trials.speakers]
         weights = np.where(trials.same, times[:, 0], times[:, 0] * times[:, 1]).astype(np.float64)
         counted = weights > 0
-        if len(np.unique(trials.same[counted])) == 2:  # else one speaker alone was drawn, or none with two utterances
+        if len(np.unique(trials.same[counted])) == 2:  # otherwise there is no rate
             rates.append(equal_error_rate(scores[counted], trials.same[counted], weights[counted]))
     return np.array(rates)

@@ -1,4 +1,4 @@
-"""Networks of C-DSVAE for speech: frames of a log-mel segment to features and back; the rest is that of video.
+"""Networks for frames of speech: log-mels to features, latents to log-mels.
 
 The paper takes DSVAE's architecture for speech [P C.2] and gives no sizes: frames pass a small multilayer perceptron,
 one by one, and so do the latents on their way back.
@@ -11,6 +11,9 @@ from torch import Tensor, nn
 from seqviews.model.layers.clips import scaled
 
 HIDDEN = 512
+
+MelShape = tuple[int]
+"""(n_mels,)."""
 
 
 class SegmentEncoder(nn.Module):

@@ -1,9 +1,10 @@
-"""The networks in the layout of the authors' public code: the same structure and the same names of the weights."""
+"""C-DSVAE in the layout of the authors' public code: the same structure and the same names of the weights."""
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Mapping
-from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, cast
 
 import torch
@@ -12,6 +13,8 @@ from torch.nn import functional
 
 from seqviews.model.gaussian import Gaussian
 from seqviews.model.layers.clips import FrameShape, scaled
+from seqviews.model.layers.segments import MelShape
+from seqviews.model.methods.cdsvae import CDSVAE
 
 State = tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]
 """(hidden, cell) of each of the prior's two layers, `[B, hidden_dim]`."""
@@ -98,77 +101,50 @@ class LeakyLinear(nn.Module):
         return self.model(hidden)  # type: ignore[no-any-return]
 
 
-@dataclass(eq=False)
-class ReleasedNetworks:
-    """The layout of the authors' public code, for frames of 64 x 64; the fields are named as its weights are.
+class ReleasedCDSVAE(CDSVAE):
+    """C-DSVAE in the layout of the authors' public code, for clips of 64 x 64; weights have the names of theirs.
 
     One bi-LSTM over the features serves both posteriors, so q(z_t) sees the whole sequence, through a tanh RNN. The
-    prior has two LSTM cells. Mean and log-variance of s pass a LeakyReLU.
+    prior has two LSTM cells. Mean and log-variance of s pass a LeakyReLU. Arguments as those of `CDSVAE`.
+
+    Raises:
+        ValueError: If the frames are not 64 x 64 or the width is not positive.
     """
 
-    encoder: ReleasedEncoder
-    decoder: ReleasedDecoder
-    z_prior_lstm_ly1: nn.LSTMCell
-    z_prior_lstm_ly2: nn.LSTMCell
-    z_prior_mean: nn.Linear
-    z_prior_logvar: nn.Linear
-    z_lstm: nn.LSTM
-    f_mean: LeakyLinear
-    f_logvar: LeakyLinear
-    z_rnn: nn.RNN
-    z_mean: nn.Linear
-    z_logvar: nn.Linear
-
-    @classmethod
-    def build(
-        cls,
-        frame_shape: FrameShape,
-        *,
-        width: float,
-        static_dim: int,
-        dynamic_dim: int,
-        feature_dim: int,
-        hidden_dim: int,
-    ) -> ReleasedNetworks:
-        """New networks; the arguments are those of `CDSVAE`.
-
-        Raises:
-            ValueError: If the frames are not 64 x 64 or the width is not positive.
-        """
+    def _build(self, frame_shape: FrameShape | MelShape, width: float, feature_dim: int, hidden_dim: int) -> None:
         channels, *size = frame_shape
         if size != [64, 64] or width <= 0:
             raise ValueError(f"the released layout has frames of 64 x 64 and a positive width, not {size} and {width}")
-        return cls(
-            encoder=ReleasedEncoder(channels, feature_dim, width),
-            decoder=ReleasedDecoder(channels, dynamic_dim + static_dim, width),
-            z_prior_lstm_ly1=nn.LSTMCell(dynamic_dim, hidden_dim),
-            z_prior_lstm_ly2=nn.LSTMCell(hidden_dim, hidden_dim),
-            z_prior_mean=nn.Linear(hidden_dim, dynamic_dim),
-            z_prior_logvar=nn.Linear(hidden_dim, dynamic_dim),
-            z_lstm=nn.LSTM(feature_dim, hidden_dim, batch_first=True, bidirectional=True),
-            f_mean=LeakyLinear(2 * hidden_dim, static_dim),
-            f_logvar=LeakyLinear(2 * hidden_dim, static_dim),
-            z_rnn=nn.RNN(2 * hidden_dim, hidden_dim, batch_first=True),
-            z_mean=nn.Linear(hidden_dim, dynamic_dim),
-            z_logvar=nn.Linear(hidden_dim, dynamic_dim),
-        )
+        s, z = self.static_dim, self.dynamic_dim
+        self.encoder = ReleasedEncoder(channels, feature_dim, width)
+        self.decoder = ReleasedDecoder(channels, z + s, width)
+        self.z_prior_lstm_ly1 = nn.LSTMCell(z, hidden_dim)
+        self.z_prior_lstm_ly2 = nn.LSTMCell(hidden_dim, hidden_dim)
+        self.z_prior_mean = nn.Linear(hidden_dim, z)
+        self.z_prior_logvar = nn.Linear(hidden_dim, z)
+        self.z_lstm = nn.LSTM(feature_dim, hidden_dim, batch_first=True, bidirectional=True)
+        self.f_mean = LeakyLinear(2 * hidden_dim, s)
+        self.f_logvar = LeakyLinear(2 * hidden_dim, s)
+        self.z_rnn = nn.RNN(2 * hidden_dim, hidden_dim, batch_first=True)
+        self.z_mean = nn.Linear(hidden_dim, z)
+        self.z_logvar = nn.Linear(hidden_dim, z)
 
-    def decode(self, s: Tensor, z: Tensor) -> Tensor:
+    def decode_frames(self, s: Tensor, z: Tensor) -> Tensor:
         """Frames `[N, C, 64, 64]` of latents `[N, S]` and `[N, D]`, which the decoder takes as (z, s)."""
         return self.decoder(torch.cat([z, s], dim=-1))  # type: ignore[no-any-return]
 
-    def static_posterior(self, features: Tensor) -> Gaussian:
+    def q_static(self, features: Tensor) -> Gaussian:
         """q(s given x) `[B, S]` of features `[B, T, F]`, from the bi-LSTM's two last states."""
         _, (last, _) = self.z_lstm(features)
         states = torch.cat(tuple(last), dim=-1)
         return Gaussian(self.f_mean(states), self.f_logvar(states))
 
-    def dynamic_posterior(self, features: Tensor) -> Gaussian:
+    def q_dynamic(self, features: Tensor) -> Gaussian:
         """q(z_t given x) `[B, T, D]` of features `[B, T, F]`."""
         hidden, _ = self.z_rnn(self.z_lstm(features)[0])
         return Gaussian(self.z_mean(hidden), self.z_logvar(hidden))
 
-    def dynamic_prior(self, z: Tensor) -> Gaussian:
+    def p_dynamic(self, z: Tensor) -> Gaussian:
         """p(z_t given z_<t) `[B, T, D]` for each step of a trajectory `[B, T, D]`, z_0 being zero."""
         before = functional.pad(z[:, :-1], (0, 0, 1, 0))
         state, hidden = self._start(before[:, 0]), []
@@ -178,8 +154,8 @@ class ReleasedNetworks:
         return self._prior_of(torch.stack(hidden, dim=1))
 
     def sample_dynamic(self, n: int, length: int, generator: torch.Generator | None = None) -> Tensor:
-        """Draw n trajectories `[n, length, D]`, each step from the prior given the steps before it."""
-        z = self.z_prior_mean.weight.new_zeros(n, self.z_prior_mean.out_features)
+        """Draws n trajectories `[n, length, D]`, each step from the prior given the steps before it."""
+        z = self.z_prior_mean.weight.new_zeros(n, self.dynamic_dim)
         state, steps = self._start(z), []
         for _ in range(length):
             state = self._after(z, state)
@@ -200,8 +176,30 @@ class ReleasedNetworks:
         return Gaussian(self.z_prior_mean(hidden), self.z_prior_logvar(hidden))
 
 
+def load_released(path: Path) -> ReleasedCDSVAE:
+    """The model of a checkpoint `{"model": state_dict}` of the authors' public code, in evaluation mode, on the CPU.
+
+    Raises:
+        ValueError: If it holds anything but tensors and plain values, or other weights than those of that layout.
+        OSError: If it cannot be read.
+    """
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        reason = str(error).partition("\n")[0]
+        raise ValueError(f"{path} is not a checkpoint of weights alone: {reason}") from error
+    if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get("model"), dict):
+        raise ValueError(f'{path} is not a checkpoint of the released code: it holds no "model"')
+    try:
+        model = ReleasedCDSVAE(**sizes_of(checkpoint["model"]))
+        model.load_state_dict(checkpoint["model"])
+    except (ValueError, RuntimeError) as error:
+        raise ValueError(f"{path} is not a checkpoint of the released code: {error}") from error
+    return model.eval()
+
+
 def sizes_of(weights: Mapping[str, Tensor]) -> dict[str, Any]:
-    """The arguments of `CDSVAE` for which these weights were made, read off their shapes.
+    """The arguments of `ReleasedCDSVAE` for which these weights were made, read off their shapes.
 
     Raises:
         ValueError: If they are not in the layout of the authors' public code.

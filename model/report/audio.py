@@ -1,8 +1,10 @@
-"""Hear what a model makes of an utterance: log-mels back to sound by Griffin and Lim's iteration."""
+"""Sounds of a report: log-mels back to waveforms by the Griffin-Lim algorithm."""
 
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 import librosa
 import numpy as np
@@ -12,21 +14,51 @@ from numpy.typing import NDArray
 from seqviews.pipeline.manifest import MelParameters
 
 ITERATIONS = 32
-LOUD = 4.0  # nats above the loudest that speech gets: what a model decodes must not overflow
+LOUDEST = 4.0  # nats, above any speech: what a model decodes must not overflow
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Player:
+    """A sound of a report.
+
+    Attributes:
+        heading: The utterance that it belongs to.
+        caption: What it is.
+        wav: A WAV file.
+    """
+
+    heading: str
+    caption: str
+    wav: bytes
+
+
+def players_of(heading: str, sounds: Mapping[str, NDArray[np.float32]], mel: MelParameters, seed: int) -> list[Player]:
+    """A player for each sound of an utterance.
+
+    Args:
+        heading: The utterance.
+        sounds: Log-mels, float32 `[T, n_mels]`, by caption.
+        mel: How log-mels are computed.
+        seed: Of the phases.
+    """
+    return [
+        Player(heading, caption, wav(mel_to_wave(log_mel, mel, seed), mel.sample_rate))
+        for caption, log_mel in sounds.items()
+    ]
 
 
 def mel_to_wave(log_mel: NDArray[np.float32], mel: MelParameters, seed: int = 0) -> NDArray[np.float32]:
-    """A sound with this log-mel, as far as there is one: the phases are made up.
+    """A waveform whose log-mel is close to the given one; its phases are estimated.
 
     Args:
         log_mel: float32 `[T, n_mels]`, the natural logarithm of the power.
-        mel: How it was made.
+        mel: How it was computed.
         seed: Of the phases that the iteration starts from.
 
     Returns:
         float32 `[samples]`, `(T - 1) * hop_length` of them, in [-1, 1].
     """
-    power = np.exp(np.minimum(log_mel, LOUD)).T
+    power = np.exp(np.minimum(log_mel, LOUDEST)).T
     magnitude = librosa.feature.inverse.mel_to_stft(
         power, sr=mel.sample_rate, n_fft=mel.n_fft, power=2.0, fmin=mel.f_min, fmax=mel.f_max, norm=mel.norm
     )
@@ -43,7 +75,7 @@ def mel_to_wave(log_mel: NDArray[np.float32], mel: MelParameters, seed: int = 0)
 
 
 def wav(wave: NDArray[np.float32], sample_rate: int) -> bytes:
-    """A sound `[samples]` in [-1, 1] as a WAV file of 16 bits."""
+    """A waveform `[samples]` in [-1, 1] as a WAV file of 16 bits."""
     file = io.BytesIO()
     soundfile.write(file, wave, sample_rate, subtype="PCM_16", format="WAV")
     return file.getvalue()

@@ -1,132 +1,32 @@
-"""Pictures of clips: film strips in a grid, as pixels that no plotting library has resampled."""
+"""Images of clips: film strips and animations in a grid, as pixels that no plotting library has resampled."""
 
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
 
 import imagecodecs
 import numpy as np
-import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import Tensor
 
-from seqviews.model.protocol import SequenceModel
-
-FRAMES = 5
-FRAME_PIXELS = 64
+STRIP_FRAMES = 8
+STRIP_PIXELS, MOVING_PIXELS = 64, 128  # height that frames are enlarged to, at most
+RATE = 8.0  # frames per second, where the data set gives none
 SEAM, GAP, WIDE_GAP, MARGIN = 2, 8, 24, 28
 BACKGROUND = 255
-LINE, LETTER = 18, 8  # pixels of a caption's line and, on average, of its letters
-NARROWEST = 260
+LINE, LETTER = 18, 8  # pixels of a line of text and, on average, of a letter
+NARROWEST = 272  # pixels of a column with captions
 
-Image = NDArray[np.uint8]
+Image: TypeAlias = NDArray[np.uint8]
 """uint8 `[H, W, 3]`."""
-
-
-def film_strip(clip: Tensor, frames: int = FRAMES) -> Image:
-    """Frames of a clip side by side, evenly spread from the first to the last, small ones enlarged.
-
-    Args:
-        clip: `[T, C, H, W]` in [0, 1].
-        frames: How many to show, or all if there are fewer.
-
-    Returns:
-        uint8 `[k * H, frames * (k * W + SEAM) - SEAM, 3]`, k the largest whole number with `k * H` at most 64, but at
-        least 1.
-    """
-    chosen = torch.linspace(0, len(clip) - 1, min(frames, len(clip))).round().long().to(clip.device)
-    pixels = (clip[chosen].detach().cpu().float() * 255).round().clamp(0, 255).byte().permute(0, 2, 3, 1).numpy()
-    times = max(1, FRAME_PIXELS // pixels.shape[1])
-    large = pixels.repeat(times, 1).repeat(times, 2)
-    count, height, width, _ = large.shape
-    strip = np.full((height, count, width + SEAM, 3), BACKGROUND, np.uint8)
-    strip[:, :, :width] = large.swapaxes(0, 1)
-    return strip.reshape(height, -1, 3)[:, :-SEAM]
-
-
-def tile(
-    rows: Sequence[Sequence[Image | None]], *, row_breaks: Container[int] = (), column_breaks: Container[int] = ()
-) -> Image:
-    """Images of one size in rows and columns on white; None leaves a place empty.
-
-    Neighbours are `GAP` pixels apart, but `WIDE_GAP` before a row or column whose number is among the breaks; around
-    them is a border of `MARGIN` pixels, where captions go.
-    """
-    height, width = next(image.shape[:2] for row in rows for image in row if image is not None)
-    tops, total_height = _starts(len(rows), height, row_breaks)
-    lefts, total_width = _starts(len(rows[0]), width, column_breaks)
-    canvas = np.full((total_height, total_width, 3), BACKGROUND, np.uint8)
-    for top, row in zip(tops, rows, strict=True):
-        for left, image in zip(lefts, row, strict=True):
-            if image is not None:
-                canvas[top : top + height, left : left + width] = image
-    return canvas
-
-
-def _starts(count: int, size: int, breaks: Container[int]) -> tuple[list[int], int]:
-    """Where each of `count` places starts along an axis, and how long the axis is."""
-    starts = [MARGIN]
-    for place in range(1, count):
-        starts.append(starts[-1] + size + (WIDE_GAP if place in breaks else GAP))
-    return starts, starts[-1] + size + MARGIN
-
-
-def caption(image: Image, texts: Mapping[tuple[int, int], str]) -> Image:
-    """The image with texts written on it, each from its left end and middle line at (x, y) in pixels."""
-    height, width = image.shape[:2]
-    figure = Figure(figsize=(width / 100, height / 100), dpi=100)
-    canvas = FigureCanvasAgg(figure)
-    figure.figimage(image, origin="upper")
-    for (x, y), text in texts.items():
-        figure.text(x / width, 1 - y / height, text, va="center", fontsize=11, color="#222222")
-    canvas.draw()  # type: ignore[no-untyped-call]  # matplotlib has no types here
-    return np.asarray(canvas.renderer.buffer_rgba())[..., :3].copy()
-
-
-def captioned(cells: Sequence[Sequence[tuple[Image, str]]], *, row_breaks: Container[int] = ()) -> Image:
-    """Images of one size in rows and columns, each below its caption, which is broken into lines that fit.
-
-    Args:
-        cells: Rows of images and their captions; a later row may be shorter.
-        row_breaks: Numbers of the rows with more space above.
-    """
-    height, width = cells[0][0][0].shape[:2]
-    pitch = max(width, NARROWEST) + WIDE_GAP
-    texts: dict[tuple[int, int], str] = {}
-    places: list[tuple[int, int, Image]] = []
-    top = MARGIN // 2
-    for number, row in enumerate(cells):
-        lines = [textwrap.wrap(text, (pitch - WIDE_GAP) // LETTER) for _, text in row]
-        top += (WIDE_GAP if number in row_breaks else 0) + LINE * max(map(len, lines))
-        for column, (image, _) in enumerate(row):
-            left = MARGIN + column * pitch
-            places.append((top, left, image))
-            for i, line in enumerate(reversed(lines[column])):
-                texts[left, top - LINE * i - LINE // 2 - 2] = line
-        top += height + GAP
-    canvas = np.full((top - GAP + MARGIN, MARGIN - WIDE_GAP + len(cells[0]) * pitch + MARGIN, 3), BACKGROUND, np.uint8)
-    for top, left, image in places:
-        canvas[top : top + height, left : left + width] = image
-    return caption(canvas, texts)
-
-
-def views_grid(kinds: Sequence[tuple[Tensor, Sequence[str]]]) -> Image:
-    """Clips in two columns, each above its views, frame above frame.
-
-    Args:
-        kinds: The clips, then their views of each kind, `[B, T, C, H, W]` in [0, 1], each with the captions of those
-            that are shown, the first.
-    """
-    shown = len(kinds[0][1])
-    cells = [
-        [(film_strip(clips[i], clips.shape[1]), texts[i]) for i in range(start, min(start + 2, shown))]
-        for start in range(0, shown, 2)
-        for clips, texts in kinds
-    ]
-    return captioned(cells, row_breaks=range(len(kinds), len(cells), len(kinds)))
+Frames: TypeAlias = NDArray[np.uint8]
+"""uint8 `[T, H, W, 3]`."""
 
 
 def png(image: Image) -> bytes:
@@ -134,80 +34,162 @@ def png(image: Image) -> bytes:
     return bytes(imagecodecs.png_encode(np.ascontiguousarray(image), level=9))
 
 
-def diverse(labels: Tensor, count: int, generator: torch.Generator) -> list[int]:
-    """Places of up to `count` clips that differ from each other in as many factors as can be had, drawn at random.
-
-    Each next clip is the one that is farthest, in factors that differ, from the nearest of those before.
-
-    Args:
-        labels: int64 `[N, F]`; with no factors the choice is just random.
-        count: How many.
-        generator: On the CPU.
-    """
-    order = torch.randperm(len(labels), generator=generator)
-    shuffled = labels[order]
-    chosen = [0]
-    nearest = torch.full((len(labels),), labels.shape[1] + 1)
-    while len(chosen) < min(count, len(labels)):
-        nearest = torch.minimum(nearest, (shuffled != shuffled[chosen[-1]]).sum(1))
-        nearest[chosen] = -1
-        chosen.append(int(nearest.argmax()))
-    return order[chosen].tolist()
+def rasterise(figure: Figure) -> Image:
+    """A figure of matplotlib as pixels."""
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()  # type: ignore[no-untyped-call]  # matplotlib has no types here
+    pixels: Any = canvas.renderer.buffer_rgba()
+    return np.asarray(pixels)[..., :3].copy()
 
 
-@torch.inference_mode()
-def swap_grid(model: SequenceModel, s: Tensor, z: Tensor, content: Tensor, motion: Tensor) -> Image:
-    """Every static latent with every dynamic one: a column for each `s`, a row for each `z` [P figure 3].
+def to_frames(clip: Tensor) -> Frames:
+    """A clip `[T, C, H, W]` in [0, 1], of one channel or three, as uint8 `[T, H, W, 3]`."""
+    pixels = (clip.detach().cpu().float() * 255).round().clamp(0, 255).byte().permute(0, 2, 3, 1)
+    return pixels.expand(*pixels.shape[:3], 3).numpy()
 
-    The top row shows the real clips that the columns' `s` is from, the left column those that the rows' `z` is from.
+
+def film_strip(frames: Frames, count: int = STRIP_FRAMES) -> Image:
+    """Frames side by side, evenly spread from the first to the last, small ones enlarged.
 
     Args:
-        model: Decodes.
-        s: `[columns, S]`.
-        z: `[rows, T, D]`.
-        content: The real clips of `s`, `[columns, T, C, H, W]` in [0, 1].
-        motion: The real clips of `z`, `[rows, T, C, H, W]`.
+        frames: uint8 `[T, H, W, 3]`.
+        count: How many to show, or all if there are fewer.
+
+    Returns:
+        uint8 `[k * H, count * (k * W + SEAM) - SEAM, 3]`, k the greatest whole number with `k * H` at most
+        `STRIP_PIXELS`, but at least 1.
     """
-    rows: list[list[Image | None]] = [[None, *map(film_strip, content)]]
-    for real, trajectory in zip(motion, z, strict=True):
-        decoded = model.decode(s, trajectory.expand(len(s), -1, -1))
-        rows.append([film_strip(real), *map(film_strip, decoded)])
-    image = tile(rows, row_breaks={1}, column_breaks={1})
-    first = film_strip(content[0]).shape
-    left = MARGIN + first[1] + WIDE_GAP
-    return caption(
-        image,
-        {
-            (left, MARGIN // 2): "real clips that the column's s (who) is taken from",
-            (MARGIN, MARGIN + first[0] // 2): "inside: s of the column, z of the row",
-            (MARGIN, MARGIN + first[0] + WIDE_GAP // 2): "real clips that the row's z (motion) is taken from",
-        },
-    )
+    shown = frames[np.linspace(0, len(frames) - 1, min(count, len(frames))).round().astype(int)]
+    large = _enlarge(shown, STRIP_PIXELS)
+    count, height, width, _ = large.shape
+    strip = np.full((height, count, width + SEAM, 3), BACKGROUND, np.uint8)
+    strip[:, :, :width] = large.swapaxes(0, 1)
+    return strip.reshape(height, -1, 3)[:, :-SEAM]
 
 
-@torch.inference_mode()
-def sample_grid(model: SequenceModel, s: Tensor, z: Tensor, real: Tensor, generator: torch.Generator) -> Image:
-    """One factor kept, the other drawn: a row for each clip [P figures 8, 11].
+def _enlarge(frames: Frames, pixels: int) -> Frames:
+    """Nearest neighbours, by the greatest whole number that keeps the height at most `pixels`."""
+    times = max(1, pixels // frames.shape[1])
+    return frames.repeat(times, 1).repeat(times, 2)
 
-    The columns are the real clip, then its `z` with the first and the second draw of `s`, then its `s` with the first
-    and the second draw of `z`; the draws are the same in every row.
 
-    Args:
-        model: Draws and decodes.
-        s: `[N, S]`, of the real clips.
-        z: `[N, T, D]`, likewise.
-        real: The clips themselves, `[N, T, C, H, W]` in [0, 1].
-        generator: Of the draws, on the model's device.
+@dataclass(frozen=True, slots=True, eq=False)
+class Cell:
+    """A clip or a still in a grid.
+
+    Attributes:
+        frames: uint8 `[T, H, W, 3]`; T = 1 is a still.
+        caption: Above it; none if empty.
     """
-    drawn_s, drawn_z = model.sample_static(2, generator), model.sample_dynamic(2, z.shape[1], generator)
-    rows: list[list[Image | None]] = []
-    for clip, static, dynamic in zip(real, s, z, strict=True):
-        decoded = model.decode(
-            torch.cat([drawn_s, static.expand(2, -1)]), torch.cat([dynamic.expand(2, -1, -1), drawn_z])
-        )
-        rows.append([*map(film_strip, [clip, *decoded])])
-    breaks = {1, 3}
-    lefts, _ = _starts(5, film_strip(real[0]).shape[1], breaks)
-    titles = {0: "real clip", 1: "its z (motion), s drawn from the prior", 3: "its s (who), z drawn from the prior"}
-    image = tile(rows, column_breaks=breaks)
-    return caption(image, {(lefts[place], MARGIN // 2): text for place, text in titles.items()})
+
+    frames: Frames
+    caption: str = ""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Grid:
+    """Clips or stills of one frame size in rows and columns, drawn as film strips or as an animation.
+
+    Attributes:
+        rows: The cells of each row from the left; None leaves a place empty, and later rows may be shorter.
+        row_breaks: Rows with more space above.
+        column_breaks: Columns with more space to their left.
+        legends: Texts by (row, column) of the cell that they are above, or inside if that place is empty. A legend
+            above a cell has room up to the next one.
+        rate: Frames per second; `RATE` if None.
+        strip_frames: Frames of a film strip.
+
+    Example:
+        >>> clip = np.zeros((6, 32, 32, 3), np.uint8)
+        >>> Grid([[Cell(clip, "a caption"), Cell(clip)]]).still().shape
+        (124, 852, 3)
+    """
+
+    rows: Sequence[Sequence[Cell | None]]
+    row_breaks: AbstractSet[int] = frozenset()
+    column_breaks: AbstractSet[int] = frozenset()
+    legends: Mapping[tuple[int, int], str] = field(default_factory=dict)
+    rate: float | None = None
+    strip_frames: int = STRIP_FRAMES
+
+    def still(self) -> Image:
+        """Every clip as a film strip, uint8 `[H, W, 3]`."""
+        cells = {place: film_strip(cell.frames, self.strip_frames)[None] for place, cell in self._cells()}
+        return self._compose(cells)[0]
+
+    def moving(self) -> bytes | None:
+        """An animated PNG that shows frame t of every clip at a time and loops; None if all cells are stills.
+
+        A shorter clip waits at its last frame.
+        """
+        cells = {place: _enlarge(cell.frames, MOVING_PIXELS) for place, cell in self._cells()}
+        if all(len(frames) == 1 for frames in cells.values()):
+            return None
+        return bytes(imagecodecs.apng_encode(self._compose(cells), delay=round(1000 / (self.rate or RATE))))
+
+    def _cells(self) -> Iterator[tuple[tuple[int, int], Cell]]:
+        for r, row in enumerate(self.rows):
+            yield from (((r, c), cell) for c, cell in enumerate(row) if cell is not None)
+
+    def _compose(self, cells: Mapping[tuple[int, int], Frames]) -> Frames:
+        """The frames of all cells, each at its place, and the texts."""
+        height, width = next(iter(cells.values())).shape[1:3]
+        tops, lefts, size, texts = self._layout(height, width)
+        background = _write(np.full((*size, 3), BACKGROUND, np.uint8), texts)
+        length = max(map(len, cells.values()))
+        canvas = np.repeat(background[None], length, axis=0)
+        for (r, c), frames in cells.items():
+            times = np.arange(length).clip(max=len(frames) - 1)
+            canvas[:, tops[r] : tops[r] + height, lefts[c] : lefts[c] + width] = frames[times]
+        return canvas
+
+    def _layout(
+        self, height: int, width: int
+    ) -> tuple[list[int], list[int], tuple[int, int], dict[tuple[int, int], str]]:
+        """Where rows and columns start, the size of the whole, and lines of text by the (x, y) of their left middle."""
+        pitch = max(width, NARROWEST) if any(cell.caption for _, cell in self._cells()) else width
+        lefts = [MARGIN]
+        for c in range(1, max(map(len, self.rows))):
+            lefts.append(lefts[-1] + pitch + (WIDE_GAP if c in self.column_breaks else GAP))
+        right = lefts[-1] + pitch
+        tops: list[int] = []
+        texts: dict[tuple[int, int], str] = {}
+        bottom = MARGIN // 2 - GAP
+        for r in range(len(self.rows)):
+            above, inside = self._row_texts(r, [*lefts, right + GAP], pitch)
+            room = LINE * max(map(len, above.values()), default=0)
+            tops.append(bottom + GAP + (WIDE_GAP if r in self.row_breaks else 0) + room)
+            bottom = tops[r] + height
+            middles = {c: tops[r] - 2 - LINE * len(lines) + LINE // 2 for c, lines in above.items()}
+            middles |= {c: tops[r] + (height - LINE * (len(lines) - 1)) // 2 for c, lines in inside.items()}
+            for c, lines in (above | inside).items():
+                texts |= {(lefts[c], middles[c] + LINE * i): line for i, line in enumerate(lines)}
+        return tops, lefts, (bottom + MARGIN, right + MARGIN), texts
+
+    def _row_texts(self, r: int, lefts: Sequence[int], pitch: int) -> tuple[dict[int, list[str]], dict[int, list[str]]]:
+        """Lines of text above the cells of a row, and inside its empty places, by column."""
+        above, inside = {}, {}
+        ends = sorted([c for row, c in self.legends if row == r] + [len(lefts) - 1])
+        for c, cell in enumerate(self.rows[r]):
+            if legend := self.legends.get((r, c)):
+                if cell is None:
+                    inside[c] = _wrap(legend, pitch)
+                else:
+                    above[c] = _wrap(legend, lefts[ends[ends.index(c) + 1]] - GAP - lefts[c])
+            elif cell is not None and cell.caption:
+                above[c] = _wrap(cell.caption, pitch)
+        return above, inside
+
+
+def _wrap(text: str, pixels: int) -> list[str]:
+    return textwrap.wrap(text, max(1, pixels // LETTER))
+
+
+def _write(image: Image, texts: Mapping[tuple[int, int], str]) -> Image:
+    """The image with texts on it, each from its left end and middle line at (x, y) in pixels."""
+    height, width = image.shape[:2]
+    figure = Figure(figsize=(width / 100, height / 100), dpi=100)
+    figure.figimage(image, origin="upper")
+    for (x, y), text in texts.items():  # text from a data set may hold dollar signs, which are no formulas
+        figure.text(x / width, 1 - y / height, text, va="center", fontsize=11, color="#222222", parse_math=False)
+    return rasterise(figure)

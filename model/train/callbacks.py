@@ -1,32 +1,39 @@
-"""What happens beside the steps of a training: figures logged, progress told, checkpoints written whole."""
+"""What happens between the steps of a training: metrics and images logged, validation, progress, checkpoints."""
 
 from __future__ import annotations
 
-import io
+import logging
 import math
-import sys
 import time
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from lightning import Callback, LightningModule, Trainer
 from lightning.fabric.plugins import TorchCheckpointIO
-from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from torch import Tensor
 
+from seqviews.model.protocol import missing_capabilities
+from seqviews.model.report.grids import swap_grid, views_grid
+from seqviews.model.train.module import TrainingModule
+from seqviews.pipeline.files import open_atomically
 from seqviews.pipeline.records import Batch
-from seqviews.pipeline.shards.shard import write_atomically
+
+SHOWN = 4
+logger = logging.getLogger("seqviews")
 
 
-class LogFigures(Callback):
-    """Every `every` steps, log what the module's `figures()` gives, and stop if the loss is not finite.
+class LogMetrics(Callback):
+    """Every `every` steps, log the module's `metrics` to all loggers, as means over the ranks.
 
-    The rows are kept in the checkpoint too. A training that goes on from it writes its CSV from them, so the log holds
-    each step of the history that survived once, and nothing of what was lost.
+    The rows are kept in the checkpoint too. A training that resumes from it writes its CSV from them, so the log holds
+    each step of the surviving history once, and nothing of what was lost.
 
     Raises:
-        FloatingPointError: If the loss or the gradients' norm is not finite, before a checkpoint of it is written.
+        FloatingPointError: If a loss or a gradient's norm is not finite, before a checkpoint of it is written.
     """
 
     def __init__(self, every: int) -> None:
@@ -38,47 +45,48 @@ class LogFigures(Callback):
         return {"rows": self._rows}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take over the rows of a checkpoint."""
+        """Restores the rows of a checkpoint."""
         self._rows = state_dict["rows"]
 
     def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
-        """Write the rows of the checkpoint that the training goes on from."""
-        for logger in trainer.loggers:
-            if isinstance(logger, CSVLogger):
+        """Writes the rows of the checkpoint that the training resumes from."""
+        for log in trainer.loggers:
+            if isinstance(log, CSVLogger):
                 for row in self._rows:
-                    logger.log_metrics(dict(row), int(row["step"]))
-                logger.save()
+                    log.log_metrics(dict(row), int(row["step"]))
+                log.save()
 
     def on_train_batch_end(self, trainer: Trainer, module: LightningModule, *args: Any) -> None:
-        """Log a row; this is where the host waits for the device."""
-        if trainer.global_step % self.every == 0:
-            row = self._figures(trainer, module)
-            self._rows.append({"step": trainer.global_step, **row})
-            for logger in trainer.loggers:
-                logger.log_metrics(row, trainer.global_step)
-                logger.save()
+        """Logs a row; this is where the host waits for the device."""
+        step = cast(TrainingModule, module).step
+        if step % self.every == 0:
+            row = self._metrics(trainer, cast(TrainingModule, module))
+            self._rows.append({"step": step, **row})
+            for log in trainer.loggers:
+                log.log_metrics(row, step)
+                log.save()
 
     def on_train_end(self, trainer: Trainer, module: LightningModule) -> None:
-        """Look at the last step, which need not be one that is logged."""
+        """Checks the last step, which need not be one that is logged."""
         if trainer.global_step:
-            self._figures(trainer, module)
+            self._metrics(trainer, cast(TrainingModule, module))
 
     @staticmethod
-    def _figures(trainer: Trainer, module: LightningModule) -> dict[str, float]:
-        tensors: dict[str, torch.Tensor] = module.figures()  # type: ignore[operator]  # nn.Module types attributes as tensors
-        row = dict(zip(tensors, torch.stack(list(tensors.values())).tolist(), strict=True))
-        if not math.isfinite(row["loss"]) or not math.isfinite(row["gradient_norm"]):
+    def _metrics(trainer: Trainer, module: TrainingModule) -> dict[str, float]:
+        values = trainer.strategy.reduce(torch.stack(list(module.metrics.values())), reduce_op="mean")
+        row = dict(zip(module.metrics, cast(Tensor, values).tolist(), strict=True))
+        if not all(math.isfinite(v) for name, v in row.items() if name.startswith(("loss", "gradient_norm"))):
             raise FloatingPointError(
-                f"the loss is not finite at step {trainer.global_step}: the last good weights are kept in "
+                f"the loss is not finite at step {module.step}: the last good weights are kept in "
                 f"{trainer.default_root_dir}; try a lower learning rate"
             )
         return {**row, "learning_rate": trainer.optimizers[0].param_groups[0]["lr"]}
 
 
 class Validate(Callback):
-    """Every `every` steps, the module's loss on validation data; stop when it has not fallen for a while.
+    """Every `every` steps, compute the module's loss on validation data; stop when it no longer falls.
 
-    The loss needs no labels. Every validation uses the same batches, views and noise, so two of them compare.
+    The loss needs no labels.
 
     Args:
         every: Steps from one validation to the next.
@@ -88,58 +96,112 @@ class Validate(Callback):
 
     def __init__(self, every: int, batches: Iterable[Batch], patience: int | None = None) -> None:
         self.every, self.batches, self.patience = every, batches, patience
-        self._best, self._waited = math.inf, 0
+        self._lowest, self._since = math.inf, 0
 
     def state_dict(self) -> dict[str, Any]:
-        """The lowest loss and the validations since."""
-        return {"best": self._best, "waited": self._waited}
+        """The lowest loss and the number of validations since."""
+        return {"lowest": self._lowest, "since": self._since}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take over those of a checkpoint."""
-        self._best, self._waited = state_dict["best"], state_dict["waited"]
+        """Restores those of a checkpoint."""
+        self._lowest, self._since = state_dict["lowest"], state_dict["since"]
 
     def on_train_batch_end(self, trainer: Trainer, module: LightningModule, *args: Any) -> None:
-        """Validate, and stop the training if its time has come."""
-        if trainer.global_step % self.every:
+        """Validates, and stops the training if it should end."""
+        if cast(TrainingModule, module).step % self.every:
             return
         loss: float = module.validate(self.batches)  # type: ignore[operator]  # nn.Module types attributes as tensors
-        self._waited = 0 if loss < self._best else self._waited + 1
-        self._best = min(self._best, loss)
-        over = self.patience is not None and self._waited >= self.patience
+        self._since = 0 if loss < self._lowest else self._since + 1
+        self._lowest = min(self._lowest, loss)
+        over = self.patience is not None and self._since >= self.patience
         if trainer.strategy.reduce_boolean_decision(over, all=False):  # on all ranks, or one would wait for ever
-            print(f"stopped: no lower val_loss in {self._waited} validations", file=sys.stderr, flush=True)
+            logger.info("stopped: no lower val_loss in %d validations", self._since)
             trainer.should_stop = True
 
 
+class LogImages(Callback):
+    """Every `every` steps, log swaps of the same clips and the views of the step's first clips to TensorBoard.
+
+    Args:
+        every: Steps from one time to the next.
+        clips: `[N, T, C, H, W]` in [0, 1], the same every time, so that images of different steps compare.
+    """
+
+    def __init__(self, every: int, clips: Tensor) -> None:
+        self.every, self.clips = every, clips
+
+    @torch.no_grad()
+    def on_train_batch_end(self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Batch, i: int) -> None:
+        """Draws; the training stays as it is."""
+        training = cast(TrainingModule, module)
+        if training.step % self.every or not trainer.is_global_zero:
+            return
+        grids = {"views": views_grid(_captioned(training.views_of(batch), batch.keys[:SHOWN]))}
+        if not missing_capabilities(training.method, "encode", "decode"):
+            method: Any = training.method
+            clips = self.clips.to(module.device)
+            method.eval()
+            with trainer.precision_plugin.forward_context():
+                posterior = method.encode(clips)
+                grids["swaps"] = swap_grid(method, posterior.static.mean, posterior.dynamic.mean, clips, clips)
+            method.train()
+        for log in trainer.loggers:
+            if isinstance(log, TensorBoardLogger):
+                for name, grid in grids.items():
+                    log.experiment.add_image(name, grid.still(), training.step, dataformats="HWC")
+
+
+def _captioned(views: Any, keys: list[str]) -> list[tuple[Tensor, list[str]]]:
+    """The clips and those of their views that there are, each with captions."""
+    kinds = [(views.anchor, keys)]
+    if views.motion is not None:
+        kinds.append((views.motion, ["motion view"] * len(keys)))
+    if views.order is not None:
+        kinds.append((views.content, ["content view"] * len(keys)))
+    return kinds
+
+
 class ProgressLines(Callback):
-    """A plain line every `every` steps, where there is no terminal for a progress bar."""
+    """A line of the log every `every` steps, where there is no terminal for a progress bar."""
 
     def __init__(self, every: int) -> None:
         self.every = every
 
     def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
-        """Start the clock."""
-        self._started, self._clips = time.monotonic(), 0
+        """Starts the clock."""
+        self._started, self._records = time.monotonic(), 0
 
     def on_train_batch_end(self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Batch, i: int) -> None:
-        """Print step, records a second and loss."""
-        self._clips += len(batch.keys)
-        if trainer.global_step % self.every == 0:
-            speed = self._clips / (time.monotonic() - self._started)
-            loss = float(trainer.callback_metrics["loss"])
-            told = f"step {trainer.global_step} of {trainer.max_steps}: loss {loss:.1f}, {speed:.0f} records/s"
-            print(told, file=sys.stderr, flush=True)
+        """Reports step, loss and records a second, of all ranks."""
+        self._records += len(batch.keys) * trainer.world_size
+        training = cast(TrainingModule, module)
+        if training.step % self.every == 0 and trainer.is_global_zero:
+            speed = self._records / (time.monotonic() - self._started)
+            losses = [f"{name} {float(v):.1f}" for name, v in training.metrics.items() if name.startswith("loss")]
+            line = f"step {training.step} of {training.steps}: {', '.join(losses)}, {speed:.0f} records/s"
+            logger.info(line)
 
 
-class WholeCheckpoints(TorchCheckpointIO):
+class SaveCheckpoint(Checkpoint):
+    """Every `every` steps, after all other callbacks, save a checkpoint."""
+
+    def __init__(self, every: int, path: Path) -> None:
+        self.every, self.path = every, path
+
+    def on_train_batch_end(self, trainer: Trainer, module: LightningModule, *args: Any) -> None:
+        """Saves on all ranks together, as strategies want it."""
+        if cast(TrainingModule, module).step % self.every == 0:
+            trainer.save_checkpoint(self.path)
+
+
+class AtomicCheckpoints(TorchCheckpointIO):
     """Checkpoints that are there whole or not at all.
 
-    Lightning writes beside the system's temporary files and then moves, which copies from one disk to another.
+    Lightning writes to the system's temporary folder and then moves, which copies from one disk to another.
     """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
-        """Write a checkpoint, then rename it."""
-        buffer = io.BytesIO()
-        torch.save(checkpoint, buffer)
+        """Writes a checkpoint, then renames it."""
         Path(path).parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(Path(path), buffer.getvalue())
+        with open_atomically(Path(path)) as file:
+            torch.save(checkpoint, file)

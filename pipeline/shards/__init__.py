@@ -1,1 +1,1 @@
-"""Shards: records in tars, verified."""
+"""Shards: records in verified tars."""

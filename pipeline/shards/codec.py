@@ -1,4 +1,4 @@
-"""Records to tar members and back; the only place that decodes bytes, and never by pickle."""
+"""Records to tar members and back; nothing is ever unpickled."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MAX_JSON_BYTES = 1 << 20
 
 
 def encoder_versions(codec: Codec) -> dict[str, str]:
-    """The versions that decide a shard's bytes."""
+    """Return the versions that determine a shard's bytes."""
     versions = {"seqviews": version("seqviews"), "numpy": np.__version__}
     if codec != "npy":
         versions["imagecodecs"] = version("imagecodecs")
@@ -30,19 +30,19 @@ def encoder_versions(codec: Codec) -> dict[str, str]:
 
 
 def extensions(features: Features) -> tuple[str, ...]:
-    """The members of a record in their order: what it is, other voices if there are any, its JSON."""
+    """Return the extensions of a record's members in order: its data, other voices if there are any, its JSON."""
     if features.mel is None:
         return "frames." + features.codec, "json"
     return ("mel.npy", "converted.npy", "json") if features.mel.voices else ("mel.npy", "json")
 
 
 def encode_record(record: Record, features: Features) -> dict[str, bytes]:
-    """The members of a record by extension, in their order.
+    """Return the members of a record by extension, in order.
 
-    The frames of a clip are stacked down one tall picture, `T * H` rows of `W` pixels, which any viewer opens.
+    The frames of a clip are stacked into one tall image of `T * H` rows and `W` columns, which any viewer opens.
 
     Raises:
-        ValueError: If the record is not of the data set's shape, has another number of voices, or is too long for WebP.
+        ValueError: If the record has another shape or number of voices than the data set, or is too long for WebP.
     """
     members = _clip_members(record, features) if isinstance(record, Clip) else _segment_members(record, features)
     return dict(zip(extensions(features), members, strict=True))
@@ -90,52 +90,52 @@ def _encode_frames(frames: NDArray[np.uint8], codec: Codec) -> bytes:
     if codec == "png":
         return bytes(imagecodecs.png_encode(np.ascontiguousarray(tall), level=9))
     if length * height > WEBP_MAX_ROWS:
-        raise ValueError(f"{length} frames of {height} rows are more than WebP's {WEBP_MAX_ROWS} rows: use codec npy")
+        raise ValueError(f"{length} frames of {height} rows exceed WebP's {WEBP_MAX_ROWS} rows: use codec npy")
     rgb = np.ascontiguousarray(np.broadcast_to(tall, (length * height, width, 3)))
     return bytes(imagecodecs.webp_encode(rgb, level=80, lossless=True, method=2))
 
 
 def decode_array(data: bytes | memoryview, codec: Codec, out: NDArray[Any]) -> None:
-    """Decode a member into `out`, C-contiguous: uint8 `[T, H, W, C]` of a clip, float32 or float16 of a segment.
+    """Decode a member into the C-contiguous `out`: uint8 `[T, H, W, C]` of a clip, float32 or float16 of a segment.
 
-    Nothing of another size or type is allocated: the shape in the data's header is compared with `out` first.
+    The shape in the data's header is compared with `out` before anything is allocated.
 
     Raises:
-        ValueError: If the data cannot be decoded, is not of the shape and type of `out`, or a value is not finite.
+        ValueError: If the data cannot be decoded, has another shape or type than `out`, or a value is not finite.
     """
     if codec == "npy":
         out[:] = _npy_array(data, out.shape, out.dtype)
         if out.dtype.kind == "f" and not _all_finite(out):
             raise ValueError("a value is not finite")
     else:
-        _decode_picture(data, codec, out)
+        _decode_frames(data, codec, out)
 
 
 def _all_finite(values: NDArray[Any]) -> bool:
-    if values.dtype == np.float16:  # a full exponent is infinity or NaN; np.isfinite takes ten times as long
+    if values.dtype == np.float16:  # a full exponent is infinity or NaN; np.isfinite is ten times as slow
         return not bool((values.view(np.uint16) & 0x7C00 == 0x7C00).any())
     return bool(np.isfinite(values).all())
 
 
-def _decode_picture(data: bytes | memoryview, codec: Codec, out: NDArray[np.uint8]) -> None:
+def _decode_frames(data: bytes | memoryview, codec: Codec, out: NDArray[np.uint8]) -> None:
     length, height, width, channels = out.shape
     if len(data) > 2 * out.nbytes + 65_536:
-        raise ValueError(f"a picture of {len(data)} bytes for {out.nbytes} bytes of frames")
+        raise ValueError(f"an image of {len(data)} bytes for {out.nbytes} bytes of frames")
     if not (_is_plain_png(data) if codec == "png" else data[12:16] == b"VP8L"):
-        raise ValueError(f"not one lossless picture as {codec}, of 8 bits a channel, without metadata")
+        raise ValueError(f"not one lossless {codec} image of 8 bits per channel, without metadata")
     if codec == "png":
         shape = (length * height, width) if channels == 1 else (length * height, width, 3)
-        _decode_image(imagecodecs.png_decode, data, out.reshape(shape))
+        _decode_into(imagecodecs.png_decode, data, out.reshape(shape))
     elif channels == 3:
-        _decode_image(imagecodecs.webp_decode, data, out.reshape(length * height, width, 3))
+        _decode_into(imagecodecs.webp_decode, data, out.reshape(length * height, width, 3))
     else:
         rgb = np.empty((length * height, width, 3), np.uint8)
-        _decode_image(imagecodecs.webp_decode, data, rgb)
+        _decode_into(imagecodecs.webp_decode, data, rgb)
         out[:] = rgb[..., :1].reshape(out.shape)
 
 
 def _is_plain_png(data: bytes | memoryview) -> bool:
-    """Nothing but pixels, grey or RGB of 8 bits: decoders differ in what they make of the rest, and unpack it."""
+    """Whether it holds only 8-bit grey or RGB pixels: decoders disagree on other chunks, and decompress them."""
     offset, kinds = 8, set()
     while offset < len(data):
         kinds.add(bytes(data[offset + 4 : offset + 8]))
@@ -143,7 +143,7 @@ def _is_plain_png(data: bytes | memoryview) -> bool:
     return data[24:25] == b"\x08" and data[25:26] in (b"\0", b"\2") and kinds == {b"IHDR", b"IDAT", b"IEND"}
 
 
-def _decode_image(decode: Any, data: bytes | memoryview, out: NDArray[np.uint8]) -> None:
+def _decode_into(decode: Any, data: bytes | memoryview, out: NDArray[np.uint8]) -> None:
     try:
         decode(data, out=out)
     except (RuntimeError, ValueError, TypeError, MemoryError) as error:
@@ -151,7 +151,7 @@ def _decode_image(decode: Any, data: bytes | memoryview, out: NDArray[np.uint8])
 
 
 def _npy_array(data: bytes | memoryview, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
-    """A view of a .npy file; its header is compared with the one that numpy writes, not given to numpy to evaluate."""
+    """Return a view of a .npy file; its header is compared with numpy's own, as numpy would evaluate it."""
     start = 10 + int.from_bytes(data[8:10], "little")
     header = bytes(data[10 : min(start, 1024)])
     expected = f"{{'descr': '{dtype.str}', 'fortran_order': False, 'shape': {shape}, }}"
@@ -165,11 +165,11 @@ def _npy_array(data: bytes | memoryview, shape: tuple[int, ...], dtype: np.dtype
 
 
 def decode_json(data: bytes | memoryview) -> dict[str, Any]:
-    """The record's JSON member as a dict.
+    """Return a record's JSON member.
 
     Raises:
-        ValueError: If it is larger than 1 MiB, not UTF-8, or not a JSON object that `parse_object` takes.
+        ValueError: If it is larger than 1 MiB, not UTF-8, or `parse_object` rejects it.
     """
     if len(data) > MAX_JSON_BYTES:
-        raise ValueError(f"JSON of {len(data)} bytes is over the limit of {MAX_JSON_BYTES}")
+        raise ValueError(f"JSON of {len(data)} bytes exceeds the limit of {MAX_JSON_BYTES}")
     return parse_object(str(data, "utf-8"))

@@ -1,16 +1,14 @@
-"""Shards: records into a tar with fixed bytes, and a tar back into records after it has been checked."""
+"""Shards: records to a tar with deterministic bytes, and a checked tar back to records."""
 
 from __future__ import annotations
 
 import hashlib
 import io
-import os
 import tarfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from mmap import mmap
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,15 +23,15 @@ MAX_SHARD_BYTES = 256 << 20
 
 
 def pack_shard(name: str, records: Iterable[Record], features: Features) -> tuple[ShardEntry, bytes]:
-    """The bytes of a tar of records, and its entry in the manifest; the same records give the same bytes.
+    """Return the manifest entry and the bytes of a tar of records; the same records give the same bytes.
 
     Args:
         name: The tar's file name.
-        records: In order.
-        features: What each of them must look like.
+        records: The records in order.
+        features: Shape and type that each record must have.
 
     Raises:
-        ValueError: If a record does not fit the features, a key comes twice, or the tar gets too large.
+        ValueError: If a record does not match the features, a key is repeated, or the tar exceeds 256 MiB.
     """
     buffer = io.BytesIO()
     keys: set[str] = set()
@@ -52,26 +50,13 @@ def pack_shard(name: str, records: Iterable[Record], features: Features) -> tupl
     return ShardEntry(name, len(keys), len(data), hashlib.sha256(data).hexdigest()), data
 
 
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write a file so that it is there whole or not at all."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class ShardIndex:
-    """Where the records of a checked tar are.
+    """The positions of the records in a checked tar.
 
     Attributes:
-        keys: Of the records, in order.
-        spans: int64 `[R, M, 2]`, first byte and end of each record's members, which are in the codec's order.
+        keys: The records' keys in order.
+        spans: int64 `[R, M, 2]`, first byte and end of each record's members, in the codec's order.
     """
 
     keys: list[str]
@@ -80,7 +65,7 @@ class ShardIndex:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Shard:
-    """A checked tar in memory: its records by position, decoded when asked for."""
+    """A checked tar in memory; its records are decoded on request."""
 
     name: str
     data: memoryview
@@ -89,11 +74,11 @@ class Shard:
 
     @property
     def keys(self) -> list[str]:
-        """Of the records, in order."""
+        """The records' keys in order."""
         return self.index.keys
 
     def members(self, record: int) -> list[memoryview]:
-        """The contents of a record's members: its arrays, and its JSON last."""
+        """Return the contents of a record's members: its arrays, and its JSON last."""
         return [self.data[start:end] for start, end in self.index.spans[record].tolist()]
 
     def decode(self, record: int, out: NDArray[Any], converted: NDArray[np.float16] | None = None) -> str:
@@ -101,8 +86,8 @@ class Shard:
 
         Args:
             record: Its position in the shard.
-            out: Takes the clip's frames, uint8 `[T, H, W, C]`, or the segment, float32 `[T, n_mels]`; C-contiguous.
-            converted: Takes the segment in other voices, float16 `[K, T, n_mels]`, where the shard has them.
+            out: Output for the clip, uint8 `[T, H, W, C]`, or the segment, float32 `[T, n_mels]`; C-contiguous.
+            converted: Output for the segment in other voices, float16 `[K, T, n_mels]`, if the shard has them.
 
         Raises:
             ShardError: If it cannot be decoded.
@@ -117,46 +102,44 @@ class Shard:
         return key
 
     def factors(self, record: int) -> dict[str, Factor]:
-        """The factors of one record, from its JSON.
+        """Return the factors of a record.
 
         Raises:
-            ShardError: If there are none.
+            ShardError: If its JSON has none.
         """
-        key = self.keys[record]
-        try:
-            factors = decode_json(self.members(record)[-1]).get("factors")
-        except ValueError as error:
-            raise ShardError(f"{self.name}: {key}.json: {error}") from None
+        factors = self.json(record).get("factors")
         if not isinstance(factors, dict):
-            raise ShardError(f"{self.name}: {key}.json: no factors")
+            raise ShardError(f"{self.name}: {self.keys[record]}.json: no factors")
         return factors
 
+    def source(self, record: int) -> str:
+        """Return the name of the source that a record was cut from.
 
-def read_file(folder: Path, entry: ShardEntry) -> bytes:
-    """Read a tar whole, and check its size and SHA-256 against the manifest.
+        Raises:
+            ShardError: If its JSON has none.
+        """
+        source = self.json(record).get("source")
+        if not isinstance(source, str):
+            raise ShardError(f"{self.name}: {self.keys[record]}.json: no source")
+        return source
 
-    Raises:
-        ShardError: If it is missing, or one of them is not what the manifest says.
-    """
-    path = folder / entry.name
-    try:
-        size = path.stat().st_size
-        if size != entry.bytes:
-            raise ShardError(f"{path}: has {size} bytes, the manifest says {entry.bytes}: copy or prepare it again")
-        with path.open("rb") as file:
-            data = file.read(entry.bytes)
-    except OSError as error:
-        raise ShardError(f"{path}: cannot be read: {error.strerror}") from error
-    if hashlib.sha256(data).hexdigest() != entry.sha256:
-        raise ShardError(f"{path}: its SHA-256 is not the manifest's, so it is damaged: copy or prepare it again")
-    return data
+    def json(self, record: int) -> dict[str, Any]:
+        """Return the JSON of a record.
+
+        Raises:
+            ShardError: If it cannot be decoded.
+        """
+        try:
+            return decode_json(self.members(record)[-1])
+        except ValueError as error:
+            raise ShardError(f"{self.name}: {self.keys[record]}.json: {error}") from None
 
 
 def index_shard(name: str, data: bytes | mmap, entry: ShardEntry, features: Features) -> ShardIndex:
-    """Find the records of a tar whose SHA-256 is the manifest's; `name` is told in errors.
+    """Find the records of a tar; `name` is for error messages.
 
     Raises:
-        ShardError: If its structure or record count is not what the manifest says.
+        ShardError: If its structure or record count contradicts the manifest.
     """
     try:
         keys, bounds = _group(tar_members(data), extensions(features))
@@ -168,7 +151,7 @@ def index_shard(name: str, data: bytes | mmap, entry: ShardEntry, features: Feat
 
 
 def _group(members: Iterator[Member], extensions: Sequence[str]) -> tuple[list[str], list[int]]:
-    """The keys, and the bounds of the members: those of a record follow each other as the extensions do."""
+    """Return the keys and the bounds of the members; each record's members must follow in the extensions' order."""
     first, followers = extensions[0], list(pairwise(extensions))
     keys: dict[str, None] = {}
     bounds: list[int] = []
@@ -183,6 +166,6 @@ def _group(members: Iterator[Member], extensions: Sequence[str]) -> tuple[list[s
         for before, extension in followers:
             follower, start, end = next(members, ("", 0, 0))
             if follower != f"{key}.{extension}":
-                raise ValueError(f"record {key} has no {key}.{extension} behind its {before}")
+                raise ValueError(f"record {key} has no {key}.{extension} after its {before}")
             bounds += start, end
     return list(keys), bounds

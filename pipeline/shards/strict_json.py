@@ -1,4 +1,4 @@
-"""JSON from strangers: one object of bounded depth, no key twice, every number finite and of a usual size."""
+"""Untrusted JSON: one object of bounded size and depth, with unique keys and finite numbers."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ MAX_INTEGER = 1 << 63
 
 
 def parse_object(text: str) -> dict[str, Any]:
-    """Parse a JSON object; the caller has bounded its length.
+    """Parse a JSON object of bounded length.
 
     Raises:
-        ValueError: If it is not JSON, or not an object, has more than 200,000 values or 32 levels, a key twice, or a
-            number that is not finite or does not fit 64 bits.
+        ValueError: If it is not a JSON object, has more than 200,000 values or 32 levels, a repeated key, or a number
+            that is not finite or does not fit 64 bits.
 
     Example:
         >>> parse_object('{"a": [1, 2.5]}')
         {'a': [1, 2.5]}
         >>> parse_object('{"a": NaN}')
         Traceback (most recent call last):
-        ValueError: not JSON: NaN is no number
+        ValueError: not JSON: NaN is not a number
     """
-    # before parsing, which makes 70 bytes of "[],"; a short text cannot hold so many
+    # checked before parsing, which allocates 70 bytes for "[],"; a short text cannot hold so many
     if len(text) > MAX_VALUES and sum(text.count(mark) for mark in ",[{") > MAX_VALUES:
         raise ValueError(f"JSON of more than {MAX_VALUES} values")
     text = text.strip(" \t\n\r")
     try:
-        value, end = _DECODER.raw_decode(text)  # decode() looks for white space by a slow regular expression
+        value, end = _DECODER.raw_decode(text)  # decode() skips white space by a slow regular expression
     except (ValueError, RecursionError) as error:
         raise ValueError(f"not JSON: {str(error)[:200]}") from None
     if end < len(text):
@@ -46,15 +46,15 @@ def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     value = dict(pairs)
     if len(value) < len(pairs):
         [(name, _)] = Counter(name for name, _ in pairs).most_common(1)
-        raise ValueError(f"the key {name[:80]!r} comes twice")
+        raise ValueError(f"the key {name[:80]!r} is repeated")
     return value
 
 
-def _refuse(constant: str) -> Any:
-    raise ValueError(f"{constant} is no number")
+def _reject(constant: str) -> Any:
+    raise ValueError(f"{constant} is not a number")
 
 
-_DECODER = json.JSONDecoder(object_pairs_hook=_without_duplicates, parse_constant=_refuse)
+_DECODER = json.JSONDecoder(object_pairs_hook=_without_duplicates, parse_constant=_reject)
 
 
 def _check(value: dict[str, Any] | list[Any], depth: int) -> None:

@@ -1,1 +1,1 @@
-"""Where data sets are stored: folders, buckets, and a cache in between."""
+"""Storage locations: folders on disk, buckets, and the cache between them."""

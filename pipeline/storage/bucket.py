@@ -1,18 +1,27 @@
-"""Bucket: a folder in object storage, through obstore; its errors are told without secrets."""
+"""Bucket: a folder in object storage, through obstore."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from hashlib import sha256
-from typing import Any
+from typing import Any, ClassVar
 
 import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError
 
 from seqviews.pipeline.storage.connection import connect, translated
-from seqviews.pipeline.storage.folder import MANIFEST, Cache, Folder, Patience, StorageError, TransientError
+from seqviews.pipeline.storage.folder import (
+    MANIFEST,
+    Cache,
+    Folder,
+    Prefetcher,
+    StorageError,
+    Timeouts,
+    TransientError,
+)
+from seqviews.pipeline.storage.prefetch import CachePrefetcher
 
 CHUNK = 256 << 10
 ATTEMPTS = 3
@@ -24,31 +33,28 @@ class Bucket(Folder):
     """A prefix of a bucket, or a path of an HTTP server.
 
     Attributes:
-        store: obstore's, of the whole bucket.
-        root: Its URL.
-        prefix: Below it.
-        cache: Where shards are kept that were read from it.
-        patience: With a server that does not answer.
+        store: obstore's store of the whole bucket.
+        root: The bucket's URL.
+        prefix: The path below it.
+        cache: The cache for shards that are read from it.
+        timeouts: How long to wait for the server.
     """
 
+    is_remote: ClassVar[bool] = True
     store: Any
     root: str
     prefix: str
     cache: Cache
-    patience: Patience
+    timeouts: Timeouts
 
     def __str__(self) -> str:
         return f"{self.root}/{self.prefix}".rstrip("/")
-
-    def for_writing(self) -> Bucket:
-        """The same, patient enough for large objects: the server is silent for as long as it receives one."""
-        return replace(self, store=connect(self.root, replace(self.patience, stall=UPLOAD_SECONDS)))
 
     def __repr__(self) -> str:
         return f"Bucket({str(self)!r})"
 
     def __truediv__(self, name: str) -> Bucket:
-        """A folder in this one."""
+        """Return a folder in this one."""
         return replace(self, prefix=self._key(name))
 
     @property
@@ -57,20 +63,20 @@ class Bucket(Folder):
         return str(self).rpartition("/")[2]
 
     def exists(self) -> bool:
-        """Whether a finished split is there: one with a manifest."""
+        """Whether it holds a finished split: one with a manifest."""
         return self.has(MANIFEST)
 
     def has(self, name: str) -> bool:
-        """Whether an object is there."""
-        return self.about(name) is not None
+        """Whether an object exists."""
+        return self.head(name) is not None
 
-    def about(self, name: str) -> dict[str, str] | None:
-        """The metadata of an object, and its `size`; None if it is not there.
+    def head(self, name: str) -> dict[str, str] | None:
+        """Return the metadata of an object and its `size`; None if it does not exist.
 
         Raises:
-            StorageError: If that cannot be told.
+            StorageError: If this cannot be determined.
         """
-        with self._told(name):
+        with self._located_errors(name):
             try:
                 found: Any = obstore.get(self.store, self._key(name), options={"head": True})
             except FileNotFoundError:
@@ -78,12 +84,12 @@ class Bucket(Folder):
             return {**found.attributes, "size": str(found.meta["size"])}
 
     def get(self, name: str, limit: int) -> bytes | None:
-        """The first `limit` bytes of an object, or None if it is not there.
+        """Return the first `limit` bytes of an object, or None if it does not exist.
 
         Raises:
-            StorageError: If it cannot be read, or is whole but not what was put there.
+            StorageError: If it cannot be read, or does not have the SHA-256 of its metadata.
         """
-        with self._told(name):
+        with self._located_errors(name):
             for _ in range(ATTEMPTS):
                 try:
                     found: Any = obstore.get(self.store, self._key(name))
@@ -98,16 +104,41 @@ class Bucket(Folder):
                     return data
             raise StorageError("its SHA-256 is not that of its metadata: put it there again")
 
-    def put(self, name: str, data: bytes, metadata: Mapping[str, str]) -> bool:
-        """Store an object with its SHA-256 as metadata, unless there is one; says whether it was stored.
+    def prefetcher(self) -> Prefetcher:
+        """Return a reader that fetches shards through the cache.
 
-        When an answer got lost on the way, this says no although it was this call that stored it: look what is there.
+        Raises:
+            ShardError: If the cache cannot be used.
+        """
+        return CachePrefetcher(str(self), self.stream, self.cache, self.timeouts)
+
+    def for_writing(self) -> Bucket:
+        """Return the same with longer timeouts: the server is silent while it receives a large object.
+
+        Raises:
+            ValueError: If it is an HTTP server, which is read-only.
+        """
+        if self.root.startswith("http"):
+            raise ValueError(f"{self} can only be read: give a folder, or an s3, gs or az URL")
+        return replace(self, store=connect(self.root, replace(self.timeouts, stall=UPLOAD_SECONDS)))
+
+    def is_empty(self) -> bool:
+        """Whether no object exists below it.
+
+        Raises:
+            StorageError: If this cannot be determined.
+        """
+        with self._located_errors(""):
+            return not any(obstore.list(self.store, self.prefix or None, chunk_size=1))
+
+    def put(self, name: str, data: bytes, metadata: Mapping[str, str]) -> bool:
+        """Store an object with its SHA-256 as metadata, unless it exists, and return whether it was stored.
 
         Raises:
             StorageError: If it cannot be stored.
         """
         attributes, key = {**metadata, "sha256": sha256(data).hexdigest()}, self._key(name)
-        with self._told(name):
+        with self._located_errors(name):
             for attempt in range(1, ATTEMPTS + 1):  # obstore does not repeat a conditional put whose answer was lost
                 try:
                     obstore.put(self.store, key, data, mode="create", use_multipart=False, attributes=attributes)
@@ -120,21 +151,22 @@ class Bucket(Folder):
                     break
         return True
 
-    def is_empty(self) -> bool:
-        """Whether no object is below it.
+    def lock(self, name: str) -> AbstractContextManager[None]:
+        """Lock nothing: every put is conditional."""
+        return nullcontext()
 
-        Raises:
-            StorageError: If that cannot be told.
-        """
-        with self._told(""):
-            return not any(obstore.list(self.store, self.prefix or None, chunk_size=1))
+    def remove_temporaries(self) -> None:
+        """Remove nothing: an object is there whole or not at all."""
+
+    def remove_receipts(self) -> None:
+        """Remove nothing: objects have their metadata with them."""
 
     async def stream(self, name: str) -> tuple[int, AsyncIterator[bytes]]:
-        """The size of an object and its bytes in pieces, which raise as this does.
+        """Return the size of an object and an iterator over its bytes in pieces, which raises as this does.
 
         Raises:
-            TransientError: If the object became another one, or its bytes broke off too often.
-            StorageError: If it is not there, may not be read, or the server does not answer.
+            TransientError: If the object was replaced, or the download broke off too often.
+            StorageError: If it does not exist, may not be read, or the server does not answer.
         """
         try:
             found = await obstore.get_async(self.store, self._key(name))
@@ -146,13 +178,13 @@ class Bucket(Folder):
         return f"{self.prefix}/{name}".strip("/")
 
     @contextmanager
-    def _told(self, name: str) -> Iterator[None]:
+    def _located_errors(self, name: str) -> Iterator[None]:
         """Raise obstore's errors, and ours, with the URL and without secrets."""
         try:
             yield
         except (BaseError, OSError) as error:
-            told = error if isinstance(error, StorageError) else translated(error)
-            raise StorageError(f"{self}/{name}".rstrip("/") + f": {told}") from None
+            cause = error if isinstance(error, StorageError) else translated(error)
+            raise StorageError(f"{self}/{name}".rstrip("/") + f": {cause}") from None
 
 
 async def _pieces(found: Any) -> AsyncIterator[bytes]:
@@ -163,6 +195,6 @@ async def _pieces(found: Any) -> AsyncIterator[bytes]:
         raise TransientError(str(translated(error))) from None
 
 
-def open_bucket(root: str, prefix: str, cache: Cache, patience: Patience) -> Bucket:
-    """The folder of a prefix below the URL of a bucket, or of a path below that of an HTTP server."""
-    return Bucket(connect(root, patience), root, prefix, cache, patience)
+def open_bucket(root: str, prefix: str, cache: Cache, timeouts: Timeouts) -> Bucket:
+    """Return the folder of a prefix below the URL of a bucket, or of a path below that of an HTTP server."""
+    return Bucket(connect(root, timeouts), root, prefix, cache, timeouts)

@@ -1,4 +1,4 @@
-"""ShardCache: shards that come from afar, kept in a folder of bounded size that several processes share."""
+"""ShardCache: shards from object storage in a folder of bounded size that several processes share."""
 
 from __future__ import annotations
 
@@ -14,42 +14,38 @@ from mmap import MAP_ANONYMOUS, MAP_PRIVATE, mmap
 from pathlib import Path
 from typing import IO, BinaryIO, Protocol
 
-from seqviews.pipeline.manifest import ShardEntry
-from seqviews.pipeline.storage.folder import Cache, StorageError
+from seqviews.pipeline.storage.folder import Cache, StorageError, StoredFile
 
-# a reader's thread waits for its shard before the next ones are read: these must not keep the room from it
-WAITED, NEXT, NEVER = -1.0, 0.0, float("inf")
+# a shard that a thread waits for comes before those that are read next, which must not take its room
+WAITED_FOR, NEXT, NEVER = -1.0, 0.0, float("inf")
 POLL = 0.02
 PRIVATE = MAP_PRIVATE | MAP_ANONYMOUS
 
 
-class User(Protocol):
-    """Who reads from a cache."""
+class Reader(Protocol):
+    """A reader of a cache."""
 
-    def needs(self, name: str) -> float:
-        """How soon it needs the shard of this SHA-256: `WAITED` for, read `NEXT`, in how many windows, or `NEVER`."""
+    def priority(self, sha256: str) -> float:
+        """Return how soon it reads a shard: `WAITED_FOR`, `NEXT`, the number of windows until then, or `NEVER`."""
 
 
 class ShardCache:
-    """Files named by their SHA-256; `shared_cache` gives the one of a folder.
+    """Files named by their SHA-256; `shared_cache` returns the one of a folder.
 
-    A shard that is being written has the name `*.part`, its whole size from the beginning, and a lock, which ends with
-    its process however that ends: so the sizes of the files always tell what is taken, nothing is written twice at a
-    time, and what a process that was killed left behind is known by its missing lock.
+    A shard that is being written is named `*.part`, has its whole size from the beginning, and is locked by its
+    process. So the file sizes are always the space in use, no shard is written twice at a time, and a missing lock
+    marks what a killed process left behind.
 
     Args:
-        place: The folder and the bytes it may take.
-
-    Attributes:
-        size: The bytes it may take.
+        settings: The folder and its maximum size.
 
     Raises:
         StorageError: If the folder cannot be written to.
     """
 
-    def __init__(self, place: Cache) -> None:
-        self.folder, self.size = place.folder, place.size
-        self._users: weakref.WeakSet[User] = weakref.WeakSet()
+    def __init__(self, settings: Cache) -> None:
+        self.folder, self.size = settings.folder, settings.size
+        self._readers: weakref.WeakSet[Reader] = weakref.WeakSet()
         self._checked: dict[str, tuple[int, int, int]] = {}
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -63,24 +59,24 @@ class ShardCache:
             f"the cache {self.folder} cannot be used ({error.strerror}): make room there, or set XDG_CACHE_HOME"
         )
 
-    def serve(self, user: User) -> None:
-        """Make room by what this user needs, too: what none needs goes first, what they need last goes next."""
-        self._users = weakref.WeakSet([*self._users, user])  # another thread may be going through the old one
+    def add_reader(self, reader: Reader) -> None:
+        """Let this reader's priorities count, too: shards that are read last, or never, are evicted first."""
+        self._readers = weakref.WeakSet([*self._readers, reader])  # another thread may iterate over the old set
 
-    def needs(self, name: str) -> float:
-        """How soon any of the users needs a shard."""
-        return min((user.needs(name) for user in self._users), default=NEVER)
+    def priority(self, sha256: str) -> float:
+        """Return how soon any reader reads a shard."""
+        return min((reader.priority(sha256) for reader in self._readers), default=NEVER)
 
-    def has(self, shard: ShardEntry) -> bool:
-        """Whether a shard is there; not whether it is whole."""
+    def has(self, shard: StoredFile) -> bool:
+        """Whether a shard is in the cache, possibly damaged."""
         return self._path(shard).exists()
 
-    def read(self, shard: ShardEntry) -> mmap | None:
-        """The bytes of a shard; None if it is not there, or was damaged, in which case it is removed.
+    def read(self, shard: StoredFile) -> mmap | None:
+        """Return the bytes of a shard; None if it is missing, or damaged, in which case it is removed.
 
-        It is hashed when this process sees it for the first time, and again when its size, time or inode changes.
+        It is hashed when this process first reads it, and again when its size, time or inode changes.
         """
-        data = mmap(-1, shard.bytes, PRIVATE)  # goes back to the system whole: in threads' heaps shards leave holes
+        data = mmap(-1, shard.bytes, PRIVATE)  # freed as a whole; on the threads' heaps shards leave holes
         try:
             with self._path(shard).open("rb") as file:
                 found = _identity(file)
@@ -96,11 +92,11 @@ class ShardCache:
             self._checked[shard.sha256] = found
         return data
 
-    async def fill(self, shard: ShardEntry, write: Callable[[BinaryIO], Awaitable[None]]) -> None:
-        """Let `write` fill a file that becomes part of the cache if it raises nothing; not if the shard is there.
+    async def fill(self, shard: StoredFile, write: Callable[[BinaryIO], Awaitable[None]]) -> None:
+        """Let `write` fill a new file of the cache, unless the shard is there or `write` raises.
 
-        Waits while another process writes the shard. What is needed later makes room; where that is not enough, a shard
-        that is `WAITED` for waits for room, another is left.
+        Waits while another process writes the shard. Shards of lower priority are evicted; if that makes too little
+        room, a shard that is `WAITED_FOR` waits for room, any other is skipped.
 
         Raises:
             StorageError: If it cannot be written.
@@ -112,8 +108,10 @@ class ShardCache:
                 return
             with file:
                 try:
-                    while not (reserved := self._reserve(file, part, shard)) and self.needs(shard.sha256) == WAITED:
+                    reserved = self._reserve(file, part, shard)
+                    while not reserved and self.priority(shard.sha256) == WAITED_FOR:
                         await asyncio.sleep(POLL)
+                        reserved = self._reserve(file, part, shard)
                     if reserved:
                         await write(file)
                         file.flush()
@@ -130,11 +128,11 @@ class ShardCache:
         except OSError as error:
             raise self._failure(error) from None
 
-    async def _lock_part(self, part: Path, shard: ShardEntry) -> BinaryIO | None:
+    async def _lock_part(self, part: Path, shard: StoredFile) -> BinaryIO | None:
         while not self.has(shard):
             file = os.fdopen(os.open(part, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666), "r+b")
             if _try_lock(file):
-                # another process may have finished or removed it between opening and locking
+                # another process may have finished or removed the file between opening and locking
                 with suppress(FileNotFoundError):
                     if part.stat().st_ino == os.fstat(file.fileno()).st_ino and not self.has(shard):
                         return file
@@ -144,18 +142,18 @@ class ShardCache:
             await asyncio.sleep(POLL)
         return None
 
-    def _reserve(self, file: BinaryIO, part: Path, shard: ShardEntry) -> bool:
-        """Give a file its whole size, after what is needed later than it was removed as far as that takes."""
+    def _reserve(self, file: BinaryIO, part: Path, shard: StoredFile) -> bool:
+        """Give a file its whole size, after evicting as many shards of lower priority as necessary."""
         with self._locked():
             self._clear_stale()
             files = [(path, stat) for path, stat in self._files() if path != part]
             excess = sum(stat.st_size for _, stat in files) + shard.bytes - self.size
             victims = []
             if excess > 0:
-                needed = self.needs(shard.sha256)
-                kept = [(self.needs(path.stem), -stat.st_mtime_ns, path, stat.st_size) for path, stat in files]
-                for when, _, path, freed in sorted(kept, reverse=True):
-                    if excess > 0 and path.suffix == ".tar" and when > needed:
+                own = self.priority(shard.sha256)
+                kept = [(self.priority(path.stem), -stat.st_mtime_ns, path, stat.st_size) for path, stat in files]
+                for priority, _, path, freed in sorted(kept, reverse=True):
+                    if excess > 0 and path.suffix == ".tar" and priority > own:
                         victims.append(path)
                         excess -= freed
             if excess > 0:
@@ -179,19 +177,19 @@ class ShardCache:
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        """Only one process at a time looks at the sizes and takes room."""
+        """Let only one process at a time compare the sizes and reserve room."""
         with (self.folder / "lock").open("ab") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 
-    def _path(self, shard: ShardEntry) -> Path:
+    def _path(self, shard: StoredFile) -> Path:
         return self.folder / f"{shard.sha256}.tar"
 
 
 @functools.cache
-def shared_cache(place: Cache) -> ShardCache:
-    """The cache of a folder, the same for all data sets of this process."""
-    return ShardCache(place)
+def shared_cache(settings: Cache) -> ShardCache:
+    """Return the cache of a folder, the same for all data sets of this process."""
+    return ShardCache(settings)
 
 
 def _identity(file: IO[bytes]) -> tuple[int, int, int]:

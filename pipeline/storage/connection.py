@@ -1,4 +1,4 @@
-"""Connections to object storage: what the environment says about it, and its errors in words without secrets."""
+"""Connections to object storage: settings from the environment, and errors without secrets."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from typing import Any
 from obstore.exceptions import BaseError, PermissionDeniedError, PreconditionError, UnauthenticatedError
 from obstore.store import from_url
 
-from seqviews.pipeline.storage.folder import Patience, StorageError, TransientError
+from seqviews.pipeline.storage.folder import StorageError, Timeouts, TransientError
 
-LONGEST_REQUEST = timedelta(hours=1)
-MOST_RETRIES = 1000  # the deadline comes first
-FIRST_PAUSE, LONGEST_PAUSE = timedelta(milliseconds=100), timedelta(seconds=5)
+MAX_REQUEST = timedelta(hours=1)
+MAX_RETRIES = 1000  # the deadline comes first
+FIRST_PAUSE, MAX_PAUSE = timedelta(milliseconds=100), timedelta(seconds=5)
 _STATUS, _CODE = re.compile(r"status code: (\d{3})"), re.compile(r"<Code>(\w{1,60})</Code>")
 _RETRIES = re.compile(r"after (\d+) retries")
 _DAMAGED = {"BadDigest", "XAmzContentSHA256Mismatch", "RequestTimeout"}
 _EXPIRED = {"ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired"}
 
 
-def connect(root: str, patience: Patience) -> Any:
-    """The store of obstore for the root of a bucket or of an HTTP server; nothing is asked of it yet.
+def connect(root: str, timeouts: Timeouts) -> Any:
+    """Return obstore's store for the URL of a bucket or an HTTP server; no request is made yet.
 
-    obstore makes a failed request again, with growing random pauses, and goes on in the middle where one broke off.
-    With what is put it sends a SHA-256, so that the server refuses what was damaged on the way.
+    obstore repeats a failed request after growing random pauses and resumes a download where it broke off. It sends a
+    SHA-256 with every put, so that the server rejects data that was damaged on the way.
     """
     options = {"checksum_algorithm": "SHA256", **_aws_options(os.environ)} if root.startswith("s3://") else {}
     make: Any = from_url  # it has an overload for each kind of store
@@ -36,21 +36,21 @@ def connect(root: str, patience: Patience) -> Any:
         root,
         client_options={
             "allow_http": options.get("endpoint", root).startswith("http://"),
-            "read_timeout": timedelta(seconds=patience.stall),
-            "connect_timeout": timedelta(seconds=patience.stall),
-            "timeout": LONGEST_REQUEST,
+            "read_timeout": timedelta(seconds=timeouts.stall),
+            "connect_timeout": timedelta(seconds=timeouts.stall),
+            "timeout": MAX_REQUEST,
         },
         retry_config={
-            "max_retries": MOST_RETRIES,
-            "retry_timeout": timedelta(seconds=patience.deadline),
-            "backoff": {"init_backoff": FIRST_PAUSE, "max_backoff": LONGEST_PAUSE, "base": 2},
+            "max_retries": MAX_RETRIES,
+            "retry_timeout": timedelta(seconds=timeouts.deadline),
+            "backoff": {"init_backoff": FIRST_PAUSE, "max_backoff": MAX_PAUSE, "base": 2},
         },
         **options,
     )
 
 
 def _aws_options(environment: Mapping[str, str]) -> dict[str, str]:
-    """What obstore does not find itself: the endpoint's other names, and the profile in the files of the AWS tools."""
+    """Return what obstore does not find itself: the endpoint by its other names, and the AWS tools' profile."""
     found = {} if "AWS_ACCESS_KEY_ID" in environment else _profile(environment)
     for name in ("AWS_ENDPOINT", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"):
         if environment.get(name):
@@ -82,12 +82,12 @@ def _profile(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def translated(error: Exception) -> StorageError:
-    """An error of obstore in our words; a server's own text may repeat the key and what was signed."""
+    """Return an error of obstore in our own words: a server's text may repeat the key and what was signed."""
     text = str(error)
     status, code = (match[1] if (match := pattern.search(text)) else "" for pattern in (_STATUS, _CODE))
     answer = " ".join(filter(None, (status, code)))
     if isinstance(error, FileNotFoundError):
-        return StorageError("is not there")
+        return StorageError("does not exist")
     if isinstance(error, PreconditionError):
         return TransientError("was replaced while it was read")
     if code in _EXPIRED:
@@ -99,18 +99,18 @@ def translated(error: Exception) -> StorageError:
     if isinstance(error, (PermissionDeniedError, UnauthenticatedError)) or status in {"401", "403"}:
         return StorageError(f"access was denied ({answer}): check credentials and permissions")
     if "edirect" in text.partition("Debug source")[0]:
-        return StorageError("the server points elsewhere: check region and endpoint")
+        return StorageError("the server redirects to another address: check region and endpoint")
     match = _RETRIES.search(text)
-    retried = f"; given up after {int(match[1]) + 1} attempts" if match else ""
+    retried = f"; gave up after {int(match[1]) + 1} attempts" if match else ""
     if status:
         kind = TransientError if code in _DAMAGED else StorageError
         return kind(f"the server answered {answer}{retried}")
-    return TransientError(_without_answer(error, text) + retried)
+    return TransientError(_no_answer(error, text) + retried)
 
 
-def _without_answer(error: Exception, text: str) -> str:
+def _no_answer(error: Exception, text: str) -> str:
     if "TimedOut" in text or "kind: Timeout" in text or isinstance(error, TimeoutError):
-        return "the server fell silent"
+        return "the server stopped responding"
     if "kind: Connect," in text:  # not ConnectionReset
         return "no connection to the server"
     if isinstance(error, BaseError):

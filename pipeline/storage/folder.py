@@ -1,33 +1,39 @@
-"""Folder: where a data set is, on disk or in object storage, and what can be asked of it."""
+"""Folder: what every store offers, whether a data set is on disk or in object storage."""
 
 from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from mmap import mmap
 from pathlib import Path
-from urllib.parse import urlsplit
+from typing import ClassVar, Protocol
 
-BUCKETS = ("s3", "gs", "az", "http", "https")
 MANIFEST = "manifest.json"
 CACHE_SIZE = 16_000_000_000
 
 
 class StorageError(OSError):
-    """Storage did not do what it was asked: the message says where and why, and holds no secret."""
+    """A storage request failed: the message names the location and the reason, and holds no secret."""
 
 
 class TransientError(StorageError):
-    """There was no answer, or not the one that was asked for: another attempt may be better."""
+    """There was no answer, or a wrong one: another attempt may succeed."""
+
+
+def _cache_home() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
 
 
 @dataclass(frozen=True, slots=True)
 class Cache:
-    """Where shards that come from afar are kept on this machine.
+    """The folder of this machine that keeps shards from object storage.
 
     Attributes:
         folder: Shared by all processes and data sets.
-        size: Bytes that it may take.
+        size: Maximum size in bytes.
     """
 
     folder: Path = field(default_factory=lambda: _cache_home() / "seqviews" / "shards")
@@ -35,132 +41,163 @@ class Cache:
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
-    """How long storage that does not answer, or answers wrongly, is given.
+class Timeouts:
+    """How long to wait for object storage that does not answer, or answers wrongly.
 
     Attributes:
-        stall: Seconds without a byte after which a request is given up and made again.
-        deadline: Seconds after which no request is made again, and after which, and twenty more for every megabyte of
-            it, a shard is given up.
+        stall: Seconds without a byte after which a request is abandoned and repeated.
+        deadline: Seconds after which a request is not repeated any more. A download has this time and 20 seconds
+            for every megabyte.
     """
 
     stall: float = 5.0
     deadline: float = 60.0
 
 
+class StoredFile(Protocol):
+    """The expected name, size in bytes and SHA-256 of a file."""
+
+    @property
+    def name(self) -> str: ...  # noqa: D102
+    @property
+    def bytes(self) -> int: ...  # noqa: D102
+    @property
+    def sha256(self) -> str: ...  # noqa: D102
+
+
+class Prefetcher(ABC):
+    """Reads the files of one folder whole and checks them; object storage fetches them ahead of need into a cache."""
+
+    cache: Cache | None = None
+    """The cache that the files go through; None on disk."""
+
+    @abstractmethod
+    def read(self, file: StoredFile) -> bytes | mmap:
+        """Return the bytes of a file. Any number of threads may call this at a time.
+
+        Raises:
+            ShardError: If the file cannot be read, or its size or SHA-256 is not the expected one.
+        """
+
+    @abstractmethod
+    def prefetch_now(self, files: Sequence[StoredFile]) -> None:
+        """Start to fetch files that will be read next."""
+
+    @abstractmethod
+    def prefetch(self, files: Sequence[StoredFile], priority: Callable[[str], float]) -> None:
+        """Start to fetch files that will be read later, as far as the cache has room.
+
+        Args:
+            files: The files to fetch.
+            priority: Maps a SHA-256 to the number of windows until that file is read; used until the next call.
+        """
+
+    @abstractmethod
+    def cancel(self) -> None:
+        """Cancel what is being fetched; later calls start again."""
+
+
 class Folder(ABC):
-    """A data set, or a split of one. Its `str` is for people: it holds no secret."""
+    """A data set, or a split of one. Its `str` is for people and holds no secret.
+
+    Attributes:
+        is_remote: Whether it is in object storage.
+    """
+
+    is_remote: ClassVar[bool] = False
 
     @abstractmethod
     def __truediv__(self, name: str) -> Folder:
-        """A folder in this one."""
+        """Return a folder in this one."""
 
     @property
     @abstractmethod
     def name(self) -> str:
-        """The last part of where it is."""
+        """The last part of its path or URL."""
 
     @abstractmethod
     def exists(self) -> bool:
-        """Whether it is there; in object storage, whether a finished split is."""
+        """Whether it exists; in object storage, whether it holds a finished split."""
 
     @abstractmethod
     def has(self, name: str) -> bool:
-        """Whether a file is in it.
+        """Whether a file exists in it.
 
         Raises:
-            StorageError: If that cannot be told.
+            StorageError: If this cannot be determined.
         """
 
     @abstractmethod
     def get(self, name: str, limit: int) -> bytes | None:
-        """The first `limit` bytes of a file, or None if it is not there.
+        """Return the first `limit` bytes of a file, or None if it does not exist.
 
         Raises:
             OSError: If it cannot be read.
         """
 
+    @abstractmethod
+    def prefetcher(self) -> Prefetcher:
+        """Return a new reader of its shards.
 
-@dataclass(frozen=True, slots=True)
-class LocalFolder(Folder):
-    """A folder of a file system."""
+        Raises:
+            ShardError: If the cache cannot be used.
+        """
 
-    path: Path
+    @abstractmethod
+    def for_writing(self) -> Folder:
+        """Return the same folder, set up for writing.
 
-    def __str__(self) -> str:
-        return str(self.path)
+        Raises:
+            ValueError: If it is read-only.
+        """
 
-    def __truediv__(self, name: str) -> LocalFolder:
-        """A folder in this one."""
-        return LocalFolder(self.path / name)
+    @abstractmethod
+    def is_empty(self) -> bool:
+        """Whether it holds no files but temporary ones, or does not exist.
 
-    @property
-    def name(self) -> str:
-        """The last part of its absolute path."""
-        return self.path.resolve().name
+        Raises:
+            StorageError: If this cannot be determined.
+        """
 
-    def exists(self) -> bool:
-        """Whether it is there."""
-        return self.path.is_dir()
+    @abstractmethod
+    def head(self, name: str) -> dict[str, str] | None:
+        """Return the metadata that a file was put with, its `size` and `sha256`.
 
-    def has(self, name: str) -> bool:
-        """Whether a file is in it."""
-        return (self.path / name).is_file()
+        On disk the file is hashed.
 
-    def get(self, name: str, limit: int) -> bytes | None:
-        """The first `limit` bytes of a file, or None if it is not there."""
-        if not self.has(name):
-            return None
-        with (self.path / name).open("rb") as file:
-            return file.read(limit)
+        Returns:
+            None if the file does not exist, or on disk if its bytes are not those that were put.
 
+        Raises:
+            OSError: If this cannot be determined.
+        """
 
-def open_folder(url: Folder | Path | str, *, cache: Cache | None = None, patience: Patience | None = None) -> Folder:
-    """The folder that a path or a URL names; nothing is read yet.
+    @abstractmethod
+    def put(self, name: str, data: bytes, metadata: Mapping[str, str]) -> bool:
+        """Store a file whole or not at all.
 
-    Args:
-        url: A path, `s3://bucket/prefix`, `gs://bucket/prefix`, `az://container/prefix`, or `http(s)://host/path`, from
-            which can only be read. Endpoint, region and credentials come from the environment variables and files that
-            the storage's own tools use.
-        cache: Of shards that come from afar; by default 16 GB at most, below `XDG_CACHE_HOME`.
-        patience: With storage that does not answer.
+        Object storage replaces nothing; on disk, a file with other bytes is replaced.
 
-    Raises:
-        ValueError: If it is another kind of URL, or one with a user name, a password or a query, or if it needs
-            obstore, which is not installed.
+        Returns:
+            Whether the file was stored. False is also possible if this call stored it and the answer was lost: read
+            the file to see.
 
-    Example:
-        >>> folder = open_folder("data/sprites") / "train"
-        >>> str(folder), folder.name
-        ('data/sprites/train', 'train')
-        >>> open_folder("ftp://example.org/data")
-        Traceback (most recent call last):
-        ValueError: ftp:// is no storage that is known: give a folder, or an s3, gs, az, http or https URL
-    """
-    if isinstance(url, Folder):
-        return url
-    if isinstance(url, Path) or "://" not in url:
-        return LocalFolder(Path(url))
-    parts = urlsplit(url)
-    if parts.scheme not in BUCKETS:
-        known = f"{', '.join(BUCKETS[:-1])} or {BUCKETS[-1]}"
-        raise ValueError(f"{parts.scheme}:// is no storage that is known: give a folder, or an {known} URL")
-    if "@" in parts.netloc or parts.query or parts.fragment:
-        raise ValueError(
-            f"a URL of {parts.scheme}:// takes no password, token or query: credentials come from the environment"
-        )
-    if not parts.netloc:
-        raise ValueError(f"{url} names no bucket or host: it is like {parts.scheme}://name/prefix")
-    try:
-        from seqviews.pipeline.storage.bucket import open_bucket
-    except ModuleNotFoundError as error:
-        if error.name != "obstore":
-            raise
-        raise ValueError(f"{parts.scheme}:// needs obstore: pip install 'seqviews[s3]'") from None
-    return open_bucket(
-        f"{parts.scheme}://{parts.netloc}", parts.path.strip("/"), cache or Cache(), patience or Patience()
-    )
+        Raises:
+            OSError: If it cannot be stored.
+        """
 
+    @abstractmethod
+    def lock(self, name: str) -> AbstractContextManager[None]:
+        """Hold a lock on an existing file for the block; it ends with its process. Object storage needs no lock.
 
-def _cache_home() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        Raises:
+            BlockingIOError: If another process holds it.
+        """
+
+    @abstractmethod
+    def remove_temporaries(self) -> None:
+        """Remove here and below what killed processes left unfinished."""
+
+    @abstractmethod
+    def remove_receipts(self) -> None:
+        """Remove the metadata of this folder's files where they are files of their own."""

@@ -1,4 +1,4 @@
-"""Fetcher: shards from object storage into the cache, ahead of need, several at once, each checked as it comes."""
+"""CachePrefetcher: fetches shards from object storage into the cache ahead of use, several at once, each checked."""
 
 from __future__ import annotations
 
@@ -6,175 +6,170 @@ import asyncio
 import atexit
 import functools
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import CancelledError, Future
 from hashlib import sha256
 from mmap import mmap
-from typing import BinaryIO
+from typing import BinaryIO, TypeAlias
 
-from seqviews.pipeline.manifest import ShardEntry
 from seqviews.pipeline.records import ShardError
-from seqviews.pipeline.storage.bucket import Bucket
-from seqviews.pipeline.storage.cache import NEVER, NEXT, WAITED, shared_cache
-from seqviews.pipeline.storage.folder import Cache, StorageError, TransientError
+from seqviews.pipeline.storage.cache import NEVER, NEXT, WAITED_FOR, shared_cache
+from seqviews.pipeline.storage.folder import Cache, Prefetcher, StorageError, StoredFile, Timeouts, TransientError
 
 PARALLEL = 8
 ATTEMPTS = 3
 SECONDS_PER_MEGABYTE = 20
 POLL = 0.5
 
+Open: TypeAlias = Callable[[str], Awaitable[tuple[int, AsyncIterator[bytes]]]]
+"""Starts the download of a file: its size, and its bytes in pieces."""
 
-class Fetcher:
-    """The shards of one split in a bucket, through the cache.
 
-    All of a process are fetched in one thread, by coroutines: these can be given up at any moment.
+class CachePrefetcher(Prefetcher):
+    """The shards of one split in object storage, through the cache.
+
+    One thread fetches all shards of a process, by coroutines, which can be cancelled at any moment.
 
     Args:
-        folder: The split.
+        url: The split, for error messages.
+        open: Starts the download of one of its files.
+        cache: The cache.
+        timeouts: How long to wait for the server.
 
     Raises:
         ShardError: If the cache cannot be used.
     """
 
-    def __init__(self, folder: Bucket) -> None:
-        self._folder = folder
+    def __init__(self, url: str, open: Open, cache: Cache, timeouts: Timeouts) -> None:
+        self.cache: Cache = cache
+        self._url, self._open, self._timeouts = url, open, timeouts
         try:
-            self._cache = shared_cache(folder.cache)
+            self._files = shared_cache(cache)
         except StorageError as error:
-            raise ShardError(f"{folder}: {error}") from None
-        self._cache.serve(self)
+            raise ShardError(f"{url}: {error}") from None
+        self._files.add_reader(self)
         self._slots = asyncio.Semaphore(PARALLEL)
         self._running: dict[str, Future[mmap | None]] = {}
         self._lock = threading.RLock()
-        self._demanded: set[str] = set()
-        self._waited: set[str] = set()
-        self._when: Callable[[str], float] = lambda name: NEVER
+        self._next: set[str] = set()
+        self._waited_for: set[str] = set()
+        self._later: Callable[[str], float] = lambda sha256: NEVER
 
-    @property
-    def place(self) -> Cache:
-        """Of the cache."""
-        return self._folder.cache
+    def priority(self, sha256: str) -> float:
+        """Return how soon a shard is read; see `cache.Reader`."""
+        if sha256 in self._waited_for:
+            return WAITED_FOR
+        return NEXT if sha256 in self._next else self._later(sha256)
 
-    def needs(self, name: str) -> float:
-        """How soon a shard is needed, by its SHA-256."""
-        if name in self._waited:
-            return WAITED
-        return NEXT if name in self._demanded else self._when(name)
+    def prefetch_now(self, files: Sequence[StoredFile]) -> None:
+        """Start to fetch shards that will be read next."""
+        for file in files:
+            self._next.add(file.sha256)
+            if not self._files.has(file):
+                self._start(file)
 
-    def demand(self, shards: Sequence[ShardEntry]) -> None:
-        """Begin to fetch shards that will be read next."""
-        for shard in shards:
-            self._demanded.add(shard.sha256)
-            if not self._cache.has(shard):
-                self._begin(shard)
+    def prefetch(self, files: Sequence[StoredFile], priority: Callable[[str], float]) -> None:
+        """Start to fetch shards that will be read later, as far as the cache has room."""
+        self._later = priority
+        for file in files:
+            if not self._files.has(file):
+                self._start(file)
 
-    def expect(self, shards: Sequence[ShardEntry], when: Callable[[str], float]) -> None:
-        """Begin to fetch shards that will be read later, as far as there is room.
-
-        Args:
-            shards: What to fetch.
-            when: Says by SHA-256 in how many windows a shard is needed, from now on until the next call.
-        """
-        self._when = when
-        for shard in shards:
-            if not self._cache.has(shard):
-                self._begin(shard)
-
-    def read(self, shard: ShardEntry) -> mmap:
-        """The bytes of a shard, which are what the manifest says.
+    def read(self, file: StoredFile) -> mmap:
+        """Return the bytes of a shard; fetch it if necessary.
 
         Raises:
-            ShardError: If they cannot be had within the deadline.
+            ShardError: If it does not arrive whole within the deadline.
         """
         try:
-            data = self._cache.read(shard)
+            data = self._files.read(file)
             while data is None:
-                self._waited.add(shard.sha256)
-                data = _result(self._begin(shard)) or self._cache.read(shard)
+                self._waited_for.add(file.sha256)
+                data = _result(self._start(file)) or self._files.read(file)
         except StorageError as error:
-            raise ShardError(f"{self._folder}/{shard.name}: {error}") from None
+            raise ShardError(f"{self._url}/{file.name}: {error}") from None
         finally:
-            self._waited.discard(shard.sha256)
-        self._demanded.discard(shard.sha256)
+            self._waited_for.discard(file.sha256)
+        self._next.discard(file.sha256)
         return data
 
-    def abandon(self) -> None:
-        """Let go of what is being fetched; later calls begin anew."""
-        self._demanded.clear()
+    def cancel(self) -> None:
+        """Cancel what is being fetched; later calls start again."""
+        self._next.clear()
         with self._lock:
             running = list(self._running.values())
         for future in running:
             future.cancel()
 
-    def _begin(self, shard: ShardEntry) -> Future[mmap | None]:
+    def _start(self, file: StoredFile) -> Future[mmap | None]:
         with self._lock:
-            future = self._running.get(shard.sha256)
+            future = self._running.get(file.sha256)
             if future is None:
-                future = asyncio.run_coroutine_threadsafe(self._fetch(shard), _loop())
-                self._running[shard.sha256] = future
-                future.add_done_callback(lambda done: self._forget(shard, done))
+                future = asyncio.run_coroutine_threadsafe(self._fetch(file), _loop())
+                self._running[file.sha256] = future
+                future.add_done_callback(lambda done: self._forget(file, done))
             return future
 
-    def _forget(self, shard: ShardEntry, done: Future[mmap | None]) -> None:
-        """An error that nobody waited for is not kept: who reads the shard begins anew."""
+    def _forget(self, file: StoredFile, done: Future[mmap | None]) -> None:
+        """Drop the future, also one with an error that nobody waited for: a later read starts again."""
         with self._lock:
-            if self._running.get(shard.sha256) is done:
-                del self._running[shard.sha256]
+            if self._running.get(file.sha256) is done:
+                del self._running[file.sha256]
 
-    async def _fetch(self, shard: ShardEntry) -> mmap | None:
-        """Bring a shard into the cache; its bytes, if somebody waits for it: then it may go from there at once.
+    async def _fetch(self, file: StoredFile) -> mmap | None:
+        """Fetch a shard into the cache; return its bytes if a thread waits for it, as it may be evicted at once.
 
         Raises:
-            StorageError: If it does not come whole within the deadline.
+            StorageError: If it does not arrive whole within the deadline.
         """
-        download = _Download(self._folder, shard)
-        longest = self._folder.patience.deadline + SECONDS_PER_MEGABYTE * shard.bytes / 1e6
+        download = _Download(self._open, file, self.cache)
+        seconds = self._timeouts.deadline + SECONDS_PER_MEGABYTE * file.bytes / 1e6
         async with self._slots:
             try:
-                async with asyncio.timeout(longest):
-                    await self._cache.fill(shard, download.write)
+                async with asyncio.timeout(seconds):
+                    await self._files.fill(file, download.write)
             except TimeoutError:
-                raise StorageError(f"{download.state}; given up after {longest:.0f} s") from None
-        return self._cache.read(shard) if self.needs(shard.sha256) == WAITED else None
+                raise StorageError(f"{download.state}; gave up after {seconds:.0f} s") from None
+        return self._files.read(file) if self.priority(file.sha256) == WAITED_FOR else None
 
 
 class _Download:
-    """A shard on its way into a file; `state` tells what is being waited for."""
+    """A download into a file; `state` describes what it is waiting for."""
 
-    def __init__(self, folder: Bucket, shard: ShardEntry) -> None:
-        self._folder, self._shard = folder, shard
-        self.state = f"the cache of {folder.cache.size / 1e6:.1f} MB has no room, or another process is at it"
+    def __init__(self, open: Open, file: StoredFile, cache: Cache) -> None:
+        self._open, self._file = open, file
+        self.state = f"the cache of {cache.size / 1e6:.1f} MB has no room, or another process is fetching it"
 
-    async def write(self, file: BinaryIO) -> None:
-        """Fill the file. A connection that breaks is for obstore; what came damaged is fetched anew.
+    async def write(self, output: BinaryIO) -> None:
+        """Fill the output. obstore resumes a broken connection; damaged data is fetched again.
 
         Raises:
-            StorageError: If it is not there, was damaged each time, or the server gave no answer.
+            StorageError: If the file does not exist, was damaged each time, or the server did not answer.
         """
         for _ in range(ATTEMPTS):
             try:
-                return await self._attempt(file)
+                return await self._attempt(output)
             except TransientError as error:
                 cause = error
-        raise StorageError(f"{cause}; given up after {ATTEMPTS} attempts")
+        raise StorageError(f"{cause}; gave up after {ATTEMPTS} attempts")
 
-    async def _attempt(self, file: BinaryIO) -> None:
-        shard, digest = self._shard, sha256()
+    async def _attempt(self, output: BinaryIO) -> None:
+        expected, digest = self._file, sha256()
         self.state = "the server does not answer"
-        size, pieces = await self._folder.stream(shard.name)
-        if size != shard.bytes:
-            raise TransientError(f"has {size} bytes, the manifest says {shard.bytes}")
-        file.seek(0)
+        size, pieces = await self._open(expected.name)
+        if size != expected.bytes:
+            raise TransientError(f"has {size} bytes, the manifest says {expected.bytes}")
+        output.seek(0)
         async for piece in pieces:
             digest.update(piece)
-            file.write(piece)
-            self.state = f"only {file.tell()} of {shard.bytes} bytes have come"
-        if file.tell() != shard.bytes or digest.hexdigest() != shard.sha256:
+            output.write(piece)
+            self.state = f"only {output.tell()} of {expected.bytes} bytes have arrived"
+        if output.tell() != expected.bytes or digest.hexdigest() != expected.sha256:
             raise TransientError("its SHA-256 is not the manifest's")
 
 
 def _result(future: Future[mmap | None]) -> mmap | None:
-    """Wait for a fetch, as long as there is a main thread that may want it."""
+    """Wait for a fetch as long as the main thread lives."""
     while True:
         try:
             return future.result(POLL)
@@ -187,7 +182,7 @@ def _result(future: Future[mmap | None]) -> mmap | None:
 
 @functools.cache
 def _loop() -> asyncio.AbstractEventLoop:
-    """The event loop of all fetchers, in a thread of its own, until the process ends."""
+    """Return the event loop of all prefetchers, which runs in its own thread until the process ends."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, name="seqviews-fetch", daemon=True)
     thread.start()

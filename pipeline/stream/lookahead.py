@@ -1,4 +1,4 @@
-"""Lookahead: which shards of a data set a stream will need, and when."""
+"""Lookahead: which shards of a data set a stream reads next, and when."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from seqviews.pipeline.stream.order import EpochOrder
 
 
 class Lookahead:
-    """Follows a stream through the windows of one data set; arguments as those of `EpochOrder`, and of the stream.
+    """Follows a stream through the windows of one data set; the arguments are those of `EpochOrder` and the stream.
 
     Example:
         >>> ahead = Lookahead([1] * 6, seed=0, lanes=1, window=2)
@@ -31,7 +31,7 @@ class Lookahead:
         self._this, self._next = _Uses(), _Uses()
 
     def enter(self, epoch: int, lane: int, window: int) -> None:
-        """Note that a lane has come to a window: its shards are in hand."""
+        """Record that a lane has entered a window, whose shards are being read."""
         if epoch != self._epoch:
             self._this, self._next = self._uses(epoch), self._uses(epoch + 1)
             self._epoch, self._entered = epoch, {}
@@ -40,18 +40,18 @@ class Lookahead:
 
     @property
     def moved(self) -> bool:
-        """Whether a window was entered since the last call of `soon`."""
+        """Whether a lane has entered a window since the last call of `soon`."""
         return bool(self._moved)
 
     def soon(self) -> list[int]:
-        """The shards of the windows that come next in the lanes that moved since the last call.
+        """Return the shards of the next windows of the lanes that moved since the last call.
 
-        Over the end of an epoch only in the rank's own lanes: at the end it has records from those of others, too.
+        Past the end of an epoch only the rank's own lanes count: at its end the rank reads other lanes, too.
         """
         moved, self._moved = self._moved, []
         shards: list[int] = []
         for lane in moved:
-            following = self._entered.get(lane, 0) + 1  # a lane that moved before the epoch ended is at its beginning
+            following = self._entered.get(lane, 0) + 1  # a lane that moved in the last epoch starts this one
             if following < self._this.windows[lane]:
                 shards += self._this.shards[lane, following]
             elif (lane - self._rank) % self._common == 0:
@@ -59,14 +59,14 @@ class Lookahead:
         return shards
 
     def when(self, shard: int) -> int:
-        """In how many windows a shard is needed next, at least 1; lanes of other ranks are taken to be as far."""
-        others = min(self._entered.values(), default=0)
-        lane, window = self._this.places[shard]
-        now = self._entered.get(lane, others)
+        """Return the number of windows until a shard is read, at least 1; other ranks' lanes count as equally far."""
+        slowest = min(self._entered.values(), default=0)
+        lane, window = self._this.locations[shard]
+        now = self._entered.get(lane, slowest)
         if window > now:
             return window - now
-        lane, window = self._next.places[shard]
-        return max(1, self._this.windows[lane] - self._entered.get(lane, others) + window)
+        lane, window = self._next.locations[shard]
+        return max(1, self._this.windows[lane] - self._entered.get(lane, slowest) + window)
 
     def _uses(self, epoch: int) -> _Uses:
         order = EpochOrder(self._counts, seed=self._seed, epoch=epoch, lanes=self._lanes, window=self._size)
@@ -75,14 +75,14 @@ class Lookahead:
             uses.windows.append(order.windows(lane))
             for window in range(uses.windows[lane]):
                 shards = uses.shards[lane, window] = order.shards_of(lane, window)
-                uses.places |= dict.fromkeys(shards, (lane, window))
+                uses.locations |= dict.fromkeys(shards, (lane, window))
         return uses
 
 
 class _Uses:
-    """The windows of an epoch: how many a lane has, the shards of each, and where a shard is."""
+    """The windows of an epoch: their number in each lane, the shards of each, and the window of each shard."""
 
     def __init__(self) -> None:
         self.windows = list[int]()
         self.shards = dict[tuple[int, int], list[int]]()
-        self.places = dict[int, tuple[int, int]]()
+        self.locations = dict[int, tuple[int, int]]()

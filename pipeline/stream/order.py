@@ -1,4 +1,4 @@
-"""The order of an epoch: a pure function of the shards' record counts, a seed, the epoch, lanes and window."""
+"""The order of an epoch: a pure function of the shards' record counts, the seed, the epoch, lanes and window."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 Last: TypeAlias = Literal["keep", "drop", "pad"]
 
 
-class Place(NamedTuple):
-    """Where a record is: its lane, the window of the lane, its shard, and its place in the shard."""
+class RecordLocation(NamedTuple):
+    """The location of a record: its lane, window of the lane, shard, and position in the shard."""
 
     lane: int
     window: int
@@ -26,18 +26,18 @@ class EpochOrder:
     """The global sequence G of an epoch: `order[p]` is the record at position p.
 
     The shards are permuted and dealt to the lanes. Within a lane the records of each window of shards are permuted.
-    The lanes are interleaved round-robin; one that runs out is left out from then on. Nothing is materialised: a
-    look-up costs the permutation of one window, which is kept until the lane moves on.
+    The lanes are interleaved round-robin; an exhausted lane is skipped. Nothing is materialised: a look-up costs the
+    permutation of one window, which is kept until the lane enters the next.
 
     Args:
-        counts: Records of each shard, in the manifest's order.
-        seed, epoch: Name the permutations; both at least 0.
-        lanes: How many shards are read side by side, from 1 to the number of shards.
-        window: How many shards of a lane are mixed, at least 1.
+        counts: Number of records of each shard, in the manifest's order.
+        seed, epoch: Determine the permutations; both at least 0.
+        lanes: Number of shards read in parallel, from 1 to the number of shards.
+        window: Number of shards of a lane that are mixed, at least 1.
 
     Example:
         >>> order = EpochOrder([3, 2, 4], seed=0, epoch=0, lanes=2, window=1)
-        >>> sorted((place.shard, place.record) for place in order)
+        >>> sorted((location.shard, location.record) for location in order)
         [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (2, 0), (2, 1), (2, 2), (2, 3)]
     """
 
@@ -57,15 +57,15 @@ class EpochOrder:
         self._entered: dict[int, _Entered] = {}
 
     def __len__(self) -> int:
-        """The number of records."""
+        """Return the number of records."""
         return self._length
 
-    def __iter__(self) -> Iterator[Place]:
-        """The records in order."""
+    def __iter__(self) -> Iterator[RecordLocation]:
+        """Iterate over the records in order."""
         return map(self.__getitem__, range(self._length))
 
-    def __getitem__(self, position: int) -> Place:
-        """The record at a position of G.
+    def __getitem__(self, position: int) -> RecordLocation:
+        """Return the record at a position of G.
 
         Raises:
             IndexError: If the position is not in `[0, len)`.
@@ -73,8 +73,8 @@ class EpochOrder:
         if not 0 <= position < self._length:
             raise IndexError(f"position {position} is not in an epoch of {self._length} records")
         phase = self._phases[bisect_right(self._phase_starts, position) - 1]
-        turn, place = divmod(position - phase.position, len(phase.lanes))
-        lane = phase.lanes[place]
+        turn, number = divmod(position - phase.position, len(phase.lanes))
+        lane = phase.lanes[number]
         offset = phase.offset + turn
         entered = self._entered.get(lane)
         if entered is None or not entered.window.start <= offset < entered.window.stop:
@@ -82,14 +82,14 @@ class EpochOrder:
         window = entered.window
         mixed = int(entered.permuted[offset - window.start])
         i = bisect_right(window.shard_starts, mixed) - 1
-        return Place(lane, entered.number, window.shards[i], mixed - window.shard_starts[i])
+        return RecordLocation(lane, entered.number, window.shards[i], mixed - window.shard_starts[i])
 
     def shards_of(self, lane: int, window: int) -> list[int]:
-        """The shards that a window of a lane mixes."""
+        """Return the shards that a window of a lane mixes."""
         return self._windows[lane][window].shards
 
     def windows(self, lane: int) -> int:
-        """How many windows a lane has."""
+        """Return the number of windows of a lane."""
         return len(self._windows[lane])
 
     def _enter(self, lane: int, offset: int) -> _Entered:
@@ -110,7 +110,7 @@ class _Window:
 
 
 class _Entered(NamedTuple):
-    """The window that a lane is in, and the permutation of its records."""
+    """The current window of a lane, and the permutation of its records."""
 
     number: int
     window: _Window
@@ -118,7 +118,7 @@ class _Entered(NamedTuple):
 
 
 class _Phase(NamedTuple):
-    """A stretch of G, from `position` on, over which the same lanes take turns, each from its `offset` on."""
+    """A stretch of G from `position` on, over which the same lanes take turns, each from its `offset` on."""
 
     position: int
     offset: int
@@ -136,24 +136,23 @@ def _phases(lengths: Sequence[int]) -> list[_Phase]:
 
 
 def permutation(size: int, *seed: int) -> NDArray[np.int64]:
-    """The numbers below `size` in an order that only depends on `seed`, all at least 0."""
-    # SeedSequence takes (a, b) and (a, b, 0, 0) for the same: the length in front tells them apart.
-    # numpy keeps the raw stream of a bit generator for ever, the stream of Generator.permutation it does not.
+    """Return the numbers below `size` in an order that depends only on `seed`, all at least 0."""
+    # SeedSequence treats (a, b) and (a, b, 0, 0) alike: the length in front distinguishes them.
+    # numpy guarantees the raw stream of a bit generator across versions, not that of Generator.permutation.
     return np.random.PCG64(np.random.SeedSequence((len(seed), *seed))).random_raw(size).argsort(kind="stable")
 
 
 def batch_count(records: int, batch_size: int, last: Last) -> int:
-    """Global batches of an epoch."""
+    """Return the number of global batches of an epoch."""
     return records // batch_size if last == "drop" else -(-records // batch_size)
 
 
 def batch_positions(
     batch: int, *, records: int, batch_size: int, last: Last, rank: int = 0, ranks: int = 1
 ) -> list[int]:
-    """The positions in G of one rank's part of a global batch: every `ranks`-th from the `rank`-th.
+    """Return the positions in G of one rank's part of a global batch: every `ranks`-th from the `rank`-th.
 
-    With `last="pad"` the last batch is filled up with records from the start of G, and only then does a record come
-    twice in an epoch.
+    With `last="pad"` the last batch is filled with records from the start of G, which then occur twice in the epoch.
 
     Example:
         >>> batch_positions(1, records=6, batch_size=4, last="keep")

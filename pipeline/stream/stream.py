@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import accumulate
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, NamedTuple, get_args
 
 from torch.utils.data import IterableDataset, get_worker_info
 
+from seqviews.pipeline.manifest import Features
 from seqviews.pipeline.records import Batch
 from seqviews.pipeline.shards.shard import Shard
 from seqviews.pipeline.storage.folder import Folder
-from seqviews.pipeline.stream.collate import Located, collate
+from seqviews.pipeline.stream.collate import StoredRecord, collate
 from seqviews.pipeline.stream.lookahead import Lookahead
-from seqviews.pipeline.stream.mixture import MixedOrder, MixedPlace, Shares
+from seqviews.pipeline.stream.mixture import MixedLocation, MixedOrder, MixtureSchedule
 from seqviews.pipeline.stream.order import Last, batch_count, batch_positions
 from seqviews.pipeline.stream.recordset import RecordSet, check_agreement
 
@@ -25,35 +27,35 @@ STATE_VERSION = 2
 
 
 class SequenceStream(IterableDataset[Batch]):
-    """The batches of a split, every record once an epoch, in an order that depends on nothing but the arguments.
+    """The batches of a split, every record once per epoch, in an order that depends only on the arguments.
 
-    It is the loader: it has its own threads and its own state. `iter()` gives an epoch from its first batch on, or from
-    where `load_state_dict` put it; when the last batch has been given, the next `iter()` gives the next epoch. Every
-    shard is checked against the manifest before a record of it is used.
+    It is the loader: it has its own threads and its own state. `iter()` yields an epoch from its first batch, or from
+    the batch that `load_state_dict` resumes at; after the last batch, the next `iter()` yields the next epoch. Every
+    shard is checked against the manifest before its records are used.
 
-    Several data sets are mixed by weight. An epoch gives the first exactly once, and as much of the others as their
-    weights say, each through its own epochs, going on in the next epoch where the one before ended.
+    Several data sets are mixed by weight. An epoch yields the first exactly once, and of the others as much as their
+    weights require, each through its own epochs, which resume in the next epoch of the mixture.
 
     Args:
-        data: A split's folder or URL, for example `sprites/train` or `s3://bucket/sprites/train`, or some of its
-            records as a `RecordSet`; or several.
-        batch_size: Records of a global batch, over all ranks.
-        weights: How often each data set's records come; by default its size, so that each comes once an epoch.
-        seed: Names the order.
-        lanes: Shards of a data set read side by side, at most all; by default 8.
-        window: Shards of a lane that are mixed.
-        rank, ranks: Which part of every global batch to give: every `ranks`-th record from the `rank`-th.
-        last: A last batch that is not full is kept, dropped, or padded with records from the start of the epoch.
-        factors: Names of the factors to give; none are decoded by default.
-        threads: Decoding threads; the batches do not depend on it.
+        data: A split's folder or URL, for example `sprites/train` or `s3://bucket/sprites/train`, or a `RecordSet`; or
+            several of them.
+        batch_size: Number of records of a global batch, over all ranks.
+        weights: Weight of each data set; by default its size, so that each record occurs once per epoch.
+        seed: Determines the order.
+        lanes: Number of shards of a data set that are read in parallel; by default 8, or all if there are fewer.
+        window: Number of shards of a lane that are mixed.
+        rank, ranks: The part of every global batch to yield: every `ranks`-th record from the `rank`-th.
+        last: Whether to keep, drop, or pad a last batch that is not full, with records from the start of the epoch.
+        factors: Names of the factors to decode; none by default.
+        threads: Number of decoding threads; the batches do not depend on it.
 
     Attributes:
-        manifest: Of the first data set: what the records look like.
+        manifest: The manifest of the first data set.
 
     Raises:
-        ShardError: If a folder has no valid manifest; while iterating, if a shard is not what the manifest says.
-        ValueError: If an argument is out of its range, a data set has no such factor, data sets do not go together, or
-            the cache cannot hold the windows.
+        ShardError: If a folder has no valid manifest; while iterating, if a shard contradicts it.
+        ValueError: If an argument is out of range, a data set lacks a factor, data sets cannot be mixed, or the cache
+            cannot hold the windows.
     """
 
     def __init__(
@@ -72,17 +74,17 @@ class SequenceStream(IterableDataset[Batch]):
         threads: int = 2,
     ) -> None:
         several = [data] if isinstance(data, (Folder, Path, str, RecordSet)) else data
-        self.sets = [one if isinstance(one, RecordSet) else RecordSet(one) for one in several]
+        self.sets = [records if isinstance(records, RecordSet) else RecordSet(records) for records in several]
         check_agreement(self.sets, factors)
         self.manifest = self.sets[0].manifest
-        self.shares = Shares([len(one) for one in self.sets], weights)
-        shards = max(len(one.counts) for one in self.sets)
+        self.schedule = MixtureSchedule([len(records) for records in self.sets], weights)
+        shards = max(len(records.counts) for records in self.sets)
         self.batch_size, self.seed, self.window, self.last = batch_size, seed, window, last
         self.lanes = min(8, shards) if lanes is None else lanes
         self.rank, self.ranks, self.factors, self.threads = rank, ranks, tuple(factors), threads
         self._check(shards)
-        for one in self.sets:
-            one.check_room(self.lanes * self.window)
+        for records in self.sets:
+            records.check_cache(self.lanes * self.window)
         self._classes = {name: self.manifest.factors[name] for name in self.factors}
         self.epoch = 0
         self._received = 0
@@ -98,22 +100,22 @@ class SequenceStream(IterableDataset[Batch]):
         if self.last not in get_args(Last):
             raise ValueError(f"last is {self.last!r}, not one of keep, drop, pad")
         if len(self) == 0:
-            raise ValueError(f"{self._named} has {len(self.shares)} records, not one batch of {self.batch_size}")
+            raise ValueError(f"{self._named} has {len(self.schedule)} records, not one batch of {self.batch_size}")
 
     @property
     def _named(self) -> str:
-        return " with ".join(str(one.folder) for one in self.sets)
+        return " with ".join(str(records.folder) for records in self.sets)
 
     def __len__(self) -> int:
-        """Global batches of an epoch."""
-        return batch_count(len(self.shares), self.batch_size, self.last)
+        """Return the number of global batches of an epoch."""
+        return batch_count(len(self.schedule), self.batch_size, self.last)
 
     def __iter__(self) -> Iterator[Batch]:
-        """The batches of the current epoch.
+        """Iterate over the batches of the current epoch.
 
         Raises:
-            RuntimeError: If a DataLoader with workers asks: each worker would give every batch.
-            ShardError: If a shard is not what the manifest says.
+            RuntimeError: In a worker of a DataLoader, as each worker would yield every batch.
+            ShardError: If a shard contradicts the manifest.
         """
         if get_worker_info() is not None:
             raise RuntimeError("SequenceStream has its own threads: iterate it, or give DataLoader num_workers=0")
@@ -127,15 +129,14 @@ class SequenceStream(IterableDataset[Batch]):
         try:
             for number in range(start, len(self) + PREFETCH):
                 if number < len(self):
-                    located = plan.batch(number)
-                    pending.append(pool.submit(collate, located, features, self._classes, epoch))
+                    pending.append(pool.submit(_decode, plan.batch(number), features, self._classes, epoch))
                 if number >= start + PREFETCH:
                     batch = pending.popleft().result()
                     self._mark_received(epoch, number - PREFETCH + 1)
                     yield batch
-        except BaseException:  # also when the caller stops in the middle
-            for one in self.sets:
-                one.abandon()
+        except BaseException:  # also when the caller stops early
+            for records in self.sets:
+                records.prefetcher.cancel()
             raise
         finally:
             pool.shutdown(cancel_futures=True)
@@ -146,56 +147,71 @@ class SequenceStream(IterableDataset[Batch]):
         self._received = 0 if finished else received
 
     def set_epoch(self, epoch: int) -> None:
-        """Let the next `iter()` give this epoch; a place inside it, loaded from a state, is kept."""
+        """Let the next `iter()` yield this epoch; a position in this epoch that was loaded from a state is kept."""
         if epoch != self.epoch:
             self.epoch, self._received, self._start = epoch, 0, 0
 
     def state_dict(self) -> dict[str, Any]:
-        """Where the caller is: the batches it has received of an epoch, and all that decides the order."""
+        """Return the number of batches received in the current epoch, and all that determines the order."""
         return {**self._identity(), "epoch": self.epoch, "batches": self._received}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on behind the last batch that was received when the state was saved; ranks and threads may differ.
+        """Resume after the last batch that was received when the state was saved; ranks and threads may differ.
 
         Raises:
-            ValueError: If the state is of other records, or of another order of them.
+            ValueError: If the state is of other records or another order.
         """
         mine = self._identity()
         differing = [name for name in mine if state.get(name) != mine[name]]
         if differing:
-            told = ", ".join(f"{name} {state.get(name)!r} instead of {mine[name]!r}" for name in differing)
-            raise ValueError(f"the saved state is not of this stream of {self._named}: it has {told}")
+            differences = ", ".join(f"{name} {state.get(name)!r} instead of {mine[name]!r}" for name in differing)
+            raise ValueError(f"the saved state is not of this stream of {self._named}: it has {differences}")
         self.epoch = state["epoch"]
         self._start = self._received = state["batches"]
 
     def _identity(self) -> dict[str, Any]:
-        data = {"manifests": [one.identity for one in self.sets], "shares": list(map(str, self.shares.shares))}
+        data = {"manifests": [s.identity for s in self.sets], "shares": list(map(str, self.schedule.shares))}
         order = {"batch_size": self.batch_size, "seed": self.seed, "lanes": self.lanes, "window": self.window}
         return {"version": STATE_VERSION, **data, **order, "last": self.last}
 
 
+class _PendingRecord(NamedTuple):
+    """A record of a future batch: its shard, possibly still being read, its position there, and its index."""
+
+    shard: Future[Shard]
+    position: int
+    split_index: int
+
+
+def _decode(
+    pending: Sequence[_PendingRecord], features: Features, classes: Mapping[str, list[str] | None], epoch: int
+) -> Batch:
+    records = (StoredRecord(row, p.shard.result(), p.position, p.split_index) for row, p in enumerate(pending))
+    return collate(records, len(pending), features, classes, epoch)
+
+
 class _Plan:
-    """Which records make a batch, and their shards, read ahead; holds the shards of one window a lane of each set."""
+    """The records of each batch, and their shards, read ahead; holds one window of shards for each lane of each set."""
 
     def __init__(self, stream: SequenceStream, epoch: int, pool: ThreadPoolExecutor) -> None:
         self._stream, self._sets, self._pool = stream, stream.sets, pool
-        counts = [one.counts for one in stream.sets]
+        counts = [records.counts for records in stream.sets]
         self._order = MixedOrder(
-            counts, stream.shares, seed=stream.seed, epoch=epoch, lanes=stream.lanes, window=stream.window
+            counts, stream.schedule, seed=stream.seed, epoch=epoch, lanes=stream.lanes, window=stream.window
         )
-        self._first_index = list(accumulate((len(one.manifest) for one in stream.sets), initial=0))
+        self._first_index = list(accumulate((len(records.manifest) for records in stream.sets), initial=0))
         self._held: dict[tuple[int, int], tuple[tuple[int, int], dict[int, Future[Shard]]]] = {}
-        # a rank's records of one set alone come from its own lanes
+        # of a single set, a rank reads only its own lanes
         rank, ranks = (stream.rank, stream.ranks) if len(counts) == 1 else (0, 1)
         self._ahead = {
             dataset: Lookahead(
                 shards, seed=stream.seed + dataset, lanes=stream.lanes, window=stream.window, rank=rank, ranks=ranks
             )
             for dataset, shards in enumerate(counts)
-            if stream.sets[dataset].is_remote
+            if stream.sets[dataset].folder.is_remote
         }
 
-    def batch(self, number: int) -> list[Located]:
+    def batch(self, number: int) -> list[_PendingRecord]:
         stream = self._stream
         positions = batch_positions(
             number,
@@ -205,29 +221,30 @@ class _Plan:
             rank=stream.rank,
             ranks=stream.ranks,
         )
-        located = [self._locate(self._order[position]) for position in positions]
+        pending = [self._locate(self._order[position]) for position in positions]
         for dataset, ahead in self._ahead.items():
             if ahead.moved:
-                self._sets[dataset].expect(ahead)
-        return located
+                self._prefetch(self._sets[dataset], ahead)
+        return pending
 
-    def _locate(self, mixed: MixedPlace) -> Located:
-        dataset, epoch, place = mixed
-        window = epoch, place.window
-        held = self._held.get((dataset, place.lane))
+    def _prefetch(self, records: RecordSet, ahead: Lookahead) -> None:
+        numbers = {entry.sha256: number for number, entry in enumerate(records.shards)}
+        records.prefetcher.prefetch(
+            [records.shards[number] for number in ahead.soon()],
+            lambda sha256: ahead.when(numbers[sha256]) if sha256 in numbers else math.inf,
+        )
+
+    def _locate(self, mixed: MixedLocation) -> _PendingRecord:
+        dataset, epoch, location = mixed
+        window = epoch, location.window
+        held = self._held.get((dataset, location.lane))
         if held is None or held[0] != window:
-            one = self._sets[dataset]
-            numbers = self._order.shards_of(dataset, epoch, place.lane, place.window)
+            records = self._sets[dataset]
+            numbers = self._order.shards_of(dataset, epoch, location.lane, location.window)
             if dataset in self._ahead:
-                one.demand(numbers)
-                self._ahead[dataset].enter(epoch, place.lane, place.window)
-            held = window, {shard: self._pool.submit(one.read, shard) for shard in numbers}
-            self._held[dataset, place.lane] = held
-        position, index = self._sets[dataset].find(place.shard, place.record)
-        return Located(held[1][place.shard], position, self._first_index[dataset] + index)
-
-
-def endless(stream: SequenceStream) -> Iterator[Batch]:
-    """The batches of one epoch after another; `stream.state_dict()` says at any time how far the caller has come."""
-    while True:
-        yield from stream
+                records.prefetcher.prefetch_now([records.shards[number] for number in numbers])
+                self._ahead[dataset].enter(epoch, location.lane, location.window)
+            held = window, {number: self._pool.submit(records.read, number) for number in numbers}
+            self._held[dataset, location.lane] = held
+        position, index = self._sets[dataset].find(location.shard, location.record)
+        return _PendingRecord(held[1][location.shard], position, self._first_index[dataset] + index)

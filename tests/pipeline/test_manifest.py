@@ -46,7 +46,7 @@ CHANGES: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
     "newline": (lambda m: m["shards"][0].update(name="x.tar\n"), r"shards\[0\]\.name"),
     "crowded": (lambda m: m["shards"][0].update(records=1000), "cannot hold 1000 records in"),
     "large": (lambda m: m["dataset"]["features"].update(shape=[90, 1024, 1024, 3]), "limit of 256 MiB decoded"),
-    "not finite": (lambda m: m["parameters"].update(x=float("nan")), "NaN is no number"),
+    "not finite": (lambda m: m["parameters"].update(x=float("nan")), "NaN is not a number"),
     "deep": (lambda m: m["parameters"].update(x=json.loads("[" * 40 + "]" * 40)), "at most 32 levels"),
     "long": (lambda m: m.update(shards=m["shards"] * 10_001), r"at \$\.shards: \.\.\..*is too long"),
     "missing": (lambda m: m.pop("shards"), "'shards' is a required property"),

@@ -20,7 +20,7 @@ WAYS = {"right": (2, 0), "left": (-2, 0), "down": (0, 2), "up": (0, -2)}
 class MovingSquares:
     """A square of one of four shades (static) moves one of four ways (dynamic).
 
-    `counts` clips in train, val and test; the square's path is a trajectory, its way a class.
+    `counts` gives the clips in train, val and test; the path of a square is a trajectory, its way a class.
     """
 
     counts: tuple[int, int, int] = (512, 64, 64)

@@ -25,7 +25,8 @@ from toy_clips import ToyClips
 
 from seqviews.pipeline.prepare.write import prepare
 from seqviews.pipeline.storage.bucket import Bucket
-from seqviews.pipeline.storage.folder import Cache, Patience, open_folder
+from seqviews.pipeline.storage.folder import Cache, Timeouts
+from seqviews.pipeline.storage.urls import open_folder
 from seqviews.pipeline.stream.stream import SequenceStream
 
 Records: TypeAlias = dict[str, bytes]
@@ -111,8 +112,8 @@ class Storage:
     url: str
     cache: Cache
 
-    def folder(self, patience: Patience | None = None, cache: Cache | None = None) -> Bucket:
-        found = open_folder(self.url, cache=cache or self.cache, patience=patience or Patience(stall=0.5, deadline=4.0))
+    def folder(self, timeouts: Timeouts | None = None, cache: Cache | None = None) -> Bucket:
+        found = open_folder(self.url, cache=cache or self.cache, timeouts=timeouts or Timeouts(stall=0.5, deadline=4.0))
         assert isinstance(found, Bucket)
         return found
 
@@ -190,4 +191,4 @@ def epoch(stream: SequenceStream) -> Records:
 
 
 def stream_of(storage: Storage, stall: float = 0.5, deadline: float = 4.0) -> SequenceStream:
-    return SequenceStream(storage.folder(Patience(stall, deadline)), 5)
+    return SequenceStream(storage.folder(Timeouts(stall, deadline)), 5)

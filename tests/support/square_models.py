@@ -1,4 +1,4 @@
-"""Models of moving squares whose scores are known beforehand."""
+"""Methods on moving squares, and a judge, whose scores are known beforehand."""
 
 from __future__ import annotations
 
@@ -9,12 +9,11 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from seqviews.model.gaussian import Gaussian
-from seqviews.model.methods.objective import LossTerms
-from seqviews.model.protocol import Posterior, Views
+from seqviews.model.protocol import Method, Posterior
 
 
-class PerfectModel:
-    """Takes a square's clip apart exactly: s is its brightness, z_t its mask, and the priors are the data's own."""
+class PerfectModel(Method):
+    """Disentangles a clip of a square exactly: s is its brightness, z_t its mask, the priors are those of the data."""
 
     def encode(self, x: Tensor) -> Posterior:
         s = x.amax(dim=(1, 2, 3, 4))[:, None]
@@ -32,12 +31,9 @@ class PerfectModel:
         masks = [clip.frames > 0 for i in range(n) for clip in clips.records(f"drawn-{i}", rng)]
         return torch.from_numpy(np.stack(masks)).float().flatten(2)
 
-    def loss(self, views: Views, generator: torch.Generator | None = None) -> LossTerms:
-        raise NotImplementedError("there is nothing to learn")
-
 
 class EntangledModel(PerfectModel):
-    """The whole clip is in z and s is ignored: what a model that disentangles nothing would do."""
+    """The whole clip is in z and s is ignored: the result of a method that disentangles nothing."""
 
     def encode(self, x: Tensor) -> Posterior:
         return Posterior(_certain(x.new_zeros(len(x), 1)), _certain(x.flatten(2)))
@@ -49,12 +45,25 @@ class EntangledModel(PerfectModel):
         return super().sample_dynamic(n, length, generator) * self.sample_static(n, generator)[:, :, None]
 
 
+class SquareGenerator(Method):
+    """A generator without an encoder, of the first `shades` shades only."""
+
+    def __init__(self, shades: int = len(SHADES)) -> None:
+        super().__init__()
+        self.shades = shades
+
+    def sample(self, n: int, length: int, generator: torch.Generator | None = None) -> Tensor:
+        model = PerfectModel()
+        s = torch.tensor(SHADES)[torch.randint(self.shades, (n, 1), generator=generator)] / 255
+        return model.decode(s, model.sample_dynamic(n, length, generator))
+
+
 def _certain(mean: Tensor) -> Gaussian:
     return Gaussian(mean, torch.zeros_like(mean))
 
 
 def exact_judge(x: Tensor) -> dict[str, Tensor]:
-    """What clips of squares show, read off their pixels."""
+    """The factors of clips of squares, computed from their pixels."""
     shades = x.amax(dim=(1, 2, 3, 4))[:, None] * 255
     lit = x[:, :, 0] > 0
     pixels = torch.arange(SIDE, dtype=torch.float32)

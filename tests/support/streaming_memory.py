@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from seqviews.pipeline.storage.folder import Cache, open_folder
+from seqviews.pipeline.storage.folder import Cache
+from seqviews.pipeline.storage.urls import open_folder
 from seqviews.pipeline.stream.stream import SequenceStream
 
 

@@ -1,4 +1,4 @@
-"""Toy segments with known speaker and words; the processes of a preparation import this module."""
+"""Toy segments whose speaker and words are known, in a module that the processes of a preparation can import."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from seqviews.model.gaussian import Gaussian
-from seqviews.model.protocol import Posterior
+from seqviews.model.protocol import Method, Posterior
 from seqviews.pipeline.manifest import SPLITS, DatasetInfo, Features, MelFeatures, MelParameters, Split
 from seqviews.pipeline.records import Segment
 
@@ -25,7 +25,7 @@ MEAN, DEVIATION = -6.0, 2.0
 
 @dataclass(frozen=True)
 class ToySpeech:
-    """Mels whose upper half is constant for a speaker, and whose lower half, the words, is noise in every frame.
+    """Mels whose upper half is a constant of the speaker, and whose lower half, the words, is noise in every frame.
 
     Speaker 0 of the test split and its first neighbour have ten utterances, the others three.
     """
@@ -75,8 +75,8 @@ class ToySpeech:
         return [f"{split}{speaker}" for split in SPLITS for speaker in range(SPEAKERS[split])]
 
 
-class PerfectSpeech:
-    """Separates a scaled toy segment exactly: s is the voice, z_t the words."""
+class PerfectSpeech(Method):
+    """Disentangles a scaled toy segment exactly: s is the voice, z_t the words."""
 
     def encode(self, x: Tensor) -> Posterior:
         return Posterior(*(Gaussian(m, torch.zeros_like(m)) for m in (x[:, 0, HALF:], x[:, :, :HALF])))

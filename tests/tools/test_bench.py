@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from seqviews.pipeline.storage.folder import LocalFolder
+from seqviews.pipeline.storage.local import LocalFolder
 from seqviews.tools.bench import WARM_UP, bench_train
 
 SECONDS = {"waiting for data": 1.0, "views, networks, loss": 2.0, "backward": 4.0, "clipping, optimizer, log": 1.0}

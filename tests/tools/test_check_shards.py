@@ -76,7 +76,7 @@ def test_wrong_arguments(toy: Path, tmp_path: Path, capsys: pytest.CaptureFixtur
     assert check() == 2
     assert check("ftp://bucket/toy") == 2
     for options, message in (
-        ((tmp_path,), "is no prepared data set"),
+        ((tmp_path,), "is not a prepared data set"),
         ((toy, "--identity", "speaker"), "has no static factor speaker"),
         ((toy, "--identity", "shade", "--fast"), "give one of the two"),
         ((toy, "--threads", "0"), "threads must be at least 1"),

@@ -14,7 +14,7 @@ from PIL import Image
 from tiny_training import TINY
 
 from seqviews.augment.views import MultiView, Views
-from seqviews.model.report.images import film_strip
+from seqviews.model.report.images import film_strip, to_frames
 from seqviews.tools import show_views, train
 from seqviews.tools.show_views import seen_at
 
@@ -78,7 +78,7 @@ def test_the_picture_holds_the_views_pixel_for_pixel(
     picture = np.asarray(Image.open(out))
     for clips in (seen[3].anchor, seen[3].motion, seen[3].content):
         for i in range(4):
-            assert contains(picture, film_strip(clips[i])) == (i < 3)
+            assert contains(picture, film_strip(to_frames(clips[i]))) == (i < 3)
 
 
 def test_more_options_of_the_training(trained: tuple[Path, list[Views]], tmp_path: Path) -> None:

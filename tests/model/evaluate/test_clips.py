@@ -2,52 +2,55 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from moving_squares import LENGTH, SHADES, MovingSquares
-from square_models import EntangledModel, PerfectModel, exact_judge
+from moving_squares import SHADES, MovingSquares
+from square_models import EntangledModel, PerfectModel, SquareGenerator, exact_judge
 from torch import Tensor
 
-from seqviews.model.evaluate.clips import DRAWS, PSNR, SETTINGS, check_records, encode_clips, partners, score
+from seqviews.model.evaluate.clips import DRAWS, PSNR, SETTINGS, judge_real_clips, partners, score
+from seqviews.model.evaluate.encode import Encoded
 from seqviews.model.evaluate.metrics import MAX_PSNR, foreground_psnr
-from seqviews.model.scaling import MelScale, PixelScale
-from seqviews.pipeline.manifest import DatasetInfo, Features, MelFeatures
+from seqviews.model.protocol import Method
+from seqviews.model.scaling import PixelScale
 from seqviews.pipeline.stream.stream import SequenceStream
 
 INFO = MovingSquares().info
 
 
-def stream(squares: Path, batch_size: int = 16, seed: int = 0) -> SequenceStream:
-    return SequenceStream(squares / "test", batch_size, seed=seed, factors=("shade", "way", "path"))
+def stream(squares: Path) -> SequenceStream:
+    return SequenceStream(squares / "test", 16, factors=("shade", "way", "path"))
 
 
-def test_a_perfect_model_scores_everything(squares: Path) -> None:
-    model = PerfectModel()
-    scores = score(model, exact_judge, encode_clips(model, exact_judge, stream(squares)), INFO)
+def judged(method: Method, squares: Path, maximum: int | None = None) -> Encoded:
+    return judge_real_clips(method, exact_judge, stream(squares), PixelScale(), maximum=maximum)
+
+
+def scored(method: Method, squares: Path, **options: Any) -> dict[str, float]:
+    return score(method, exact_judge, judged(method, squares), INFO, **options)
+
+
+def test_a_perfect_method_has_perfect_scores(squares: Path) -> None:
+    scores = scored(PerfectModel(), squares)
     accuracies = {name: value for name, value in scores.items() if name.endswith("accuracy")}
-    assert accuracies == dict.fromkeys(
-        [
-            f"{setting}/{factor}/accuracy"
-            for setting in ("real", "reconstruction", "swap")
-            for factor in ("shade", "way")
-        ]
-        + ["static_drawn/way/accuracy", "dynamic_drawn/shade/accuracy"],
-        1.0,
-    )
+    settings, factors = ("real", "reconstruction", "swap"), ("shade", "way")
+    expected = [f"{setting}/{factor}/accuracy" for setting in settings for factor in factors]
+    assert accuracies == dict.fromkeys([*expected, "static_drawn/way/accuracy", "dynamic_drawn/shade/accuracy"], 1.0)
     assert scores[PSNR] == MAX_PSNR
     errors = {name: value for name, value in scores.items() if name.endswith("error")}
-    assert set(errors) == {f"{setting}/path/error" for setting in SETTINGS if setting != "dynamic_drawn"}
+    assert set(errors) == {
+        f"{setting}/path/error" for setting in SETTINGS if setting not in {"dynamic_drawn", "sampled"}
+    }
     assert max(errors.values()) == pytest.approx(0, abs=1e-5)
     assert scores["static_drawn/shade/inter_entropy"] == pytest.approx(math.log(len(SHADES)), abs=0.02)
 
 
-def test_an_entangled_model_is_found_out(squares: Path) -> None:
-    model = EntangledModel()
-    clips = encode_clips(model, exact_judge, stream(squares))
-    scores = score(model, exact_judge, clips, INFO)
-    swapped = clips.factors["shade"][partners(len(clips), torch.Generator().manual_seed(0))]
-    chance = float((swapped == clips.factors["shade"]).double().mean())
+def test_an_entangled_method_has_scores_at_chance(squares: Path) -> None:
+    scores = scored(EntangledModel(), squares)
+    shades = judged(EntangledModel(), squares).factors["shade"]
+    chance = float((shades[partners(64, torch.Generator().manual_seed(0))] == shades).double().mean())
     assert scores["reconstruction/shade/accuracy"] == 1
     assert scores["swap/way/accuracy"] == 1
     assert scores["swap/shade/accuracy"] == pytest.approx(chance)
@@ -55,80 +58,75 @@ def test_an_entangled_model_is_found_out(squares: Path) -> None:
     assert scores["dynamic_drawn/shade/accuracy"] == pytest.approx(0.25, abs=0.1)
 
 
-def test_every_clip_is_drawn_as_often_as_it_says(squares: Path) -> None:
-    model = PerfectModel()
-    clips = encode_clips(model, exact_judge, stream(squares))
-    done: dict[str, tuple[int, int]] = {}
-    score(
-        model, exact_judge, clips, INFO, batch_size=50, progress=lambda what, n, total: done.update({what: (n, total)})
-    )
-    n = len(clips)
-    assert n == 64
-    assert done == {
-        "reconstruction": (n, n),
-        "swap": (n, n),
-        "static_drawn": (DRAWS * n, DRAWS * n),
-        "dynamic_drawn": (DRAWS * n, DRAWS * n),
+@pytest.mark.parametrize("shades", [1, 3])
+def test_a_generator_is_scored_on_its_samples(squares: Path, shades: int) -> None:
+    scores = scored(SquareGenerator(shades), squares)
+    assert {name.partition("/")[0] for name in scores} == {"real", "sampled"}
+    assert {name for name in scores if name.endswith(("accuracy", "error"))} == {
+        f"real/{metric}" for metric in ("shade/accuracy", "way/accuracy", "path/error")
     }
+    assert scores["sampled/shade/intra_entropy"] == 0
+    assert scores["sampled/shade/inception_score"] == pytest.approx(shades, abs=0.05)
+    assert scores["sampled/way/inter_entropy"] == pytest.approx(math.log(4), abs=0.05)
 
 
-def test_the_seed_decides_the_scores_and_the_batch_size_does_not(squares: Path) -> None:
-    model = EntangledModel()
-    clips = encode_clips(model, exact_judge, stream(squares))
-    first = score(model, exact_judge, clips, INFO, seed=3)
-    assert score(model, exact_judge, clips, INFO, seed=3, batch_size=7) == first
-    assert score(model, exact_judge, clips, INFO, seed=4) != first
+def test_settings_depend_on_what_a_method_can_do(squares: Path) -> None:
+    class WithoutPriors(PerfectModel):
+        sample_static = sample_dynamic = None  # type: ignore[assignment]
+
+    settings = {name.partition("/")[0] for name in scored(WithoutPriors(), squares)}
+    assert settings == {"real", "reconstruction", "swap"}
+
+    class EncoderOnly(WithoutPriors):
+        decode = None  # type: ignore[assignment]
+
+    with pytest.raises(ValueError, match="EncoderOnly has no decode, which reconstructions and swaps need"):
+        scored(EncoderOnly(), squares)
 
 
-def test_clips_are_encoded_in_the_order_of_the_split(squares: Path) -> None:
-    clips = encode_clips(PerfectModel(), exact_judge, stream(squares))
-    other = encode_clips(PerfectModel(), exact_judge, stream(squares, batch_size=23, seed=5))
-    assert clips.indices.tolist() == other.indices.tolist() == list(range(64))
-    assert torch.equal(clips.static, other.static)
-    assert torch.equal(clips.dynamic, other.dynamic)
-    for batch in stream(squares):
-        assert torch.equal(batch.factors["path"], clips.factors["path"][batch.indices])
-        assert torch.equal(batch.x.amax(dim=(1, 2, 3, 4)) / 255, clips.static[batch.indices, 0])
-    assert clips.dynamic.shape == (64, LENGTH, 16 * 16)
+@pytest.mark.parametrize("method", [PerfectModel(), SquareGenerator()])
+def test_every_latent_is_drawn_five_times_per_clip(squares: Path, method: Method) -> None:
+    done: dict[str, tuple[int, int]] = {}
+    scored(method, squares, batch_size=50, progress=lambda what, n, total: done.update({what: (n, total)}))
+    once, drawn = (64, 64), (DRAWS * 64, DRAWS * 64)
+    expected = {"reconstruction": once, "swap": once, "static_drawn": drawn, "dynamic_drawn": drawn}
+    assert done == ({"sampled": drawn} if isinstance(method, SquareGenerator) else expected)
 
 
-def test_the_psnr_is_that_of_each_clip_s_reconstruction(squares: Path) -> None:
+@pytest.mark.parametrize("method", [EntangledModel(), SquareGenerator()])
+def test_scores_depend_on_the_seed_and_not_on_the_batch_size(squares: Path, method: Method) -> None:
+    first = scored(method, squares, seed=3)
+    assert scored(method, squares, seed=3, batch_size=7) == first
+    assert scored(method, squares, seed=4) != first
+
+
+def test_the_psnr_is_that_of_each_reconstruction(squares: Path) -> None:
     class Darker(PerfectModel):
         def decode(self, s: Tensor, z: Tensor) -> Tensor:
             return super().decode(s, z) - 0.01 * s[:, :, None, None, None]
 
-    model = Darker()
-    clips = encode_clips(model, exact_judge, stream(squares))
+    method = Darker()
+    clips = judged(method, squares)
     for batch in stream(squares):
         x = batch.x / 255
-        posterior = model.encode(x)
-        decoded = model.decode(posterior.static.mean, posterior.dynamic.mean)
-        assert clips.psnr[batch.indices] == pytest.approx(foreground_psnr(decoded, x))
-    assert score(model, exact_judge, clips, INFO)[PSNR] == pytest.approx(float(clips.psnr.mean()))
-    assert clips.psnr.isfinite().all()
+        posterior = method.encode(x)
+        decoded = method.decode(posterior.static.mean, posterior.dynamic.mean)
+        assert clips.values[PSNR][batch.indices] == pytest.approx(foreground_psnr(decoded, x))
+    assert scored(method, squares)[PSNR] == pytest.approx(float(clips.values[PSNR].mean()))
+    assert clips.values[PSNR].isfinite().all()
 
 
-def test_what_the_run_was_not_trained_on_is_refused() -> None:
-    features = Features.for_segments(20, MelFeatures((0.0,) * 80, (1.0,) * 80))
-    speech = DatasetInfo("speech", "", "", features, {}, {})
-    with pytest.raises(ValueError, match="speech holds segments, and the run was trained on clips"):
-        check_records(PerfectModel(), PixelScale(), speech)
-    with pytest.raises(ValueError, match="squares holds clips, and the run was trained on segments"):
-        check_records(PerfectModel(), MelScale(MelFeatures((0.0,) * 80, (1.0,) * 80)), INFO)
-
-
-def test_only_some_clips_if_so_wished(squares: Path) -> None:
-    everything = encode_clips(PerfectModel(), exact_judge, stream(squares))
-    some = encode_clips(PerfectModel(), exact_judge, stream(squares), max_clips=21)
-    assert len(some) == 21
-    assert torch.equal(some.static, everything.static[some.indices])
-    assert torch.equal(some.judged["way"], everything.judged["way"][some.indices])
-    with pytest.raises(ValueError, match="gives 1 clips to evaluate"):
-        encode_clips(PerfectModel(), exact_judge, stream(squares), max_clips=1)
+def test_a_part_of_the_clips(squares: Path) -> None:
+    everything, part = judged(PerfectModel(), squares), judged(PerfectModel(), squares, 21)
+    assert len(part) == 21
+    for name, values in part.values.items():
+        assert torch.equal(values, everything.values[name][part.indices])
+    with pytest.raises(ValueError, match="there are 1 clips to evaluate"):
+        judged(PerfectModel(), squares, 1)
 
 
 @pytest.mark.parametrize("count", [2, 3, 10, 101])
-def test_nobody_is_its_own_partner(count: int) -> None:
+def test_no_clip_is_its_own_partner(count: int) -> None:
     for seed in range(20):
         partner = partners(count, torch.Generator().manual_seed(seed))
         assert sorted(partner.tolist()) == list(range(count))

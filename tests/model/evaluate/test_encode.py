@@ -2,32 +2,50 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
-from moving_squares import LENGTH
-from square_models import PerfectModel
+import pytest
+import torch
+from moving_squares import LENGTH, MovingSquares
+from square_models import PerfectModel, SquareGenerator
+from torch import Tensor
 
-from seqviews.model.evaluate.encode import encode_split
+from seqviews.model.evaluate.encode import check_records, encode
+from seqviews.model.protocol import Posterior
+from seqviews.model.scaling import MelScale, PixelScale
+from seqviews.pipeline.manifest import DatasetInfo, Features, MelFeatures
+from seqviews.pipeline.records import Batch
 from seqviews.pipeline.stream.stream import SequenceStream
 
 
-def test_rows_are_in_the_order_of_the_split_and_belong_together(squares: Path) -> None:
+def test_rows_are_in_the_order_of_the_split(squares: Path) -> None:
     factors = ("shade", "path")
-    latents = encode_split(PerfectModel(), SequenceStream(squares / "val", 23, seed=5, factors=factors))
-    assert set(latents) == {"static", "dynamic", "keys", "split", "factor_shade", "factor_path"}
-    assert latents["static"].dtype == latents["dynamic"].dtype == np.float32
-    assert latents["dynamic"].shape == (64, LENGTH, 16 * 16)
-    assert latents["factor_shade"].dtype == np.int64
-    assert latents["split"].tolist() == ["val"] * 64
+    reported: list[tuple[str, int, int]] = []
+
+    def keep(x: Tensor, posterior: Posterior, batch: Batch) -> dict[str, Tensor]:
+        return {"brightest": x.amax(dim=(1, 2, 3, 4)), "index": batch.indices}
+
+    stream = SequenceStream(squares / "val", 5, seed=5, factors=factors)
+    encoded = encode(PerfectModel(), stream, PixelScale(), keep=keep, progress=lambda *report: reported.append(report))
+    assert reported == [("val", 50, 64), ("val", 64, 64)]
+    assert encoded.indices.tolist() == encoded.values["index"].tolist() == list(range(64))
+    assert encoded.static.dtype == encoded.dynamic.dtype == torch.float32
+    assert encoded.dynamic.shape == (64, LENGTH, 16 * 16)
+    assert torch.equal(encoded.values["brightest"], encoded.static[:, 0])
     for batch in SequenceStream(squares / "val", 16, factors=factors):
-        rows = batch.indices.numpy()
-        assert latents["keys"][rows].tolist() == batch.keys
-        assert np.array_equal(latents["factor_shade"][rows], batch.factors["shade"])
-        assert np.array_equal(latents["factor_path"][rows], batch.factors["path"])
-        assert np.array_equal(latents["static"][rows, 0], batch.x.amax(dim=(1, 2, 3, 4)) / 255)
-        assert np.array_equal(latents["dynamic"][rows] > 0, batch.x.flatten(2) > 0)
+        assert [encoded.keys[i] for i in batch.indices] == batch.keys
+        for name in factors:
+            assert torch.equal(encoded.factors[name][batch.indices], batch.factors[name])
+        assert torch.equal(encoded.static[batch.indices, 0], batch.x.amax(dim=(1, 2, 3, 4)) / 255)
+        assert torch.equal(encoded.dynamic[batch.indices] > 0, batch.x.flatten(2) > 0)
 
 
-def test_progress_ends_at_the_whole_split(squares: Path) -> None:
-    told: list[tuple[str, int, int]] = []
-    encode_split(PerfectModel(), SequenceStream(squares / "test", 5), progress=lambda *now: told.append(now))
-    assert told == [("test", 50, 64), ("test", 64, 64)]
+def test_records_that_the_run_was_not_trained_on_are_rejected() -> None:
+    mel = MelFeatures((0.0,) * 80, (1.0,) * 80)
+    speech = DatasetInfo("speech", "", "", Features.for_segments(20, mel), {}, {})
+    with pytest.raises(ValueError, match="speech holds segments, and the run was trained on clips"):
+        check_records(PerfectModel(), PixelScale(), speech)
+    with pytest.raises(ValueError, match="squares holds clips, and the run was trained on segments"):
+        check_records(PerfectModel(), MelScale(mel), MovingSquares().info)
+    colour = DatasetInfo("colour", "", "", Features((4, 16, 16, 3)), {}, {})
+    with pytest.raises(ValueError, match=r"frames are \[3, 16, 16\], the method samples \[1, 16, 16\]"):
+        check_records(SquareGenerator(), PixelScale(), colour)
+    check_records(SquareGenerator(), PixelScale(), MovingSquares().info)

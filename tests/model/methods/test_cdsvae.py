@@ -1,8 +1,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
-from typing import Any, Literal
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 import torch
@@ -11,15 +12,17 @@ from torch.distributions import Independent, Normal, kl_divergence
 from torch.testing import assert_close
 
 from seqviews.model.gaussian import Gaussian
-from seqviews.model.methods.cdsvae import CDSVAE, PaperNetworks, permute_time
-from seqviews.model.methods.objective import LossTerms, LossWeights
+from seqviews.model.layers.clips import ClipEncoder
+from seqviews.model.methods.cdsvae import CDSVAE, NEEDS, Ablation
+from seqviews.model.methods.cdsvae_released import ReleasedCDSVAE
 
 
 @dataclass
 class ThreeViews:
     anchor: Tensor
-    motion: Tensor
-    order: Tensor
+    motion: Tensor | None
+    order: Tensor | None
+    labels: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 def views(batch: int = 5, length: int = 4, channels: int = 3, side: int = 16) -> ThreeViews:
@@ -28,15 +31,14 @@ def views(batch: int = 5, length: int = 4, channels: int = 3, side: int = 16) ->
     return ThreeViews(anchor, motion, torch.rand(batch, length, generator=generator).argsort(1))
 
 
-def small_model(shape: tuple[int, int, int] = (3, 16, 16), variant: Literal["paper", "released"] = "paper") -> CDSVAE:
+def small_model(shape: tuple[int, int, int] = (3, 16, 16), layout: type[CDSVAE] = CDSVAE, **arguments: Any) -> CDSVAE:
     torch.manual_seed(0)
     sizes: dict[str, Any] = {"static_dim": 6, "dynamic_dim": 3, "feature_dim": 8, "hidden_dim": 12}
-    return CDSVAE(frame_shape=shape, width=0.125, variant=variant, **sizes).double()
+    return layout(frame_shape=shape, width=0.125, **sizes, **arguments).double()
 
 
-def networks(model: CDSVAE) -> PaperNetworks:
-    assert isinstance(model.networks, PaperNetworks)
-    return model.networks
+def seeded(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
 
 
 def shuffled(x: Tensor, order: Tensor) -> Tensor:
@@ -69,6 +71,8 @@ def entropy(densities: list[list[float]]) -> float:
 @torch.no_grad()
 def naive_terms(model: CDSVAE, v: ThreeViews, generator: torch.Generator) -> dict[str, float]:
     """Each term by the paper's formula, every view encoded as a clip of its own."""
+    assert v.motion is not None
+    assert v.order is not None
     anchor, motion, content = (model.encode(x) for x in (v.anchor, v.motion, shuffled(v.anchor, v.order)))
     s, z = anchor.static.rsample(generator), anchor.dynamic.rsample(generator)
     x, batch, length = model.decode(s, z), z.shape[0], z.shape[1]
@@ -81,7 +85,7 @@ def naive_terms(model: CDSVAE, v: ThreeViews, generator: torch.Generator) -> dic
         for t in range(length):
             terms["reconstruction"] += float((x[i, t] - v.anchor[i, t]).pow(2).sum()) / batch
             prefix = torch.cat([z[i : i + 1, :t], torch.zeros_like(z[:1, :1])], dim=1)  # the last step is not read
-            prior = model.networks.dynamic_prior(prefix)
+            prior = model.p_dynamic(prefix)
             p = Gaussian(prior.mean[0, t], prior.logvar[0, t])
             q = Gaussian(anchor.dynamic.mean[i, t], anchor.dynamic.logvar[i, t])
             terms["kl_dynamic"] += float(kl_divergence(reference(q), reference(p))) / batch
@@ -95,20 +99,79 @@ def naive_terms(model: CDSVAE, v: ThreeViews, generator: torch.Generator) -> dic
     terms["mi_dynamic"] = (cosine_contrast(*z_pair) + cosine_contrast(*z_pair[::-1])) / 2
     both = [[a + b for a, b in zip(*rows, strict=True)] for rows in zip(log_s, log_z, strict=True)]
     terms["mi_between"] = entropy(log_s) + entropy(log_z) - entropy(both)
+    for name, log_density_of in {"mws_static": log_s, "mws_dynamic": log_z}.items():
+        terms[name] = entropy(log_density_of) + sum(log_density_of[i][i] for i in range(batch)) / batch
     return terms
 
 
-@pytest.mark.parametrize(("variant", "side"), [("paper", 16), ("released", 64)])
-def test_each_term_is_a_naive_loop_over_the_papers_formula(variant: Literal["paper", "released"], side: int) -> None:
-    model, v = small_model((3, side, side), variant), views(side=side)
+@pytest.mark.parametrize(("layout", "side"), [(CDSVAE, 16), (ReleasedCDSVAE, 64)])
+def test_each_term_is_a_naive_loop_over_the_papers_formula(layout: type[CDSVAE], side: int) -> None:
+    model, v = small_model((3, side, side), layout), views(side=side)
     for name, parameter in model.named_parameters():
         if not name.startswith(("encoder.", "decoder.", "dynamic_prior.", "z_prior_")):
             nn.init.normal_(parameter)  # latents that differ between clips, so that no term is near zero
-    terms = model.loss(v, torch.Generator().manual_seed(3))
-    expected = naive_terms(model, v, torch.Generator().manual_seed(3))
+    terms = model.loss(v, generator=seeded(3)).terms
+    expected = naive_terms(model, v, seeded(3))
     assert min(abs(value) for value in expected.values()) > 1e-3
     for name, value in expected.items():
-        assert getattr(terms, name).item() == pytest.approx(value, rel=1e-6), name
+        assert terms[name].item() == pytest.approx(value, rel=1e-6), name
+    assert set(terms) == set(model.curves)
+
+
+@pytest.mark.parametrize(
+    ("ablation", "information", "between"),
+    [
+        ("none", ("mi_static", "mi_dynamic"), 1),
+        ("no-motion-view", ("mi_static",), 1),
+        ("no-content-view", ("mi_dynamic",), 1),
+        ("all-mws", ("mws_static", "mws_dynamic"), 1),
+        ("dsvae", (), 0),
+    ],
+)
+def test_the_total_is_the_papers_objective_or_what_an_ablation_leaves(
+    ablation: Ablation, information: tuple[str, ...], between: int
+) -> None:
+    model, v = small_model(alpha=2.0, beta=10.0, gamma=5.0, ablation=ablation), views()
+    given = ThreeViews(
+        v.anchor, *(x if n in model.needs else None for n, x in (("motion", v.motion), ("content", v.order)))
+    )
+    loss = model.loss(given, generator=seeded(0))
+    terms = {name: value.item() for name, value in loss.terms.items()}
+    expected = terms["reconstruction"] + 2 * (terms["kl_static"] + terms["kl_dynamic"])
+    expected += -10 * sum(terms[name] for name in information) + 5 * between * terms["mi_between"]
+    assert loss.total.item() == pytest.approx(expected, rel=1e-9)
+    views_in = {"mi_static": "content", "mi_dynamic": "motion"}
+    assert {name for name in views_in if name in terms} == {
+        n for n, view in views_in.items() if view in NEEDS[ablation]
+    }
+    for view in model.needs:
+        lacking = ThreeViews(v.anchor, None if view == "motion" else v.motion, None if view == "content" else v.order)
+        with pytest.raises(ValueError, match=f"needs the {view} view"):
+            model.loss(lacking)
+
+
+def test_a_term_of_weight_0_is_logged_and_moves_nothing() -> None:
+    terms = small_model(gamma=0.0).loss(views(), generator=seeded(0)).terms
+    assert not terms["mi_between"].requires_grad
+    assert_close(terms["mi_between"], small_model().loss(views(), generator=seeded(0)).terms["mi_between"])
+
+
+@pytest.mark.parametrize(
+    "replace", [torch.compile, lambda encoder: nn.Sequential(encoder)], ids=["compiled", "wrapped"]
+)
+def test_a_replaced_network_is_what_the_loss_runs(replace: Callable[[nn.Module], nn.Module]) -> None:
+    model, v = small_model(), views()
+    expected = model.loss(v, generator=seeded(0)).total
+    model = small_model()
+    calls: list[int] = []
+    model.encoder.register_forward_hook(lambda *_: calls.append(1))
+    model.encoder = (
+        replace(model.encoder) if replace is not torch.compile else torch.compile(model.encoder, backend="eager")
+    )
+    assert_close(model.loss(v, generator=seeded(0)).total, expected)
+    assert len(calls) == 2  # the anchor and the motion view
+    assert_close(model.encode(v.anchor).static.mean.shape, torch.Size([5, 6]))
+    assert len(calls) == 3
 
 
 def test_permuted_features_are_those_of_the_shuffled_clip_gradients_included() -> None:
@@ -119,8 +182,11 @@ def test_permuted_features_are_those_of_the_shuffled_clip_gradients_included() -
         total = ((static.mean + static.logvar) * weights).sum()
         return list(torch.autograd.grad(total, list(model.parameters()), allow_unused=True))
 
-    flat = networks(model).encoder(v.anchor.flatten(0, 1))
-    permuted = networks(model).static_posterior(permute_time(flat.view(5, 4, -1), v.order))
+    assert v.order is not None
+    features = model.encoder(v.anchor.flatten(0, 1)).view(5, 4, -1)
+    _, content = model._view_features(v, features)
+    assert content is not None
+    permuted = model.q_static(content)
     encoded = model.encode(shuffled(v.anchor, v.order)).static
     assert model.training
     assert_close((permuted.mean, permuted.logvar), (encoded.mean, encoded.logvar), rtol=1e-9, atol=1e-12)
@@ -145,7 +211,7 @@ def test_a_frame_does_not_change_the_latents_before_it() -> None:
 
 def test_every_parameter_gets_a_gradient() -> None:
     model = small_model()
-    model.loss(views(), torch.Generator().manual_seed(0)).total(LossWeights()).backward()  # type: ignore[no-untyped-call]
+    model.loss(views(), generator=seeded(0)).total.backward()  # type: ignore[no-untyped-call]
     without = [n for n, p in model.named_parameters() if p.grad is None or not p.grad.abs().max() > 1e-12]
     assert without == []
 
@@ -176,7 +242,7 @@ def test_the_generator_decides_samples_and_loss() -> None:
 
     def draw(seed: int) -> list[Tensor]:
         g = torch.Generator().manual_seed(seed)
-        return [model.sample_static(2, g), model.sample_dynamic(2, 3, g), model.loss(v, g).total(LossWeights())]
+        return [model.sample_static(2, g), model.sample_dynamic(2, 3, g), model.loss(v, generator=g).total]
 
     for one, same, other in zip(draw(1), draw(1), draw(2), strict=True):
         assert_close(one, same)
@@ -185,12 +251,13 @@ def test_the_generator_decides_samples_and_loss() -> None:
 
 def test_the_running_statistics_are_those_of_the_anchor() -> None:
     model, v = small_model(), views()
-    convolution, norm, *_ = networks(model).encoder.layers
+    assert isinstance(model.encoder, ClipEncoder)
+    convolution, norm, *_ = model.encoder.layers
     assert isinstance(norm, nn.BatchNorm2d)
-    model.loss(v, torch.Generator().manual_seed(0))
+    model.loss(v, generator=seeded(0))
     expected = convolution(v.anchor.flatten(0, 1)).mean((0, 2, 3))
     assert_close(norm.running_mean, 0.1 * expected)  # momentum 0.1, from zero
-    assert norm.momentum == 0.1
+    assert norm.num_batches_tracked == 1
 
 
 def test_frames_of_another_shape_are_refused() -> None:
@@ -200,11 +267,11 @@ def test_frames_of_another_shape_are_refused() -> None:
 
 def test_under_autocast_the_terms_stay_in_float32() -> None:
     model, v = small_model().float(), views()
+    assert v.motion is not None
     v = ThreeViews(v.anchor.float(), v.motion.float(), v.order)
-    full: LossTerms = model.loss(v, torch.Generator().manual_seed(0))
+    full = model.loss(v, generator=seeded(0)).terms
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        mixed = model.loss(v, torch.Generator().manual_seed(0))
-    for field in fields(LossTerms):
-        value = getattr(mixed, field.name)
+        mixed = model.loss(v, generator=seeded(0)).terms
+    for name, value in mixed.items():
         assert value.dtype == torch.float32
-        assert_close(value, getattr(full, field.name), rtol=0.05, atol=0.02, msg=field.name)
+        assert_close(value, full[name], rtol=0.05, atol=0.02, msg=name)

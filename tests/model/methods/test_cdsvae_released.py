@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.functional import conv2d, conv_transpose2d, leaky_relu, pad
 from torch.testing import assert_close
 
-from seqviews.model.methods.cdsvae import CDSVAE, load_released
+from seqviews.model.methods.cdsvae_released import ReleasedCDSVAE, load_released
 
 Weights = dict[str, Tensor]
 
@@ -70,7 +70,7 @@ def weights() -> Weights:
 
 
 @pytest.fixture(scope="module")
-def model(weights: Weights, tmp_path_factory: pytest.TempPathFactory) -> CDSVAE:
+def model(weights: Weights, tmp_path_factory: pytest.TempPathFactory) -> ReleasedCDSVAE:
     path = tmp_path_factory.mktemp("released") / "model.pth"
     torch.save({"model": weights, "epoch": 3}, path)
     return load_released(path).double()
@@ -149,7 +149,7 @@ def naive_prior(z: Tensor, w: Weights) -> tuple[Tensor, Tensor]:
 
 
 @torch.no_grad()
-def test_encoding(model: CDSVAE, exact: Weights) -> None:
+def test_encoding(model: ReleasedCDSVAE, exact: Weights) -> None:
     x = torch.rand(2, 4, 3, 64, 64, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     posterior = model.encode(x)
     found = (posterior.static.mean, posterior.static.logvar, posterior.dynamic.mean, posterior.dynamic.logvar)
@@ -159,7 +159,7 @@ def test_encoding(model: CDSVAE, exact: Weights) -> None:
 
 
 @torch.no_grad()
-def test_decoding(model: CDSVAE, exact: Weights) -> None:
+def test_decoding(model: ReleasedCDSVAE, exact: Weights) -> None:
     generator = torch.Generator().manual_seed(2)
     s = torch.randn(2, 256, generator=generator, dtype=torch.float64)
     z = torch.randn(2, 3, 32, generator=generator, dtype=torch.float64)
@@ -176,9 +176,9 @@ def test_decoding(model: CDSVAE, exact: Weights) -> None:
 
 
 @torch.no_grad()
-def test_the_prior_of_a_trajectory_and_its_samples(model: CDSVAE, exact: Weights) -> None:
+def test_the_prior_of_a_trajectory_and_its_samples(model: ReleasedCDSVAE, exact: Weights) -> None:
     z = torch.randn(3, 5, 32, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
-    prior = model.networks.dynamic_prior(z)
+    prior = model.p_dynamic(z)
     assert_close((prior.mean, prior.logvar), naive_prior(z, exact))
     drawn = model.sample_dynamic(3, 5, torch.Generator().manual_seed(4))
     mean, logvar = naive_prior(drawn, exact)
@@ -188,14 +188,14 @@ def test_the_prior_of_a_trajectory_and_its_samples(model: CDSVAE, exact: Weights
 
 
 def test_the_weights_have_the_names_of_the_released_ones(weights: Weights) -> None:
-    model = CDSVAE(frame_shape=(3, 64, 64), variant="released")
+    model = ReleasedCDSVAE(frame_shape=(3, 64, 64))
     assert {name: tuple(value.shape) for name, value in model.state_dict().items()} == dict(shapes())
     model.load_state_dict(weights, strict=True)
     assert_close(model.state_dict(), weights)
 
 
 def test_under_autocast_it_stays_in_float32() -> None:
-    small = CDSVAE(frame_shape=(1, 64, 64), variant="released", width=0.125, hidden_dim=16)
+    small = ReleasedCDSVAE(frame_shape=(1, 64, 64), width=0.125, hidden_dim=16)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         posterior = small.encode(torch.rand(2, 3, 1, 64, 64))
         x = small.decode(posterior.static.mean, posterior.dynamic.mean)
@@ -204,7 +204,7 @@ def test_under_autocast_it_stays_in_float32() -> None:
 
 def test_other_sizes_are_read_off_the_checkpoint(tmp_path: Path) -> None:
     sizes = {"static_dim": 10, "dynamic_dim": 6, "feature_dim": 20, "hidden_dim": 24}
-    small = CDSVAE(frame_shape=(1, 64, 64), width=0.25, variant="released", **sizes).eval()
+    small = ReleasedCDSVAE(frame_shape=(1, 64, 64), width=0.25, **sizes).eval()
     torch.save({"model": small.state_dict()}, tmp_path / "small.pth")
     x = torch.rand(1, 2, 1, 64, 64)
     assert_close(load_released(tmp_path / "small.pth").encode(x).static.mean, small.encode(x).static.mean)
@@ -230,8 +230,7 @@ def test_a_checkpoint_with_a_weight_too_many_is_refused(tmp_path: Path, weights:
         load_released(tmp_path / "other.pth")
 
 
-def test_what_the_layout_does_not_have_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"64 x 64 and a positive width, not \[32, 32\]"):
-        CDSVAE(frame_shape=(3, 32, 32), variant="released")
-    with pytest.raises(ValueError, match="no variant published of CDSVAE; the variants are paper, released"):
-        CDSVAE(frame_shape=(3, 64, 64), variant="published")  # type: ignore[arg-type]
+@pytest.mark.parametrize(("shape", "size"), [((3, 32, 32), r"\[32, 32\]"), ((80,), r"\[\]")])
+def test_only_frames_of_64_pixels_are_accepted(shape: tuple[int, int, int], size: str) -> None:
+    with pytest.raises(ValueError, match=rf"64 x 64 and a positive width, not {size}"):
+        ReleasedCDSVAE(frame_shape=shape)

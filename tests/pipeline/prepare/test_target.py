@@ -18,7 +18,8 @@ from toy_clips import ToyClips
 
 from seqviews.pipeline.prepare.write import prepare
 from seqviews.pipeline.storage.bucket import Bucket
-from seqviews.pipeline.storage.folder import Patience, open_folder
+from seqviews.pipeline.storage.folder import Timeouts
+from seqviews.pipeline.storage.urls import open_folder
 from seqviews.pipeline.stream.stream import SequenceStream
 
 SCRIPT = """
@@ -36,7 +37,7 @@ def files(folder: Path) -> Records:
 
 
 def target(storage: Storage) -> Bucket:
-    return storage.folder(Patience(stall=1.0, deadline=2.0))
+    return storage.folder(Timeouts(stall=1.0, deadline=2.0))
 
 
 def test_the_bucket_holds_what_the_folder_does(storage: Storage, toy: Path) -> None:
@@ -46,7 +47,7 @@ def test_the_bucket_holds_what_the_folder_does(storage: Storage, toy: Path) -> N
     prepare(ToyClips(), storage.url, shard_sources=2)
     assert storage.objects() == files(toy)
     assert storage.proxy.count(r"PUT .*\.tar") == 10, "the second call put no shard"
-    assert storage.proxy.count("PUT") - puts == 4, "but asked whether the plan and the manifests were still free"
+    assert storage.proxy.count("PUT") - puts == 3, "but asked whether the manifests were still free"
 
 
 def test_the_stream_from_the_bucket_is_that_from_the_folder(storage: Storage, toy: Path) -> None:
@@ -101,7 +102,7 @@ def test_what_passes_is_survived(storage: Storage, toy: Path, name: str) -> None
 
 
 LASTS = {
-    "503 for ever": (Fault("status", PUT.format(2), 1e9), r"the server answered 503 SlowDown; given up after \d+ att"),
+    "503 for ever": (Fault("status", PUT.format(2), 1e9), r"the server answered 503 SlowDown; gave up after \d+ att"),
     "resets for ever": (Fault("broken", PUT.format(2), 1e9, 100), "the connection broke"),
     "expired": (Fault("status", PUT.format(2), 1e9, status=403, body=EXPIRED), "the credentials have expired"),
     "bit flipped for ever": (Fault("flip", PUT.format(2), 1e9, at=2000), "the server answered 400 BadDigest"),

@@ -190,7 +190,7 @@ def test_an_identity_in_two_splits_is_told(tmp_path: Path) -> None:
 
 
 def test_what_is_no_data_set_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ShardError, match="is no prepared data set"):
+    with pytest.raises(ShardError, match="is not a prepared data set"):
         check_dataset(tmp_path)
     (tmp_path / "train").mkdir()
     (told,) = problems(tmp_path)

@@ -15,7 +15,7 @@ from seqviews.pipeline.records import ShardError
 from seqviews.pipeline.shards import reader
 from seqviews.pipeline.shards.reader import ShardReader
 from seqviews.pipeline.shards.shard import index_shard
-from seqviews.pipeline.storage.folder import LocalFolder
+from seqviews.pipeline.storage.local import LocalFolder
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from seqviews.pipeline.prepare.write import prepare
 from seqviews.pipeline.records import Clip, Record, Segment, ShardError
 from seqviews.pipeline.shards.reader import ShardReader
 from seqviews.pipeline.shards.shard import Shard, pack_shard
-from seqviews.pipeline.storage.folder import LocalFolder
+from seqviews.pipeline.storage.local import LocalFolder
 from seqviews.pipeline.stream.stream import SequenceStream
 
 MEL = MelFeatures(mean=tuple(np.linspace(-9, -5, 80).tolist()), std=(2.0,) * 80, voices=4)
@@ -284,9 +284,9 @@ def test_stored_values_that_are_no_segment(tmp_path: Path, name: str, value: NDA
 @pytest.mark.parametrize(
     ("order", "message"),
     [
-        (["mel.npy", "json"], "no a.converted.npy behind its mel.npy"),
-        (["mel.npy", "json", "converted.npy"], "no a.converted.npy behind its mel.npy"),
-        (["mel.npy", "converted.npy"], "no a.json behind its converted.npy"),
+        (["mel.npy", "json"], "no a.converted.npy after its mel.npy"),
+        (["mel.npy", "json", "converted.npy"], "no a.converted.npy after its mel.npy"),
+        (["mel.npy", "converted.npy"], "no a.json after its converted.npy"),
         (["converted.npy", "mel.npy", "json"], "is not <key>.mel.npy"),
         (["frames.npy", "json"], "is not <key>.mel.npy"),
     ],

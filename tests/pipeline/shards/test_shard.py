@@ -14,11 +14,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from seqviews.pipeline.files import write_atomically
 from seqviews.pipeline.manifest import Features, ShardEntry
 from seqviews.pipeline.records import Clip, ShardError
 from seqviews.pipeline.shards.reader import ShardReader
-from seqviews.pipeline.shards.shard import pack_shard, write_atomically
-from seqviews.pipeline.storage.folder import LocalFolder
+from seqviews.pipeline.shards.shard import pack_shard
+from seqviews.pipeline.storage.local import LocalFolder
 
 FEATURES = Features((3, 8, 8, 3), codec="npy")
 

@@ -26,9 +26,10 @@ from seqviews.pipeline.stream.stream import SequenceStream
 READER = """
 import sys
 from pathlib import Path
-from seqviews.pipeline.storage.folder import Cache, Patience, open_folder
+from seqviews.pipeline.storage.folder import Cache, Timeouts
+from seqviews.pipeline.storage.urls import open_folder
 from seqviews.pipeline.stream.stream import SequenceStream
-folder = open_folder(sys.argv[1], cache=Cache(Path(sys.argv[2])), patience=Patience(0.5, 20.0))
+folder = open_folder(sys.argv[1], cache=Cache(Path(sys.argv[2])), timeouts=Timeouts(0.5, 20.0))
 print(sum(len(batch.keys) for batch in SequenceStream(folder, 5)), flush=True)
 """
 
@@ -88,7 +89,7 @@ def test_the_cache_stays_below_its_bound_and_must_hold_the_windows(stored: Stora
 def test_what_is_waited_for_takes_the_room_of_what_is_read_next(stored: Storage) -> None:
     """A cache of two shards, full of two that no thread has come to read yet."""
     records = RecordSet(replace(stored, cache=Cache(stored.cache.folder, 1_300_000)).folder())
-    records.demand([2, 3])
+    records.prefetcher.prefetch_now(records.shards[2:4])
     while len(list(stored.cache.folder.glob("*.tar"))) < 2:
         time.sleep(0.01)
     for shard in range(6):

@@ -77,11 +77,14 @@ def test_a_stall_of_8_seconds(stored: Storage, large_records: Records) -> None:
 
 
 LASTING = {
-    "503 for ever": (Fault("status", shard_pattern(), times=1e9), r"the server answered 503 SlowDown; given up after"),
-    "stalls for ever": (Fault("stall", shard_pattern(), 1e9, MEMBER, 2.0), r"the server fell silent; given up after"),
-    "resets for ever": (Fault("reset", shard_pattern(), 1e9), r"the connection broke; given up after \d+ attempts"),
+    "503 for ever": (Fault("status", shard_pattern(), times=1e9), r"the server answered 503 SlowDown; gave up after"),
+    "stalls for ever": (
+        Fault("stall", shard_pattern(), 1e9, MEMBER, 2.0),
+        r"the server stopped responding; gave up after",
+    ),
+    "resets for ever": (Fault("reset", shard_pattern(), 1e9), r"the connection broke; gave up after \d+ attempts"),
     "bit flipped for ever": (Fault("flip", shard_pattern(), 1e9, 700), r"its SHA-256 is not the manifest's"),
-    "missing": (Fault("status", shard_pattern(), 1e9, status=404, body=b""), r"is not there"),
+    "missing": (Fault("status", shard_pattern(), 1e9, status=404, body=b""), r"does not exist"),
     "expired token": (Fault("status", shard_pattern(), 1e9, status=403, body=EXPIRED), r"the credentials have expired"),
     "expired token as AWS has it": (
         Fault("status", shard_pattern(), 1e9, status=400, body=EXPIRED),
@@ -217,5 +220,5 @@ def test_wrong_secret(stored: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_no_server(stored: Storage) -> None:
     stored.proxy.close()
-    with pytest.raises(ShardError, match=r"manifest\.json: no connection to the server; given up after \d+ attempts"):
+    with pytest.raises(ShardError, match=r"manifest\.json: no connection to the server; gave up after \d+ attempts"):
         stream_of(stored, deadline=0.5)

@@ -17,7 +17,7 @@ from object_storage import Storage
 from toy_clips import ToyClips
 
 from seqviews.pipeline.prepare.write import prepare
-from seqviews.pipeline.storage.folder import open_folder
+from seqviews.pipeline.storage.urls import open_folder
 from seqviews.pipeline.stream.stream import SequenceStream
 
 

@@ -21,12 +21,12 @@ from toy_clips import ToyClips
 
 from seqviews.pipeline.manifest import DatasetInfo
 from seqviews.pipeline.prepare.write import prepare
-from seqviews.pipeline.records import Batch
+from seqviews.pipeline.records import Batch, endless
 from seqviews.pipeline.stream import mixture
-from seqviews.pipeline.stream.mixture import MixedOrder, Shares
+from seqviews.pipeline.stream.mixture import MixedOrder, MixtureSchedule
 from seqviews.pipeline.stream.order import EpochOrder, Last
 from seqviews.pipeline.stream.recordset import RecordSet
-from seqviews.pipeline.stream.stream import SequenceStream, endless
+from seqviews.pipeline.stream.stream import SequenceStream
 
 shards = st.lists(st.integers(1, 9), min_size=1, max_size=6)
 sets_and_weights = st.lists(st.tuples(shards, st.integers(1, 9)), min_size=1, max_size=4)
@@ -39,7 +39,7 @@ def test_mixed_order_is_the_naive_one(
     drawn: list[tuple[list[int], int]], seed: int, lanes: int, window: int, block: int, data: st.DataObject
 ) -> None:
     counts, weights = [c for c, _ in drawn], [w for _, w in drawn]
-    shares = Shares([sum(c) for c in counts], weights)
+    shares = MixtureSchedule([sum(c) for c in counts], weights)
     naive = naive_mixture(counts, list(map(Fraction, weights)), seed, lanes, window, block)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(mixture, "BLOCK", block)
@@ -47,10 +47,10 @@ def test_mixed_order_is_the_naive_one(
             arguments: dict[str, Any] = {"seed": seed, "epoch": epoch, "lanes": lanes, "window": window}
             order = MixedOrder(counts, shares, **arguments)
             assert len(order) == len(expected)
-            assert [(m.dataset, m.epoch, m.place.shard, m.place.record) for m in order] == expected
+            assert [(m.dataset, m.epoch, m.location.shard, m.location.record) for m in order] == expected
             middle = data.draw(st.integers(0, len(expected) - 1))
             m = MixedOrder(counts, shares, **arguments)[middle]
-            assert (m.dataset, m.epoch, m.place.shard, m.place.record) == expected[middle]
+            assert (m.dataset, m.epoch, m.location.shard, m.location.record) == expected[middle]
             first = [record for number, _, *record in expected if number == 0]
             assert sorted(first) == [[s, r] for s, n in enumerate(counts[0]) for r in range(n)]
 
@@ -59,7 +59,7 @@ def test_of_one_set_it_is_its_own_order_over_many_blocks() -> None:
     order: dict[str, Any] = {"seed": 5, "epoch": 2, "lanes": 3, "window": 2}
     counts = [700, 800, 900, 1000]
     alone = [(0, 2, place) for place in EpochOrder(counts, **order)]
-    assert list(MixedOrder([counts], Shares([3400]), **order)) == alone
+    assert list(MixedOrder([counts], MixtureSchedule([3400]), **order)) == alone
 
 
 @given(st.lists(st.integers(1, 500), min_size=1, max_size=5), st.data())
@@ -67,7 +67,7 @@ def test_of_one_set_it_is_its_own_order_over_many_blocks() -> None:
 def test_shares_keep_what_they_promise(sizes: list[int], data: st.DataObject) -> None:
     weight = st.floats(1e-3, 1e3)
     weights = data.draw(st.lists(weight, min_size=len(sizes), max_size=len(sizes)))
-    shares = Shares(sizes, weights)
+    shares = MixtureSchedule(sizes, weights)
     assert shares.counts(len(shares))[0] == sizes[0]
     assert shares.counts(len(shares) - 1)[0] == sizes[0] - 1
     before = [0] * len(sizes)
@@ -82,18 +82,20 @@ def test_shares_keep_what_they_promise(sizes: list[int], data: st.DataObject) ->
 
 @given(st.lists(st.integers(1, 500), min_size=1, max_size=5))
 def test_without_weights_each_record_comes_once(sizes: list[int]) -> None:
-    shares = Shares(sizes)
+    shares = MixtureSchedule(sizes)
     assert len(shares) == sum(sizes)
     assert shares.counts(len(shares)) == sizes
 
 
 def test_weights_mean_what_is_written() -> None:
-    assert Shares([7, 3], [0.7, 0.3]).shares == Shares([7, 3], [7, 3]).shares
-    assert Shares([7, 3], [0.7, 0.3]).shares == [Fraction(7, 10), Fraction(3, 10)]
+    assert MixtureSchedule([7, 3], [0.7, 0.3]).shares == MixtureSchedule([7, 3], [7, 3]).shares
+    assert MixtureSchedule([7, 3], [0.7, 0.3]).shares == [Fraction(7, 10), Fraction(3, 10)]
 
 
 def test_sets_are_spread_evenly_and_mixed_within_a_block() -> None:
-    order = MixedOrder([[3000], [500], [20]], Shares([3000, 500, 20], [6, 3, 1]), seed=0, epoch=0, lanes=1, window=1)
+    order = MixedOrder(
+        [[3000], [500], [20]], MixtureSchedule([3000, 500, 20], [6, 3, 1]), seed=0, epoch=0, lanes=1, window=1
+    )
     drawn = [mixed.dataset for mixed in order]
     assert len(drawn) == 5000
     for stop in range(1024, 5000, 1024):

@@ -11,7 +11,7 @@ from toy_clips import ToyClips
 
 from seqviews.pipeline.manifest import load_manifest
 from seqviews.pipeline.prepare.write import prepare
-from seqviews.pipeline.storage.folder import Cache, Patience
+from seqviews.pipeline.storage.folder import Cache, Timeouts
 from seqviews.pipeline.stream.stream import SequenceStream
 
 BATCH = 64
@@ -22,7 +22,7 @@ def waited(storage: Storage, rate: float, epochs: int) -> float:
     shards = load_manifest(storage.folder()).shards
     size, records = sum(shard.bytes for shard in shards), sum(shard.records for shard in shards)
     storage.proxy.bandwidth = 1.25 * rate * size / records
-    folder = storage.folder(Patience(), Cache(storage.cache.folder, size // 2))
+    folder = storage.folder(Timeouts(), Cache(storage.cache.folder, size // 2))
     stream = SequenceStream(folder, BATCH)
     waiting, begun, since = 0.0, 0.0, 0.0
     for _ in range(epochs):

@@ -1,0 +1,315 @@
+"""Evaluate the run of a training on a prepared data set: metrics, images and a report."""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from seqviews.model.evaluate import clip_panels, clips, speech, speech_panels
+from seqviews.model.evaluate.encode import Encoded, Progress, check_records, default_device, encode, no_progress
+from seqviews.model.evaluate.judge import STEPS, cached_judge
+from seqviews.model.evaluate.probe import PROBED, ProbedMels, probe
+from seqviews.model.protocol import Method, Posterior, missing_capabilities, require
+from seqviews.model.report.curves import SATURATED, information_figure, read_log, terms_figure
+from seqviews.model.report.html import Panel, render
+from seqviews.model.scaling import Scale
+from seqviews.model.train.config import CONFIG
+from seqviews.model.train.data import split_stream
+from seqviews.model.train.runs import LOG, Run
+from seqviews.pipeline.files import write_atomically
+from seqviews.pipeline.manifest import Split
+from seqviews.pipeline.records import Batch
+from seqviews.pipeline.stream.recordset import check_agreement
+
+if TYPE_CHECKING:
+    from seqviews.pipeline.storage.folder import Folder
+    from seqviews.pipeline.stream.stream import SequenceStream
+
+JUDGE_BATCH = 64
+WEAK_JUDGE = 0.95  # accuracy on real clips
+INFORMATION = (
+    "Estimates from one batch each, faint, and their running mean, as in the paper's Figures 6, 14 and 15. Dots: less "
+    f"than {SATURATED:.0%} of the weight is off the diagonal. There the estimate is saturated at log M and means "
+    "nothing, and I(s; z) is no more than that of the other latent and x. 0 means independent."
+)
+TERMS = "Every metric that the training logged, of one batch each, faint, and its running mean."
+
+
+def default_judges() -> Path:
+    """The folder of trained judges, below XDG_CACHE_HOME."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "seqviews" / "judges"
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateConfig:
+    """How a run is evaluated.
+
+    Attributes:
+        split: Split to evaluate on.
+        seed: Of the judge, the pairs, the draws and the bootstrap.
+        batch_size: Clips or segments encoded or decoded at a time.
+        max_clips: Evaluate so many clips only, the first that come; of speech all segments are evaluated.
+        baseline: Another run on speech, to compare with in pairs.
+        judges: Folder where trained judges are kept.
+        judge_steps: Batches of 64 that a judge is trained on.
+    """
+
+    split: Split = "test"
+    seed: int = 0
+    batch_size: int = 128
+    max_clips: int | None = None
+    baseline: Run | None = None
+    judges: Path = field(default_factory=default_judges)
+    judge_steps: int = STEPS
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """The result of `evaluate`.
+
+    Attributes:
+        metrics: By name; `seqviews evaluate --help` lists them.
+        panels: The images of the report.
+        page: The report, as HTML.
+        missing: By capability that the method lacks, what could not be evaluated.
+        warnings: Sentences that say which metrics are unreliable.
+    """
+
+    metrics: dict[str, float]
+    panels: list[Panel]
+    page: str
+    missing: dict[str, str]
+    warnings: list[str]
+
+    def write(self, folder: Path | str) -> None:
+        """Write `metrics.json`, the images and `report.html` into a folder; where the report is, all is."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        files = {name: data for panel in self.panels for name, data in panel.files.items()}
+        files["metrics.json"] = (json.dumps(self.metrics, indent=1) + "\n").encode()
+        for name, data in {**files, "report.html": self.page.encode()}.items():
+            write_atomically(folder / name, data)
+
+
+def evaluate(
+    run: Run, data: Folder | Path | str, config: EvaluateConfig | None = None, progress: Progress = no_progress
+) -> Evaluation:
+    """Evaluate a run, on a GPU if there is one.
+
+    Args:
+        run: A training that has saved a checkpoint; it is not changed.
+        data: Folder or URL of a prepared data set, of the kind that the run was trained on.
+        config: How to evaluate it; the default configuration if None.
+        progress: Called now and then with the task, how much of it is done, and how much there is.
+
+    Raises:
+        ValueError: If the data set does not fit the run or has no labels, its splits do not agree, or the method lacks
+            the capabilities that every evaluation requires.
+        ShardError: If a shard is not what its manifest says.
+    """
+    config = config or EvaluateConfig()
+    curves = _log_panels(run)
+    task = _Task(run, data, config, progress)
+    result = _evaluate_clips(task) if task.info.modality == "clip" else _evaluate_speech(task)
+    about = {
+        "data": f"{task.info.name}, {config.split} split, {result.evaluated}",
+        "SHA-256 of the data": task.stream.manifest.digest,
+        "attribution": f"{task.info.attribution} ({task.info.licence})",
+        "method": f"{type(task.method).__name__}, {sum(p.numel() for p in task.method.parameters()):,} parameters",
+        "seed": str(config.seed),
+        "torch": torch.__version__,
+        **result.about,
+        **{f"warning {number}": text for number, text in enumerate(result.warnings, start=1)},
+    }
+    panels = [*result.panels, *curves]
+    page = render(
+        result.template,
+        info=task.info,
+        metrics=result.metrics,
+        panels=panels,
+        about=about,
+        configuration=(run.folder / CONFIG).read_text(encoding="utf-8"),
+        missing=result.missing,
+        **result.context,
+    )
+    return Evaluation(result.metrics, panels, page, result.missing, result.warnings)
+
+
+class _Task:
+    """What is evaluated: a run on a device, and the streams of a data set."""
+
+    def __init__(self, run: Run, data: Folder | Path | str, config: EvaluateConfig, progress: Progress) -> None:
+        self.data, self.config, self.progress, self.device = data, config, progress, default_device()
+        self.stream = split_stream(data, config.split, batch_size=config.batch_size, seed=config.seed)
+        self.info = self.stream.manifest.dataset
+        self.method, self.scale = self.load(run)
+
+    def load(self, run: Run) -> tuple[Any, Scale]:
+        """Method and scale of a run on the device, after a check that they fit the data set."""
+        method, scale = copy.deepcopy(run.method).to(self.device), copy.deepcopy(run.scale).to(self.device)
+        check_records(method, scale, self.info, self.device)
+        return method, scale
+
+    def open(self, split: Split) -> SequenceStream:
+        """Another split of the data set."""
+        return split_stream(self.data, split, batch_size=JUDGE_BATCH, seed=self.config.seed)
+
+
+@dataclass(frozen=True, eq=False)
+class _Result:
+    """What the two modalities give: `Evaluation` without its page, and what else the page takes."""
+
+    template: str
+    metrics: dict[str, float]
+    panels: list[Panel]
+    evaluated: str
+    missing: dict[str, str]
+    context: dict[str, Any]
+    about: dict[str, str] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+
+
+def _evaluate_clips(task: _Task) -> _Result:
+    config, info, method, scale, device = task.config, task.info, task.method, task.scale, task.device
+    if config.baseline is not None:
+        raise ValueError("a baseline can be given for speech only")
+    settings = clips.possible_settings(method)
+    train, val = task.open("train"), task.open("val")
+    check_agreement([stream.sets[0] for stream in (task.stream, train, val)], task.stream.factors)
+    steps, progress, seed = config.judge_steps, task.progress, config.seed
+    judge = cached_judge(config.judges, train, val, seed=seed, device=device, steps=steps, progress=progress)
+    real = clips.judge_real_clips(
+        method, judge.predict, task.stream, scale, device, maximum=config.max_clips, progress=progress
+    )
+    metrics = clips.score(
+        method, judge.predict, real, info, device, seed=seed, batch_size=config.batch_size, progress=progress
+    )
+    panels = []
+    if "reconstruction" in settings:
+        panels = clip_panels.clip_panels(method, real, task.stream.sets[0], info, scale, device, seed)
+    if "sampled" in settings:
+        panels.append(clip_panels.sampled_panel(method, info, device, seed))
+    return _Result(
+        template="clips.html",
+        metrics=metrics,
+        panels=panels,
+        evaluated=f"{len(real)} of {len(task.stream.manifest)} clips",
+        missing=_missing(method, clips.PURPOSES),
+        context={
+            "settings": {name: text for name, text in clips.SETTINGS.items() if name in {"real", *settings}},
+            "published": clip_panels.PUBLISHED.get(info.name, []),
+        },
+        about={"draws": f"{clips.DRAWS} per clip"},
+        warnings=_weak_factors(metrics, task.stream.factors),
+    )
+
+
+def _evaluate_speech(task: _Task) -> _Result:
+    config, info, method, scale, device = task.config, task.info, task.method, task.scale, task.device
+    require(method, "encode", purpose="error rates of speakers")
+    if "speaker" not in task.stream.factors:
+        raise ValueError(f"{info.name} has no factor speaker, which an error rate of speakers requires")
+    if config.max_clips is not None:
+        raise ValueError("max_clips is for clips only: of speech, pairs of all segments are scored")
+    segments, results, metrics = _verify(task)
+    panels, players = [speech_panels.error_panel(results)], []
+    if not missing_capabilities(method, "decode"):
+        names = speech_panels.choose_utterances(
+            segments.keys, segments.factors["speaker"], speech_panels.SHOWN, config.seed
+        )
+        utterances = speech_panels.read_utterances(task.stream.sets[0], segments, names)
+        assert info.features.mel is not None
+        panels.insert(0, speech_panels.cross_panel(method, scale, utterances, device))
+        shown, parameters = utterances[: speech_panels.PLAYED], info.features.mel.parameters
+        players = speech_panels.players(method, scale, shown, parameters, device, config.seed)
+    differences = {name: value for name, value in metrics.items() if name.startswith(speech.BASELINE)}
+    return _Result(
+        template="speech.html",
+        metrics=metrics,
+        panels=panels,
+        evaluated=f"{len(segments)} segments of {len(set(segments.factors['speaker'].tolist()))} speakers",
+        missing=_missing(method, speech_panels.PURPOSES),
+        context={
+            "players": players,
+            "groups": speech.GROUPS,
+            "levels": speech.LEVELS,
+            "baseline": {name.removeprefix(speech.BASELINE): value for name, value in differences.items()},
+            "published": speech_panels.PUBLISHED.get(info.name, []),
+        },
+        about={} if config.baseline is None else {"baseline": str(config.baseline.folder)},
+    )
+
+
+def _verify(task: _Task) -> tuple[Encoded, speech.VerificationResults, dict[str, float]]:
+    """Encode the split, once, with the method and its baseline; verify speakers with both; probe z."""
+    seed, device = task.config.seed, task.device
+    baseline = None if task.config.baseline is None else task.load(task.config.baseline)
+    mels, train_mels = ProbedMels(), ProbedMels()
+
+    def keep(x: Tensor, posterior: Posterior, batch: Batch) -> dict[str, Tensor]:
+        mels.add(batch)
+        if baseline is None:
+            return {}
+        other: Posterior = baseline[0].encode(baseline[1](batch.x.to(device)))
+        return {"baseline_static": other.static.mean, "baseline_dynamic": other.dynamic.mean}
+
+    def keep_mels(x: Tensor, posterior: Posterior, batch: Batch) -> dict[str, Tensor]:
+        train_mels.add(batch)
+        return {}
+
+    segments = encode(task.method, task.stream, task.scale, device, keep=keep, progress=task.progress)
+    results = speech.verify(speech.SpeechLatents.of_segments(segments), seed)
+    metrics = speech.error_rates(results)
+    if baseline is not None:
+        of_baseline = speech.verify(speech.SpeechLatents.of_segments(segments, "baseline_"), seed)
+        metrics |= speech.baseline_differences(results, of_baseline)
+    train = encode(
+        task.method,
+        task.open("train"),
+        task.scale,
+        device,
+        keep=keep_mels,
+        maximum=PROBED,
+        progress=task.progress,
+    )
+    metrics |= probe(train_mels.frames(train), mels.frames(segments), seed)
+    return segments, results, metrics
+
+
+def _missing(method: Method, purposes: Mapping[str, str]) -> dict[str, str]:
+    """Of the capabilities that a method lacks, what they are needed for."""
+    names = missing_capabilities(method, *purposes)
+    return {name: f"{type(method).__name__} has no {name}, which {purposes[name]} need" for name in names}
+
+
+def _weak_factors(metrics: Mapping[str, float], factors: Sequence[str]) -> list[str]:
+    accuracies = {factor: metrics.get(f"real/{factor}/accuracy", 1.0) for factor in factors}
+    return [
+        f"the judge is right about {factor} in only {accuracy:.0%} of real clips, so the metrics of {factor} are "
+        "unreliable; train the judge for longer (judge_steps)"
+        for factor, accuracy in accuracies.items()
+        if accuracy < WEAK_JUDGE
+    ]
+
+
+def _log_panels(run: Run) -> list[Panel]:
+    """The learning curves of a run; none if it has no log."""
+    path = run.folder / LOG
+    log = read_log(path) if path.is_file() else {}
+    if not len(log.get("step", ())):
+        return []
+    curves = run.method.curves
+    panels = [Panel.of_image("terms", "Learning curves", TERMS, terms_figure(log, curves))]
+    information = information_figure(log, curves, run.config.batch_size)
+    if information is not None:
+        heading = "Mutual information during training"
+        panels.insert(0, Panel.of_image("information", heading, INFORMATION, information))
+    return panels

@@ -1,0 +1,174 @@
+"""TrainConfig: all that decides a training, as `config.yaml` keeps it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any, Literal, TypeAlias, get_args
+
+import yaml
+
+from seqviews.pipeline.stream.order import Last
+
+PRESETS = Path(__file__).parents[1] / "presets"
+CONFIG = "config.yaml"
+MAX_BYTES = 1 << 20
+Precision: TypeAlias = Literal["auto", "32-true", "bf16-mixed"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """What decides a training: two with equal configurations, on equal machines, are equal bit for bit.
+
+    Attributes:
+        data: Folder or URL of a prepared data set.
+        out: Folder of the run, new or empty.
+        model: `name` of a registered method, and arguments of its constructor. Two are taken from the data set unless
+            given: `frame_shape` and `sources`.
+        motion: `name` of a registered motion view, and its arguments; only for methods that need one.
+        content: `name` of a registered content view, and its arguments; likewise.
+        max_clips: Stop after so many clips or segments.
+        batch_size: Clips or segments in a batch, over all processes.
+        learning_rate: The highest that the schedule gives.
+        min_frames: Reject data whose records are shorter.
+        last: What to do with a last batch that is not full: keep, drop or pad it.
+        seed: Of weights, order, views and noise.
+        patience: Stop after so many validations without a lower validation loss; None never stops.
+        precision: As in Lightning; auto is bf16-mixed where the hardware multiplies it faster, else 32-true.
+        devices: Processes, each with its part of every batch.
+
+    Raises:
+        ValueError: If one of them is out of its range.
+
+    Example:
+        >>> config = TrainConfig.preset("sprites-compact", data="data/sprites", out="runs/sprites", max_clips=1000)
+        >>> config.model["name"], config.batch_size, config.steps
+        ('cdsvae', 32, 32)
+    """
+
+    data: str
+    out: str
+    model: Mapping[str, Any] = field(default_factory=lambda: {"name": "cdsvae"})
+    motion: Mapping[str, Any] | None = None
+    content: Mapping[str, Any] | None = None
+    max_clips: int = 100_000
+    batch_size: int = 64
+    learning_rate: float = 1e-3
+    min_frames: int = 2
+    last: Last = "keep"
+    seed: int = 0
+    patience: int | None = None
+    precision: Precision = "auto"
+    devices: int = 1
+
+    def __post_init__(self) -> None:
+        if min(self.batch_size, self.max_clips, self.devices) < 1 or self.seed < 0:
+            raise ValueError("batch_size, max_clips and devices must be at least 1, seed at least 0")
+        if self.last not in get_args(Last) or self.precision not in get_args(Precision):
+            choices = f"{', '.join(get_args(Last))}, and precision one of {', '.join(get_args(Precision))}"
+            raise ValueError(f"last must be one of {choices}, not {self.last!r} and {self.precision!r}")
+        if self.devices > 1 and self.last == "keep":
+            raise ValueError("several processes cannot share a last batch that is not full: use last pad or drop")
+        if self.batch_size % self.devices:
+            raise ValueError(f"a batch of {self.batch_size} cannot be divided evenly by {self.devices} processes")
+
+    @property
+    def steps(self) -> int:
+        """How many batches `max_clips` are."""
+        return -(-self.max_clips // self.batch_size)
+
+    @classmethod
+    def preset(cls, name: str, **changes: Any) -> TrainConfig:
+        """The configuration of a preset, or of a YAML file, with changes, at least `data` and `out`.
+
+        Raises:
+            ValueError: If there is no such preset or file, or it is not a configuration.
+        """
+        return cls.from_mapping({**read_yaml(preset_path(name)), **changes}, name)
+
+    @classmethod
+    def read(cls, path: Path) -> TrainConfig:
+        """The configuration in a run's `config.yaml`.
+
+        Raises:
+            ValueError: If it is not there, or not a configuration.
+        """
+        if not path.is_file():
+            raise ValueError(f"{path.parent} holds no {path.name}: it is not the --out of a training")
+        return cls.from_mapping(read_yaml(path), str(path))
+
+    @classmethod
+    def from_mapping(cls, values: Mapping[str, Any], source: str) -> TrainConfig:
+        """The configuration of a mapping; `source` names it in messages.
+
+        Raises:
+            ValueError: If a name is unknown or missing, or a value of the wrong type.
+        """
+        known = {f.name: f for f in fields(cls)}
+        for name in values.keys() - known.keys():
+            raise ValueError(f"{source} is not the configuration of a training: it sets {str(name)[:100]!r}")
+        for name in {"data", "out"} - values.keys():
+            raise ValueError(f"{source} is not the configuration of a training: it sets no {name}")
+        for name, value in values.items():
+            if not _has_type(value, str(known[name].type)):
+                raise ValueError(f"{source}: {name} is {str(value)[:100]!r}, not {known[name].type}")
+        return cls(**values)
+
+    def changed(self, **changes: Any) -> TrainConfig:
+        """The same with changes."""
+        return replace(self, **changes)
+
+    def to_yaml(self) -> str:
+        """The text of `config.yaml`."""
+        return yaml.safe_dump(asdict(self), sort_keys=False)
+
+
+def presets() -> list[str]:
+    """The names of the presets.
+
+    >>> presets()[:2]
+    ['demo', 'smmnist']
+    """
+    return sorted(path.stem for path in PRESETS.glob("*.yaml"))
+
+
+def preset_path(name: str) -> Path:
+    """The file of a preset, or the file of this path.
+
+    Raises:
+        ValueError: If there is neither.
+    """
+    for path in (PRESETS / f"{name}.yaml", Path(name)):
+        if path.is_file():
+            return path
+    raise ValueError(f"no preset {name} and no such file; presets: {', '.join(presets())}")
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """A YAML file of plain data; tags that name Python objects are rejected.
+
+    Raises:
+        ValueError: If it is too large, or not YAML of a mapping.
+    """
+    data = path.read_bytes()[: MAX_BYTES + 1]
+    try:
+        values = yaml.safe_load(data.decode("utf-8")) if len(data) <= MAX_BYTES else None
+        json.dumps(values)  # no dates, and nothing that holds itself
+    except (yaml.YAMLError, RecursionError, TypeError, ValueError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ValueError(f"{path} is not YAML of plain data: {reason}") from None
+    if not isinstance(values, dict):
+        raise ValueError(f"{path} is not the configuration of a training")
+    return values
+
+
+def _has_type(value: Any, annotation: str) -> bool:
+    """Whether a value of YAML fits the annotation of a field; whole numbers are floats, too."""
+    if value is None:
+        return "None" in annotation
+    if "Mapping" in annotation:
+        return isinstance(value, dict) and all(isinstance(name, str) for name in value)
+    kinds = {"int": (int,), "float": (int, float), "str": (str,), "Last": (str,), "Precision": (str,)}
+    return not isinstance(value, bool) and isinstance(value, kinds[annotation.partition(" ")[0]])

@@ -1,0 +1,48 @@
+"""What a method sees at a step of a training, which need not have been run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from seqviews.augment.draws import record_seeds
+from seqviews.augment.views import Views
+from seqviews.model.train.config import TrainConfig
+from seqviews.model.train.trainer import assemble
+from seqviews.pipeline.records import Batch
+from seqviews.pipeline.storage.folder import Cache
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StepViews:
+    """A batch and its views at a step.
+
+    Attributes:
+        batch: As it comes from the stream, of all ranks together.
+        number: The batch's position in its epoch, counted from 0.
+        views: What the loss is computed from.
+        params: What was drawn for the motion views; None if the method needs none.
+    """
+
+    batch: Batch
+    number: int
+    views: Views
+    params: Any
+
+
+def views_at(config: TrainConfig, step: int, *, cache: Cache | None = None, trust_code: bool = False) -> StepViews:
+    """What the method sees at a step, counted from 1 as in a run's log.
+
+    Raises:
+        ValueError: If the training has no such step, or as `trainer.train`.
+        ShardError: As `SequenceStream`.
+    """
+    if not 1 <= step <= config.steps:
+        raise ValueError(f"there is no step {step}: a training with these arguments has steps 1 to {config.steps}")
+    config, data, module = assemble(config, cache=cache, trust_code=trust_code)
+    epoch, number = divmod(step - 1, len(data.stream))
+    data.stream.load_state_dict({**data.stream.state_dict(), "epoch": epoch, "batches": number})
+    batch = next(iter(data.stream))
+    motion = module.views.motion
+    seeds = record_seeds(config.seed, batch.epoch, batch.indices)
+    return StepViews(batch, number, module.views_of(batch), None if motion is None else motion.draw(seeds))

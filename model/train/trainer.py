@@ -1,0 +1,239 @@
+"""Train a method on the views of a stream, with Lightning."""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Literal
+
+import lightning
+import torch
+from lightning import Callback, Trainer
+from lightning.pytorch.callbacks import RichProgressBar
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+
+from seqviews.augment.views import MultiView
+from seqviews.model.protocol import Method
+from seqviews.model.ranks import synchronise_batch_norm
+from seqviews.model.registry import MODELS, VIEWS, build, resolve
+from seqviews.model.scaling import scale_of
+from seqviews.model.train.callbacks import (
+    SHOWN,
+    AtomicCheckpoints,
+    LogImages,
+    LogMetrics,
+    ProgressLines,
+    SaveCheckpoint,
+    Validate,
+    logger,
+)
+from seqviews.model.train.config import CONFIG, TrainConfig
+from seqviews.model.train.data import TrainingData, frame_shape
+from seqviews.model.train.module import TrainingModule
+from seqviews.model.train.runs import CHECKPOINT, Run
+from seqviews.pipeline.files import write_atomically
+from seqviews.pipeline.manifest import Features, load_manifest
+from seqviews.pipeline.storage.folder import Cache
+from seqviews.pipeline.storage.urls import open_folder
+from seqviews.pipeline.stream.recordset import RecordSet
+
+LOG_EVERY = 25
+CHECKPOINT_EVERY = 250
+VALIDATE_EVERY = 500
+
+
+def train(
+    config: TrainConfig,
+    *,
+    resume: bool = False,
+    max_time: timedelta | None = None,
+    cache: Cache | None = None,
+    trust_code: bool = False,
+    callbacks: Sequence[Callback] = (),
+) -> Run:
+    """Train, and leave the run in `config.out`: `config.yaml`, `log/`, `tensorboard/`, `checkpoints/last.ckpt`.
+
+    Args:
+        config: What decides the training.
+        resume: Continue the run in `config.out`, however it ended; bit for bit as if it had not.
+        max_time: Stop after it, if that comes first; the time before a resume counts.
+        cache: Of shards from object storage.
+        trust_code: Build methods and views that no installed package registers, and so run their code.
+        callbacks: More of them; they come first, so that what they add to the metrics is logged.
+
+    Raises:
+        FileExistsError: If `config.out` holds something and is not to be resumed.
+        ValueError: If it holds another training; if a class is not registered or does not take its arguments; if data
+            and configuration do not fit.
+        ShardError: If a shard is not what its manifest says.
+        FloatingPointError: If a loss is not finite.
+        ConnectionError: If another process of the training has ended.
+    """
+    out = Path(config.out)
+    is_first = process_rank() == 0
+    if is_first and not resume and out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise FileExistsError(f"{out} already holds something: remove it, choose another --out, or --resume it")
+    lightning.seed_everything(config.seed, verbose=False)
+    config, data, module = assemble(config, cache=cache, trust_code=trust_code)
+    if config.devices > 1:
+        synchronise_batch_norm(module.method)
+    resumed_at = _resumed_step(out, config) if resume else None
+    if resumed_at == config.steps:
+        return Run.load(out, trust_code=trust_code)
+    callbacks = [*_validation_callbacks(data, module.method, config.patience), *callbacks]
+    if is_first:
+        out.mkdir(parents=True, exist_ok=True)
+        write_atomically(out / CONFIG, config.to_yaml().encode())
+    trainer = _make_trainer(config, len(module.method.players), max_time, callbacks, resumed_at)
+    try:
+        trainer.fit(module, data, ckpt_path=None if resumed_at is None else out / CHECKPOINT, weights_only=True)
+    except RuntimeError as error:  # gloo and NCCL have no class for it
+        if trainer.world_size == 1 or "onnection" not in str(error):
+            raise
+        raise ConnectionError(f"another process of this training has ended; --resume continues {out}") from error
+    trainer.save_checkpoint(out / CHECKPOINT)
+    return Run(
+        out, config, module.method.eval().cpu(), module.scale.cpu(), trainer.global_step // len(module.method.players)
+    )
+
+
+def process_rank() -> int:
+    """The rank of this process, as torchrun and Lightning set it before a process group is up."""
+    return int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0")))
+
+
+def assemble(
+    config: TrainConfig, *, cache: Cache | None = None, trust_code: bool = False
+) -> tuple[TrainConfig, TrainingData, TrainingModule]:
+    """What a configuration describes: its data, and the module to train on it; nothing is written.
+
+    Returns:
+        The configuration with what the data set decides filled in, the data, the module.
+
+    Raises:
+        ValueError, ShardError: As `train`.
+    """
+    folder = open_folder(config.data, cache=cache)
+    features = load_manifest(folder / "train").dataset.features
+    sources = functools.cache(lambda: RecordSet(folder / "train").sources())
+    facts = {"frame_shape": lambda: list(frame_shape(features)), "sources": lambda: len(sources()[0])}
+    _, arguments = resolve(config.model, MODELS, facts=facts, trust_code=trust_code)
+    config = replace(config, model={"name": config.model["name"], **arguments})
+    method = build(config.model, MODELS, trust_code=trust_code)
+    assert isinstance(method, Method)
+    config = _with_views(config, features, method, trust_code)
+    data = TrainingData(
+        folder,
+        batch_size=config.batch_size,
+        min_frames=config.min_frames,
+        last=config.last,
+        seed=config.seed,
+        factors=sorted(method.needs - {"motion", "content", "source"}),
+    )
+    motion, content = (
+        None if spec is None else build(spec, VIEWS, trust_code=trust_code) for spec in (config.motion, config.content)
+    )
+    module = TrainingModule(
+        method,
+        MultiView(motion, content),  # type: ignore[arg-type]  # classes of others, which the first batch checks
+        scale_of(features),
+        learning_rate=config.learning_rate,
+        steps=config.steps,
+        seed=config.seed,
+        sources=torch.from_numpy(sources()[1]) if "source" in method.needs else None,
+    )
+    return config, data, module
+
+
+def _with_views(config: TrainConfig, features: Features, method: Method, trust_code: bool) -> TrainConfig:
+    """The configuration with just the views that the method needs, by default those of the modality."""
+    voices = 0 if features.mel is None else features.mel.voices
+    defaults = {
+        "motion": {"name": "video_motion" if features.mel is None else "stored_voices"},
+        "content": {"name": "temporal_shuffle"},
+    }
+    chosen: dict[str, Mapping[str, Any] | None] = {"motion": None, "content": None}
+    for view in chosen.keys() & method.needs:
+        spec = getattr(config, view) or defaults[view]
+        _, arguments = resolve(spec, VIEWS, facts={"voices": lambda: voices}, trust_code=trust_code)
+        chosen[view] = {"name": spec["name"], **arguments}
+    return replace(config, motion=chosen["motion"], content=chosen["content"])
+
+
+def _make_trainer(
+    config: TrainConfig,
+    players: int,
+    max_time: timedelta | None,
+    callbacks: Sequence[Callback],
+    resumed_at: int | None,
+) -> Trainer:
+    """A Lightning trainer; it counts the steps of every player."""
+    out = Path(config.out)
+    terminal = sys.stderr.isatty()
+    bar: Callback = RichProgressBar() if terminal else ProgressLines(4 * LOG_EVERY)
+    purge_step = None if resumed_at is None else resumed_at + 1
+    ddp = "ddp" if players == 1 else "ddp_find_unused_parameters_true"
+    return Trainer(
+        default_root_dir=out,
+        max_steps=config.steps * players,
+        max_time=max_time,
+        devices=config.devices,
+        strategy=ddp if config.devices > 1 else "auto",
+        precision=_best_precision() if config.precision == "auto" else config.precision,
+        logger=[
+            CSVLogger(out, name="", version="log"),
+            TensorBoardLogger(out, name="", version="tensorboard", purge_step=purge_step),
+        ],
+        callbacks=[*callbacks, LogMetrics(LOG_EVERY), bar, SaveCheckpoint(CHECKPOINT_EVERY, out / CHECKPOINT)],
+        plugins=[AtomicCheckpoints()],
+        log_every_n_steps=1,
+        enable_progress_bar=terminal,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+    )
+
+
+def _best_precision() -> Literal["32-true", "bf16-mixed"]:
+    if torch.cuda.is_available():
+        return "bf16-mixed" if torch.cuda.is_bf16_supported() else "32-true"
+    cpu = torch.cpu.get_capabilities()
+    return "bf16-mixed" if cpu.get("amx_bf16") or cpu.get("avx512_bf16") else "32-true"
+
+
+def _validation_callbacks(data: TrainingData, method: Method, patience: int | None) -> list[Callback]:
+    """What uses the validation split: its loss, and, of clips, images. Nothing if there is no such split."""
+    validation = data.validation()
+    if validation is None or "source" in method.needs:
+        if patience is not None:
+            reason = "has no val split" if validation is None else "has other sources in its val split"
+            raise ValueError(f"{data.folder} {reason}, so there is no validation loss for --patience")
+        return []
+    callbacks: list[Callback] = [Validate(VALIDATE_EVERY, validation, patience)]
+    if validation.manifest.dataset.features.mel is None:
+        callbacks.append(LogImages(VALIDATE_EVERY, next(iter(validation)).x[:SHOWN] / 255))
+    return callbacks
+
+
+def _resumed_step(out: Path, config: TrainConfig) -> int | None:
+    """The step of the run's checkpoint; None if it ended before there was one."""
+    if not (out / CONFIG).is_file():
+        if out.exists() and any(not path.name.startswith(f".{CONFIG}.") for path in out.iterdir()):
+            raise ValueError(f"{out} holds no {CONFIG}: it is not the --out of a training")
+        return None
+    found, wanted = (asdict(c) for c in (TrainConfig.read(out / CONFIG), config))
+    if found["devices"] != wanted["devices"]:
+        counts = f"{wanted['devices']} processes instead of {found['devices']}"
+        logger.warning("resuming with %s: the same batches and losses, equal up to rounding", counts)
+    differing = [name for name in wanted if wanted[name] != found[name] and name not in ("out", "devices")]
+    if differing:
+        changes = "; ".join(f"{name} is {found[name]}, not {wanted[name]}" for name in differing[:3])
+        raise ValueError(f"{out / CONFIG} is of another training than these arguments: {changes}")
+    if not (out / CHECKPOINT).is_file():
+        return None
+    state = torch.load(out / CHECKPOINT, map_location="cpu", weights_only=True, mmap=True)
+    return int(state["global_step"]) // max(1, len(state["optimizer_states"]))

@@ -1,0 +1,91 @@
+"""Gradients of every term of every method, computed by 1, 2 and 4 processes that share a batch (a script)."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+from torch.multiprocessing import start_processes  # type: ignore[attr-defined]  # not in torch's __all__
+
+from seqviews.model.protocol import Method
+from seqviews.model.ranks import synchronise_batch_norm
+from seqviews.model.registry import MODELS, find_class
+
+BATCH, FRAMES, RANKS = 32, 2, (1, 2, 4)
+SMALL: dict[str, Any] = {"width": 0.125, "static_dim": 6, "dynamic_dim": 3, "feature_dim": 8, "hidden_dim": 12}
+CASES: dict[str, tuple[str, dict[str, Any]]] = {
+    "clips": ("cdsvae", {"frame_shape": (3, 16, 16), **SMALL}),
+    "segments": ("cdsvae", {"frame_shape": (8,), **SMALL}),
+    "released": ("cdsvae_released", {"frame_shape": (3, 64, 64), **SMALL}),
+}
+
+
+@dataclass
+class Rows:
+    anchor: Tensor
+    motion: Tensor
+    order: Tensor
+    labels: dict[str, Tensor] = field(default_factory=dict)
+
+
+def rows(frame_shape: tuple[int, ...], rank: int, ranks: int) -> Rows:
+    """Every `ranks`-th record of the same batch, as a stream gives them."""
+    generator = torch.Generator().manual_seed(1)
+    anchor, motion = torch.rand(2, BATCH, FRAMES, *frame_shape, generator=generator)
+    order = torch.rand(BATCH, FRAMES, generator=generator).argsort(1)
+    return Rows(anchor[rank::ranks], motion[rank::ranks], order[rank::ranks])
+
+
+def mean_over_ranks(values: list[Tensor], ranks: int) -> list[Tensor]:
+    for value in values:
+        if ranks > 1:
+            dist.all_reduce(value.div_(ranks))
+    return values
+
+
+def compute(name: str, arguments: dict[str, Any], rank: int, ranks: int) -> dict[str, Any]:
+    torch.manual_seed(0)
+    method = find_class(name, MODELS)(**arguments)
+    assert isinstance(method, Method)
+    parameters = list(method.parameters())
+    for of, parameter in method.named_parameters():
+        if not of.startswith(("encoder", "decoder")):
+            parameter.data.mul_(2)  # latents that differ between clips, so that no term is near zero
+    if ranks > 1:
+        synchronise_batch_norm(method)
+    torch.manual_seed(7)
+    loss = method.loss(rows(arguments["frame_shape"], rank, ranks), "model")
+    gradients = {
+        term: mean_over_ranks(
+            list(torch.autograd.grad(value, parameters, retain_graph=True, materialize_grads=True)), ranks
+        )
+        for term, value in {**loss.terms, "total": loss.total}.items()
+        if value.requires_grad
+    }
+    values = dict(
+        zip(loss.terms, mean_over_ranks([v.detach().clone() for v in loss.terms.values()], ranks), strict=True)
+    )
+    buffers = {n: b for n, b in method.named_buffers() if b.is_floating_point()}
+    return {"gradients": gradients, "values": values, "buffers": buffers}
+
+
+def work(rank: int, ranks: int, out: str) -> None:
+    torch.set_num_threads(1)
+    store = Path(out) / f"store-{ranks}"
+    dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=ranks)
+    for dtype in (torch.float32, torch.float64):
+        torch.set_default_dtype(dtype)
+        results = {case: compute(*CASES[case], rank, ranks) for case in CASES}
+        if rank == 0:
+            torch.save(results, Path(out) / f"{ranks}-{dtype}.pt")
+    dist.destroy_process_group()
+
+
+if __name__ == "__main__":
+    for count in RANKS:
+        start_processes(work, args=(count, sys.argv[1]), nprocs=count, start_method="fork")
