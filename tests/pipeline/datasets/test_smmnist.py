@@ -4,6 +4,7 @@ import collections
 import io
 import itertools
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -122,11 +123,10 @@ def test_two_digits_add_and_clip_in_the_order_of_their_classes() -> None:
 
 def test_mnist_is_not_resampled_at_64_pixels() -> None:
     images = np.random.default_rng(0).integers(1, 256, (30, 28, 28), dtype=np.uint8)
-    digits = Digits("mnist", images, np.repeat(np.arange(10, dtype=np.uint8), 3), "", "")
-    clip = clip_of(MovingDigits(digits, (1, 0, 0)))
+    clip = clip_of(MovingDigits(replace(solid_digits(), images=images), (1, 0, 0)))
     (x, y), *_ = clip.factors["trajectory"][0]  # type: ignore[index]
     cut = clip.frames[0, int(y - 13.5) : int(y + 14.5), int(x - 13.5) : int(x + 14.5), 0]
-    np.testing.assert_array_equal(cut, images[int(clip.source.removeprefix("mnist-"))])
+    np.testing.assert_array_equal(cut, images[int(clip.source.removeprefix("solid-"))])
 
 
 @pytest.fixture(scope="module")

@@ -29,7 +29,7 @@ CELLS = {
 FRAMES = {"spellcard": "0 1 2 3 4 5 4 6", "walk": "7 0 1 2 3 4 5 6", "slash": "0 1 2 3 4 5 4 0"}
 ACTIONS, DIRECTIONS = ("walk", "spellcard", "slash"), ("front", "left", "right")
 ORDER = np.random.RandomState(423).permutation(1296)
-CHARACTERS = {"train": ORDER[:900], "val": ORDER[900:1000], "test": ORDER[1000:]}
+CHARACTERS: dict[Split, NDArray[np.int64]] = {"train": ORDER[:900], "val": ORDER[900:1000], "test": ORDER[1000:]}
 
 
 @pytest.fixture(scope="module")
@@ -76,13 +76,24 @@ def test_clips_are_pixel_exact(records: Records, shared_data: Path, split: Split
 
 
 @pytest.mark.data
-def test_every_character_is_in_one_split_with_nine_motions(records: Records) -> None:
-    assert {split: len(clips) for split, clips in records.items()} == {"train": 8100, "val": 900, "test": 2664}
+def test_every_character_is_in_one_split_with_nine_motions(records: Records, sprites: Path, shared_data: Path) -> None:
+    dataset = Sprites(shared_data / "lpc-sprites")
+    motions = [f"{action}-{direction}" for action in ACTIONS for direction in DIRECTIONS]
+    size = 0
     for split, characters in CHARACTERS.items():
+        published = [f"character-{index:04d}" for index in characters]
+        assert dataset.sources(split) == published
         clips = collections.Counter(facts["source"] for _, facts in records[split].values())
-        assert clips == {f"character-{index:04d}": 9 for index in characters}
-    keys = [key for clips in records.values() for key in clips]
-    assert len(set(keys)) == len(keys) == 1296 * 9
+        assert clips == dict.fromkeys(published, 9)
+        manifest = load_manifest(sprites / split)
+        names = {shard.name for shard in manifest.shards}
+        assert {path.name for path in (sprites / split).iterdir()} == {"manifest.json"} | names
+        assert len(manifest) == len(records[split]) == {"train": 8100, "val": 900, "test": 2664}[split]
+        assert manifest.dataset.features.shape == (8, 64, 64, 3)
+        assert manifest.factors["motion"] == motions
+        size += sum(shard.bytes for shard in manifest.shards)
+    assert size <= 42_000_000
+    assert len({key for clips in records.values() for key in clips}) == 1296 * 9
 
 
 @pytest.mark.data
@@ -109,29 +120,6 @@ def test_variants_and_motions_look_different(records: Records) -> None:
     )
     assert set(motions.values()) == {9}
     assert len({frames for frames, _ in clips.values()}) == len(clips)
-
-
-@pytest.mark.data
-def test_manifests_describe_the_files_and_they_are_small(sprites: Path) -> None:
-    motions = [f"{action}-{direction}" for action in ACTIONS for direction in DIRECTIONS]
-    total = 0
-    for split in SPLITS:
-        manifest = load_manifest(sprites / split)
-        names = {shard.name for shard in manifest.shards}
-        assert {path.name for path in (sprites / split).iterdir()} == {"manifest.json"} | names
-        assert len(manifest) == 9 * len(CHARACTERS[split])
-        assert manifest.dataset.features.shape == (8, 64, 64, 3)
-        assert manifest.factors["motion"] == motions
-        total += sum(shard.bytes for shard in manifest.shards)
-    assert total <= 42_000_000
-
-
-@pytest.mark.data
-def test_sources_are_in_the_published_order(shared_data: Path) -> None:
-    dataset = Sprites(shared_data / "lpc-sprites")
-    published = [f"character-{index:04d}" for index in ORDER]
-    assert [name for split in SPLITS for name in dataset.sources(split)] == published
-    assert [len(dataset.sources(split)) for split in SPLITS] == [900, 100, 296]
 
 
 @pytest.mark.data
