@@ -57,7 +57,7 @@ def survey_timit(
         tree: The utterances.
         splits: The split of each speaker; utterances of other speakers are left out.
         cutter: Cuts utterances into segments.
-        threads: How many utterances are read at a time; the result does not depend on it.
+        threads: As in `survey_files`.
         strict: Raise an error instead of skipping a file.
         progress: As in `survey_files`.
 
@@ -84,8 +84,7 @@ def survey_timit(
         raise ValueError(f"{skipped[0].message}{more}")
     for split in SPLITS:
         if split in splits.values() and split not in {splits[utterance.speaker] for utterance, _ in files}:
-            reason = f": {skipped[0].message}" if skipped else ""
-            raise ValueError(f"no utterance of the split {split} is left{reason}")
+            raise ValueError(f"no utterance of the split {split} is left{f': {skipped[0].message}' if skipped else ''}")
     if leak := first_leak((u, splits[u.speaker], survey) for u, survey in files):
         raise ValueError(f"{leak[0].file} and {leak[1].file} are the same recording, in two splits")
     train = [survey for utterance, survey in files if splits[utterance.speaker] == "train"]
