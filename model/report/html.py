@@ -12,7 +12,8 @@
 `clips.html` also takes
 
     settings        the meaning of each setting by name; `real` is the judge's ceiling
-    published       published results on this data set: tuples (setting, factor, source, metrics by name)
+    published       published results on this data set: tuples (setting, factor, source, metrics by name); the source
+                    names method and paper
 
 and `speech.html`
 
@@ -122,8 +123,8 @@ def _formatted(metrics: Mapping[str, float], key: str) -> str:
 
 def _interval(metrics: Mapping[str, float], key: str) -> str:
     """A rate and its interval."""
-    values = [metrics.get(name) for name in (key, f"{key}_low", f"{key}_high")]
-    return MISSING if None in values else "{:.2%} [{:.1%}, {:.1%}]".format(*values)
+    names = (key, f"{key}_low", f"{key}_high")
+    return "{:.2%} [{:.1%}, {:.1%}]".format(*map(metrics.get, names)) if metrics.keys() >= set(names) else MISSING
 
 
 def _relative_entropy(metrics: Mapping[str, float], key: str, classes: Sequence[str] | None) -> str:

@@ -18,6 +18,7 @@ from torch import Tensor
 STRIP_FRAMES = 8
 STRIP_PIXELS, MOVING_PIXELS = 64, 128  # height that frames are enlarged to, at most
 RATE = 8.0  # frames per second, where the data set gives none
+FILTER = imagecodecs.PNG.FILTER.NONE  # enlarged frames are smaller without prediction
 SEAM, GAP, WIDE_GAP, MARGIN = 2, 8, 24, 28
 BACKGROUND = 255
 LINE, LETTER = 18, 8  # pixels of a line of text and, on average, of a letter
@@ -31,7 +32,7 @@ Frames: TypeAlias = NDArray[np.uint8]
 
 def png(image: Image) -> bytes:
     """The image as a PNG file."""
-    return bytes(imagecodecs.png_encode(np.ascontiguousarray(image), level=9))
+    return bytes(imagecodecs.png_encode(np.ascontiguousarray(image), level=9, filter=FILTER))
 
 
 def rasterise(figure: Figure) -> Image:
@@ -88,7 +89,7 @@ class Cell:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Grid:
-    """Clips or stills of one frame size in rows and columns, drawn as film strips or as an animation.
+    """Clips or stills in rows and columns, drawn as film strips or as an animation.
 
     Attributes:
         rows: The cells of each row from the left; None leaves a place empty, and later rows may be shorter.
@@ -115,7 +116,8 @@ class Grid:
     def still(self) -> Image:
         """Every clip as a film strip, uint8 `[H, W, 3]`."""
         cells = {place: film_strip(cell.frames, self.strip_frames)[None] for place, cell in self._cells()}
-        return self._compose(cells)[0]
+        image: Image = self._compose(cells)[0]
+        return image
 
     def moving(self) -> bytes | None:
         """An animated PNG that shows frame t of every clip at a time and loops; None if all cells are stills.
@@ -125,7 +127,8 @@ class Grid:
         cells = {place: _enlarge(cell.frames, MOVING_PIXELS) for place, cell in self._cells()}
         if all(len(frames) == 1 for frames in cells.values()):
             return None
-        return bytes(imagecodecs.apng_encode(self._compose(cells), delay=round(1000 / (self.rate or RATE))))
+        frames = self._compose(cells)
+        return bytes(imagecodecs.apng_encode(frames, filter=FILTER, delay=round(1000 / (self.rate or RATE))))
 
     def _cells(self) -> Iterator[tuple[tuple[int, int], Cell]]:
         for r, row in enumerate(self.rows):
@@ -133,14 +136,14 @@ class Grid:
 
     def _compose(self, cells: Mapping[tuple[int, int], Frames]) -> Frames:
         """The frames of all cells, each at its place, and the texts."""
-        height, width = next(iter(cells.values())).shape[1:3]
+        height, width = np.max([frames.shape[1:3] for frames in cells.values()], axis=0).tolist()
         tops, lefts, size, texts = self._layout(height, width)
         background = _write(np.full((*size, 3), BACKGROUND, np.uint8), texts)
         length = max(map(len, cells.values()))
         canvas = np.repeat(background[None], length, axis=0)
         for (r, c), frames in cells.items():
             times = np.arange(length).clip(max=len(frames) - 1)
-            canvas[:, tops[r] : tops[r] + height, lefts[c] : lefts[c] + width] = frames[times]
+            canvas[:, tops[r] : tops[r] + frames.shape[1], lefts[c] : lefts[c] + frames.shape[2]] = frames[times]
         return canvas
 
     def _layout(

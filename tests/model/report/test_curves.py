@@ -7,34 +7,30 @@ import numpy as np
 import pytest
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
-from seqviews.model.report import curves
-from seqviews.model.report.curves import SATURATED, information_figure, read_log, terms_figure
-from seqviews.model.report.images import Image
+from seqviews.model.methods.cdsvae import CDSVAE
+from seqviews.model.report import curves, images
+from seqviews.model.report.curves import SATURATED, error_figure, information_figure, read_log, terms_figure
 
 ESTIMATES = {"mi_static": 0.01, "mi_dynamic": 0.1, "mws_static": 1, "mws_dynamic": 10, "mi_between": 100}
+PANELS = ["by InfoNCE", "by minibatch weighted sampling", "about each other, weighted sampling"]
 
 
 @pytest.fixture
 def figures(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
-    """What is drawn, as matplotlib knows it."""
+    """The figures that are drawn."""
     seen: list[Figure] = []
-    draw = curves._drawn
 
-    def spy(figure: Figure) -> Image:
+    def spy(figure: Figure) -> images.Image:
         seen.append(figure)
-        return draw(figure)
+        return images.rasterise(figure)
 
-    monkeypatch.setattr(curves, "_drawn", spy)
+    monkeypatch.setattr(curves, "rasterise", spy)
     return seen
 
 
-def write(path: Path, text: str) -> Path:
-    path.write_text(text)
-    return path
-
-
-def log(of_s: list[float], of_z: list[float] | None = None) -> dict[str, np.ndarray]:
+def log(of_s: list[float], of_z: list[float] | None = None) -> dict[str, NDArray[np.float64]]:
     """Rows every 25 steps, whose estimates are their number times 0.01, 0.1, 1, 10 and 100."""
     number = np.arange(1.0, len(of_s) + 1)
     estimates = {name: number * scale for name, scale in ESTIMATES.items()}
@@ -42,55 +38,60 @@ def log(of_s: list[float], of_z: list[float] | None = None) -> dict[str, np.ndar
     return {"step": 25 * number, **estimates, **weights}
 
 
-def test_reads_every_column_in_order_and_blanks_as_nothing(tmp_path: Path) -> None:
-    columns = read_log(
-        write(tmp_path / "log.csv", "epoch,loss,lr-Adam,step\n0,,0.5,24\n0,7.5,,24\n1,6,,100\n0,5,,50\n")
-    )
+def read(path: Path, text: str) -> dict[str, NDArray[np.float64]]:
+    path.write_text(text)
+    return read_log(path)
+
+
+def test_columns_are_in_order_and_blanks_are_nan(tmp_path: Path) -> None:
+    columns = read(tmp_path / "log.csv", "epoch,loss,lr-Adam,step\n0,,0.5,24\n0,7.5,,24\n1,6,,100\n0,5,,50\n")
     assert columns["step"].tolist() == [24, 24, 50, 100]
     assert columns["loss"][1:].tolist() == [7.5, 5, 6]
     assert np.isnan(columns["loss"][0])
     assert columns["lr-Adam"][0] == 0.5
-    assert read_log(write(tmp_path / "none.csv", "loss,step\n")) == {}
-
-
-def test_a_row_that_was_cut_is_left_out(tmp_path: Path) -> None:
-    assert read_log(write(tmp_path / "log.csv", "loss,step\n5,25\n4"))["loss"].tolist() == [5]
+    assert read(tmp_path / "none.csv", "loss,step\n") == {}
+    assert read(tmp_path / "killed.csv", "loss,step\n5,25\n4")["loss"].tolist() == [5]
 
 
 @pytest.mark.parametrize("text", ["loss\n1\n", "loss,step\nhigh,2\n", "loss,step\n1,2,3\n"])
-def test_what_is_no_log_is_told(tmp_path: Path, text: str) -> None:
+def test_a_file_that_is_no_log_raises(tmp_path: Path, text: str) -> None:
     with pytest.raises(ValueError, match=r"log.csv is not the log of a training"):
-        read_log(write(tmp_path / "log.csv", text))
+        read(tmp_path / "log.csv", text)
 
 
-def test_a_panel_for_every_column_with_its_points(figures: list[Figure]) -> None:
+def test_a_plot_for_every_column_with_its_points(figures: list[Figure]) -> None:
     known = log([0.5, 0.2, 0.1])
-    image = terms_figure({**known, "epoch": known["step"], "loss": np.array([3.0, np.nan, 1.0]), "new": known["step"]})
-    (figure,) = figures
-    panels = {axes.get_title(): axes for axes in figure.axes}
-    estimates = {"I(s; x), by InfoNCE", "I(z; x), by InfoNCE", "I(s; x), by weighted sampling"}
-    estimates |= {"I(z; x), by weighted sampling", "I(s; z), by weighted sampling"}
-    estimates |= {f"weight off the diagonal, of {latent}" for latent in ("s", "z")}
-    assert set(panels) == {"loss", "new"} | estimates
-    raw, mean = panels["loss"].lines
+    step = known["step"]
+    more = {"new $x$": step, "gradient_norm/critic": step, "loss/critic": step, "loss": np.array([3.0, np.nan, 1.0])}
+    image = terms_figure({**known, **more, "epoch": step}, CDSVAE.curves)
+    plots = figures[0].axes
+    assert [(axes.get_title(), axes.get_ylabel()) for axes in plots] == [
+        ("loss", "nats"),
+        ("loss, critic", "nats"),
+        *(
+            (f"{curve.title}, {curve.panel}".removesuffix(", "), curve.unit)
+            for name, curve in CDSVAE.curves.items()
+            if name in known
+        ),
+        ("norm of the gradients, critic", ""),
+        ("new $x$", ""),
+    ]
+    raw, mean = plots[0].lines
     assert np.asarray(raw.get_xydata()).tolist() == [[25, 3], [75, 1]]
     assert np.asarray(mean.get_xydata()).shape == (2, 2)
-    assert image.dtype == np.uint8
-    assert image.shape[2] == 3
+    assert str(image.dtype) == "uint8"
 
 
-def test_the_running_mean_is_that_of_the_points_around(figures: list[Figure]) -> None:
+def test_the_running_mean_is_that_of_the_points_around_and_one_point_can_be_seen(figures: list[Figure]) -> None:
     values = np.random.default_rng(0).normal(size=60)
-    terms_figure({"step": np.arange(60.0), "loss": values})
-    mean = np.asarray(figures[0].axes[0].lines[1].get_ydata())
+    single = np.where(np.arange(60) == 7, 2.0, np.nan)
+    terms_figure({"step": np.arange(60.0), "loss": values, "val_loss": single}, {})
+    losses, validation = figures[0].axes
     reach = 60 // curves.MEANS // 2
     assert reach > 1
-    assert mean == pytest.approx([values[max(0, i - reach) : i + reach + 1].mean() for i in range(60)])
-
-
-def test_a_single_point_can_be_seen(figures: list[Figure]) -> None:
-    terms_figure({"step": np.arange(3.0), "val_loss": np.array([np.nan, 2.0, np.nan])})
-    assert figures[0].axes[0].lines[0].get_marker() == "o"
+    means = [values[max(0, i - reach) : i + reach + 1].mean() for i in range(60)]
+    assert np.asarray(losses.lines[1].get_ydata()) == pytest.approx(means)
+    assert validation.lines[0].get_marker() == "o"
 
 
 def dots(axes: Axes) -> list[list[float]]:
@@ -101,17 +102,36 @@ def dots(axes: Axes) -> list[list[float]]:
     return points
 
 
-def test_each_curve_is_marked_where_it_is_saturated_and_i_of_s_and_z_where_either_is(figures: list[Figure]) -> None:
+def test_a_curve_is_marked_where_any_of_its_weights_is_low(figures: list[Figure]) -> None:
     of_s, of_z = [0.9, SATURATED / 2, 0.5, 0.0], [0.9, 0.3, SATURATED / 2, 0.0]
-    information_figure(log(of_s, of_z), batch_size=32)
-    contrasted, sampled, between = figures[0].axes
+    information_figure(log(of_s, of_z), CDSVAE.curves, batch_size=32)
+    contrasted, sampled, between = plots = figures[0].axes
+    assert [axes.get_title() for axes in plots] == PANELS
     assert dots(contrasted) == []
     assert dots(sampled) == [[50, 2], [100, 4], [75, 30], [100, 40]]
     assert dots(between) == [[50, 200], [75, 300], [100, 400]]
-    for axes in (contrasted, sampled, between):
+    for axes in plots:
         assert math.log(32) in [float(np.asarray(line.get_ydata())[0]) for line in axes.lines]
 
 
-def test_nothing_is_marked_where_nothing_is_saturated(figures: list[Figure]) -> None:
-    information_figure(log([0.9, 0.5, 2 * SATURATED]), batch_size=None)
-    assert [len(axes.lines) for axes in figures[0].axes] == [4, 4, 2]
+def test_nothing_is_marked_or_drawn_without_a_reason(figures: list[Figure]) -> None:
+    unsaturated = log([0.9, 0.5, 2 * SATURATED])
+    for columns, lines in (
+        (unsaturated, [4, 4, 2]),
+        ({name: unsaturated[name] for name in ("step", "mi_static")}, [2]),
+    ):
+        information_figure(columns, CDSVAE.curves, batch_size=None)
+        assert [len(axes.lines) for axes in figures[-1].axes] == lines
+    assert information_figure({"step": np.arange(3.0), "loss": np.arange(3.0)}, CDSVAE.curves, batch_size=32) is None
+
+
+def test_error_rates_over_the_threshold(figures: list[Figure]) -> None:
+    same = np.arange(100) < 30
+    scores = np.random.default_rng(0).normal(size=100).astype(np.float32) + same
+    error_figure({"z": (scores, same, 0.3), "s": (scores, same, 0.2)}, {"s": "by s", "none": "", "z": "by z"})
+    assert [axes.get_title() for axes in figures[0].axes] == ["by s", "by z"]
+    accepted, rejected, rate = figures[0].axes[1].lines
+    assert np.asarray(rate.get_ydata()).tolist() == [0.3, 0.3]
+    thresholds, accepted_share = np.asarray(accepted.get_xydata()).T
+    assert accepted_share == pytest.approx([(scores[~same] >= t).mean() for t in thresholds])
+    assert np.asarray(rejected.get_ydata()) == pytest.approx([(scores[same] < t).mean() for t in thresholds])

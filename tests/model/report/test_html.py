@@ -4,97 +4,136 @@ import base64
 import math
 import re
 from html.parser import HTMLParser
+from typing import Any
 
+import numpy as np
 import pytest
+from jinja2 import UndefinedError
 from moving_squares import MovingSquares
 
-from seqviews.model.evaluate.clips import PSNR, SETTINGS
-from seqviews.model.report.html import FIGURES, Picture, render_report
+from seqviews.model.report.audio import Player
+from seqviews.model.report.html import CLASS_METRICS, METRICS, MISSING, Panel, render
+from seqviews.model.report.images import Cell, Grid
 from seqviews.pipeline.manifest import DatasetInfo, Features
 
-INFO = MovingSquares().info
-SPRITES = DatasetInfo("sprites", "", "", Features((8, 64, 64, 3)), {"hair": ["a"] * 6}, {"motion": ["m"] * 9})
-VOID = {"meta", "img", "br"}
+SETTINGS = {name: f"the {name}" for name in ("real", "reconstruction", "swap", "static_drawn", "dynamic_drawn")}
+HOSTILE = "</pre><script>alert('&\"')</script>"
+CONTEXT = {
+    "info": MovingSquares().info,
+    "panels": [Panel("a", "A", "", b"\x89PNG data", b"\x89PNG moves"), Panel("b", "B", "", b"\x89PNG still")],
+    "players": [Player("who", "what", b"RIFF")],
+    "about": {},
+    "configuration": "",
+    "missing": {"sample": "This has no sample"},
+    "published": [],
+    "baseline": {},
+    "settings": SETTINGS,
+    "groups": {"all": "all speakers", "many": "many"},
+    "levels": {"segment": "segments", "utterance": "utterances"},
+}
+PAGES = pytest.mark.parametrize("template", ["clips.html", "speech.html"])
+
+
+def page(template: str, metrics: dict[str, float], **changes: Any) -> str:
+    return render(template, **{**CONTEXT, "metrics": metrics, **changes})
 
 
 @pytest.fixture
 def metrics() -> dict[str, float]:
-    """A figure of its own for every place of the table that can have one."""
-    names = [f"{setting}/{factor}" for setting in SETTINGS for factor in ("shade", "way")]
-    classes = [figure for figure in FIGURES if figure != "error"]
-    keys = [f"{name}/{figure}" for name in names for figure in classes]
+    """A different value for every cell that can have one."""
+    keys = [
+        f"{setting}/{factor}/{name}" for setting in SETTINGS for factor in ("shade", "way") for name in CLASS_METRICS
+    ]
     keys += [f"{setting}/path/error" for setting in SETTINGS if setting != "dynamic_drawn"]
     return {key: 0.1 + 0.0101 * i for i, key in enumerate(keys)}
 
 
-def page(metrics: dict[str, float]) -> str:
-    return render_report(
-        INFO,
-        metrics,
-        [Picture("a", "A picture", "what it <shows>", b"\x89PNG data")],
-        {"data": "7 & up"},
-        "model:\n  a: <b>\n",
-    )
+def cells(html: str, heading: str) -> list[str]:
+    (row,) = re.findall(rf"<tr[^>]*><th>{re.escape(heading)}</th>.*?</tr>", html, re.DOTALL)
+    return re.findall(r"<td[^>]*>(.*?)</td>", row)
 
 
-def test_every_figure_is_in_the_page(metrics: dict[str, float]) -> None:
-    html = page(metrics)
+def test_every_metric_is_in_the_page_and_each_score_beside_the_ceiling(metrics: dict[str, float]) -> None:
+    metrics["dynamic_drawn/way/inter_entropy"] = 0.9 * math.log(4)
+    html = page("clips.html", metrics)
     for key, value in metrics.items():
-        assert f">{FIGURES[key.rsplit('/', 1)[1]][1].format(value)}</td>" in html, key
-
-
-def test_each_score_stands_beside_the_floor(metrics: dict[str, float]) -> None:
-    (row,) = re.findall(r"<tr><th>way</th>.*?</tr>", page(metrics))
-    cells = re.findall(r'<td class="(floor|score)">(.*?)</td>', row)
-    order = ("real", "reconstruction", "swap", "static_drawn")
-    drawn = [f"{metrics[f'{setting}/way/inter_entropy']:.3f}" for setting in ("real", "dynamic_drawn")]
-    assert [text for _, text in cells] == [f"{metrics[f'{setting}/way/accuracy']:.2%}" for setting in order] + drawn
-    assert [kind for kind, _ in cells] == ["floor", "score", "score", "score", "floor", "score"]
-
-
-def test_the_variety_of_draws_is_told_in_parts_of_the_most_there_can_be(metrics: dict[str, float]) -> None:
-    metrics["static_drawn/shade/inter_entropy"] = 0.9 * math.log(4)
-    (row,) = re.findall(r"<tr><th>shade</th>.*?</tr>", page(metrics))
-    assert row.endswith("<td>90.0%</td></tr>")
-
-
-def test_sprites_stand_beside_the_row_of_the_paper(metrics: dict[str, float]) -> None:
-    figures = dict(zip(("accuracy", "inception_score", "intra_entropy", "inter_entropy"), (0.5, 4, 1, 2), strict=True))
-    metrics = {f"{place}/motion/{figure}": x for place in ("real", "static_drawn") for figure, x in figures.items()}
-    html = render_report(SPRITES, {**metrics, "static_drawn/motion/accuracy": 0.25}, [], {}, "")
-    (table,) = re.findall(r"<h2>Beside the paper.*?</table>", html, re.DOTALL)
-    rows = [re.findall(r"<t[hd]>(.*?)</t[hd]>", row) for row in re.findall(r"<tr.*?</tr>", table)]
-    assert rows[1:] == [
-        ["this run", "25.00%", "4.000", "1.000", "2.000"],
-        ["judge on real clips", "50.00%", "4.000", "1.000", "2.000"],
-        ["C-DSVAE (paper, Table 1)", "99.99%", "8.871", "0.014", "2.197"],
+        assert f">{METRICS[key.rsplit('/', 1)[1]][1].format(value)}</td>" in html, key
+    (row,) = re.findall(r"<tr><th>way</th>.*?</tr>", html, re.DOTALL)
+    kept = [
+        f"{metrics[f'{setting}/way/accuracy']:.2%}" for setting in ("real", "reconstruction", "swap", "static_drawn")
     ]
-    assert "Table 1" not in render_report(INFO, metrics, [], {}, "")
+    drawn = [f"{metrics[f'{setting}/way/inter_entropy']:.3f}" for setting in ("real", "dynamic_drawn")]
+    kinds = ["ceiling", "score", "score", "score", "ceiling", "score"]
+    assert re.findall(r'<td class="(ceiling|score)">(.*?)</td>', row) == list(zip(kinds, kept + drawn, strict=True))
+    assert cells(html, "way")[-1] == "90.0%"  # of log 4
+    assert cells(html, "path error")[-1] == MISSING
+    assert "dB" not in html
+    assert "<strong>23.4 dB</strong>" in page("clips.html", {"reconstruction/foreground_psnr": 23.44})
 
 
-def test_the_psnr_is_told_where_there_is_one(metrics: dict[str, float]) -> None:
-    assert "<strong>23.4 dB</strong>" in page({**metrics, PSNR: 23.44})
-    assert "dB" not in page(metrics)
+def test_published_results_are_compared_with(metrics: dict[str, float]) -> None:
+    published = [("static_drawn", "way", "A method (Table 1)", dict.fromkeys(CLASS_METRICS, 0.125))]
+    html = page("clips.html", metrics, published=published)
+    for row, setting in (("this run", "static_drawn"), ("judge on real clips", "real")):
+        values = [METRICS[name][1].format(metrics[f"{setting}/way/{name}"]) for name in CLASS_METRICS]
+        assert cells(html, row) == values
+    assert cells(html, "A method (Table 1)") == ["12.50%", "0.125", "0.125", "0.125"]
+    assert "Compared with the paper: way, the static_drawn" in html
+    assert "Compared with" not in page("clips.html", metrics)
+    assert "Compared with" not in page("clips.html", metrics, published=published, settings={"real": ""})
 
 
-def test_the_page_needs_nothing_else(metrics: dict[str, float]) -> None:
-    html = page(metrics)
+def test_speech_has_every_rate_with_its_interval() -> None:
+    places = [f"{group}/{level}" for group in ("all", "many") for level in ("segment", "utterance")]
+    keys = [f"{place}/{name}" for place in places for name in ("content_eer", "motion_eer", "gap")]
+    rates = {
+        f"{key}{end}": 0.1 + 0.01 * i + x
+        for i, key in enumerate(keys)
+        for end, x in (("", 0), ("_low", -1), ("_high", 1))
+    }
+    baseline = {key: rate + 0.005 for key, rate in rates.items()}
+    probe = {"probe/z": 0.3, "probe/mel": 0.4}
+    html = page("speech.html", {**rates, **probe}, baseline=baseline, published=[("A", 0.0403, 0.31)])
+    for values in (rates, baseline):
+        for key in keys:
+            assert f"<td>{values[key]:.2%} [{values[key] - 1:.1%}, {values[key] + 1:.1%}]</td>" in html
+    assert cells(html, "A") == ["4.03%", "31.00%"]
+    assert re.search(r"<strong>30.0%</strong>.*40.0%.*75%;", html, re.DOTALL)
+    assert "baseline" not in page("speech.html", rates)
+
+
+@PAGES
+def test_a_page_needs_nothing_else_and_no_metrics(template: str) -> None:
+    html = page(template, {})
+    assert re.search(f"<td[^>]*>{MISSING}</td>", html)
+    assert "<li>This has no sample</li>" in html
+    assert "What could not be judged" not in page(template, {}, missing={})
     assert "http" not in html
-    assert not re.search(r"<(link|script|iframe)", html)
-    sources = re.findall(r'(?:src|href)="(.*?)"', html)
-    assert sources == ["data:image/png;base64," + base64.b64encode(b"\x89PNG data").decode()]
+    assert not re.search(r"<(link|iframe|script [^>]*src)", html)
+    sources = [base64.b64decode(data) for data in re.findall(r'src="data:(?:image/png|audio/wav);base64,(.*?)"', html)]
+    sounds = [b"RIFF"] if template == "speech.html" else []
+    assert sources == [b"\x89PNG moves", b"\x89PNG data", b"\x89PNG still", *sounds]
+    assert html.count("src=") == len(sources)
+    with pytest.raises(UndefinedError, match="info"):
+        render(template)
 
 
-def test_what_is_written_is_escaped_and_tags_are_closed(metrics: dict[str, float]) -> None:
-    html = page(metrics)
-    assert "what it &lt;shows&gt;" in html
-    assert "7 &amp; up" in html
-    assert "a: &lt;b&gt;" in html
+@PAGES
+def test_hostile_text_is_escaped_and_tags_are_closed(template: str) -> None:
+    changes: dict[str, Any] = {
+        name: {HOSTILE: HOSTILE} for name in ("about", "missing", "settings", "groups", "levels")
+    }
+    factors = {HOSTILE: [HOSTILE]}, {HOSTILE + "2": None}
+    changes["info"] = DatasetInfo(HOSTILE, "", "", Features((8, 64, 64, 3)), *factors)
+    changes |= {"panels": [Panel(HOSTILE, HOSTILE, HOSTILE, b"", b"")], "players": [Player(HOSTILE, HOSTILE, b"")]}
+    html = page(template, {}, configuration=HOSTILE, **changes)
+    assert html.count("<script>") == 1
+    assert "&lt;/pre&gt;&lt;script&gt;alert(&#39;&amp;&#34;&#39;)" in html
     open_tags: list[str] = []
 
     class Checker(HTMLParser):
         def handle_starttag(self, tag: str, attributes: object) -> None:
-            if tag not in VOID:
+            if tag not in {"meta", "img", "br"}:
                 open_tags.append(tag)
 
         def handle_endtag(self, tag: str) -> None:
@@ -102,3 +141,10 @@ def test_what_is_written_is_escaped_and_tags_are_closed(metrics: dict[str, float
 
     Checker().feed(html)
     assert open_tags == []
+
+
+def test_a_panel_of_clips_has_two_files() -> None:
+    clip = np.zeros((2, 8, 8, 3), np.uint8)
+    assert list(Panel.of_grid("a", "", "", Grid([[Cell(clip)]])).files) == ["a.png", "a-moving.png"]
+    assert list(Panel.of_grid("b", "", "", Grid([[Cell(clip[:1])]])).files) == ["b.png"]
+    assert list(Panel.of_image("c", "", "", clip[0]).files) == ["c.png"]
