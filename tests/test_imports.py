@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -16,8 +17,18 @@ MAY_IMPORT = {
     "model": {"model"},
     "tools": {"tools", "model", "augment", "pipeline"},
 }
+# inside pipeline; every room may also import the files at the bottom
+LAYERS = {
+    "storage": set[str](),
+    "shards": {"storage"},
+    "stream": {"shards", "storage"},
+    "prepare": {"shards", "storage"},
+}
+LAYERS |= {"sources": {"shards", "storage"}, "datasets": {"sources", "prepare", "shards", "storage"}}
+BOTTOM = {"pipeline.records", "pipeline.manifest", "pipeline.files"}
+BELOW_BOTTOM = {"pipeline.shards.strict_json", "pipeline.storage"}  # what manifest stands on
 # of the model, only training knows the views and the stream; evaluation knows what data looks like at rest
-RECORDS = {"pipeline.manifest", "pipeline.records", "pipeline.shards.shard"}
+RECORDS = {"pipeline.files", "pipeline.manifest", "pipeline.records", "pipeline.shards.shard"}
 
 
 def own_imports(path: Path) -> set[str]:
@@ -30,11 +41,18 @@ def own_imports(path: Path) -> set[str]:
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.module:
             assert node.level == 0, f"{path}: relative import"
-            names.add(node.module)
+            names |= {
+                f"{node.module}.{alias.name}" if is_module(f"{node.module}.{alias.name}") else node.module
+                for alias in node.names
+            }
         elif isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
     assert not {n.partition(".")[0] for n in names} & set(MAY_IMPORT), f"{path}: imports a folder by its bare name"
     return {n.removeprefix("seqviews.") for n in names if n.startswith("seqviews.")}
+
+
+def is_module(name: str) -> bool:
+    return (ROOT / name.removeprefix("seqviews.").replace(".", "/")).with_suffix(".py").is_file()
 
 
 def files(folder: str) -> list[Path]:
@@ -53,6 +71,28 @@ def test_imports_point_one_way(path: Path) -> None:
     if folder == "model":
         foreign -= RECORDS
     assert not foreign
+
+
+@pytest.mark.parametrize("path", files("pipeline"), ids=lambda p: p.name)
+def test_pipeline_has_layers(path: Path) -> None:
+    room = path.relative_to(ROOT).parts[1]
+    names = own_imports(path)
+    if room in LAYERS:
+        allowed = BOTTOM | {f"pipeline.{name}" for name in {room, *LAYERS[room]}}
+        allowed -= {"pipeline.manifest"} if room == "storage" else set()
+    elif f"pipeline.{path.stem}" in BOTTOM:
+        allowed = BELOW_BOTTOM | {"pipeline.records"} if path.stem == "manifest" else set()
+    else:
+        return  # the public names
+    assert not {n for n in names if not any(f"{n}.".startswith(f"{a}.") for a in allowed)}
+
+
+def test_no_two_files_import_each_other() -> None:
+    """Imports inside functions count too."""
+    paths = {path: ".".join(path.relative_to(ROOT).with_suffix("").parts) for f in MAY_IMPORT for path in files(f)}
+    modules = {name.removesuffix(".__init__"): own_imports(path) for path, name in paths.items()}
+    sorter = TopologicalSorter({name: imported & modules.keys() for name, imported in modules.items()})
+    sorter.prepare()  # raises CycleError with the files
 
 
 @pytest.mark.parametrize("path", [p for folder in ("pipeline", "augment", "model") for p in files(folder)])

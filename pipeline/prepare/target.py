@@ -68,7 +68,6 @@ class Target:
 
         Raises:
             FileExistsError: If object storage holds other bytes under this name.
-            OSError: If it cannot be written.
         """
         folder = self.out / split
         stored = folder.put(entry.name, data, {"records": str(entry.records)})
@@ -81,7 +80,6 @@ class Target:
 
         Raises:
             FileExistsError: If object storage holds another one.
-            OSError: If it cannot be written.
         """
         folder, data = self.out / split, manifest.encode()
         if not folder.put(MANIFEST, data, {}) and folder.get(MANIFEST, MAX_MANIFEST_BYTES) != data:

@@ -30,7 +30,7 @@ UPLOAD_SECONDS = 300.0
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Bucket(Folder):
-    """A prefix of a bucket, or a path of an HTTP server.
+    """A prefix of a bucket, or a path of an HTTP server, which is read-only.
 
     Attributes:
         store: obstore's store of the whole bucket.
@@ -71,11 +71,7 @@ class Bucket(Folder):
         return self.head(name) is not None
 
     def head(self, name: str) -> dict[str, str] | None:
-        """Return the metadata of an object and its `size`; None if it does not exist.
-
-        Raises:
-            StorageError: If this cannot be determined.
-        """
+        """Return the metadata of an object and its `size`; None if it does not exist."""
         with self._located_errors(name):
             try:
                 found: Any = obstore.get(self.store, self._key(name), options={"head": True})
@@ -84,11 +80,7 @@ class Bucket(Folder):
             return {**found.attributes, "size": str(found.meta["size"])}
 
     def get(self, name: str, limit: int) -> bytes | None:
-        """Return the first `limit` bytes of an object, or None if it does not exist.
-
-        Raises:
-            StorageError: If it cannot be read, or does not have the SHA-256 of its metadata.
-        """
+        """Return the first `limit` bytes of an object, or None if it does not exist."""
         with self._located_errors(name):
             for _ in range(ATTEMPTS):
                 try:
@@ -105,38 +97,22 @@ class Bucket(Folder):
             raise StorageError("its SHA-256 is not that of its metadata: put it there again")
 
     def prefetcher(self) -> Prefetcher:
-        """Return a reader that fetches shards through the cache.
-
-        Raises:
-            ShardError: If the cache cannot be used.
-        """
+        """Return a reader that fetches shards through the cache."""
         return CachePrefetcher(str(self), self.stream, self.cache, self.timeouts)
 
     def for_writing(self) -> Bucket:
-        """Return the same with longer timeouts: the server is silent while it receives a large object.
-
-        Raises:
-            ValueError: If it is an HTTP server, which is read-only.
-        """
+        """Return the same with longer timeouts: the server is silent while it receives a large object."""
         if self.root.startswith("http"):
             raise ValueError(f"{self} can only be read: give a folder, or an s3, gs or az URL")
         return replace(self, store=connect(self.root, replace(self.timeouts, stall=UPLOAD_SECONDS)))
 
     def is_empty(self) -> bool:
-        """Whether no object exists below it.
-
-        Raises:
-            StorageError: If this cannot be determined.
-        """
+        """Whether no object exists below it."""
         with self._located_errors(""):
             return not any(obstore.list(self.store, self.prefix or None, chunk_size=1))
 
     def put(self, name: str, data: bytes, metadata: Mapping[str, str]) -> bool:
-        """Store an object with its SHA-256 as metadata, unless it exists, and return whether it was stored.
-
-        Raises:
-            StorageError: If it cannot be stored.
-        """
+        """Store an object with its SHA-256 as metadata, unless it exists, and return whether it was stored."""
         attributes, key = {**metadata, "sha256": sha256(data).hexdigest()}, self._key(name)
         with self._located_errors(name):
             for attempt in range(1, ATTEMPTS + 1):  # obstore does not repeat a conditional put whose answer was lost

@@ -100,11 +100,11 @@ class Prefetcher(ABC):
 class Folder(ABC):
     """A data set, or a split of one. Its `str` is for people and holds no secret.
 
-    Attributes:
-        is_remote: Whether it is in object storage.
+    All methods raise an `OSError`, in object storage a `StorageError`, if the store fails.
     """
 
     is_remote: ClassVar[bool] = False
+    """Whether it is in object storage."""
 
     @abstractmethod
     def __truediv__(self, name: str) -> Folder:
@@ -121,19 +121,11 @@ class Folder(ABC):
 
     @abstractmethod
     def has(self, name: str) -> bool:
-        """Whether a file exists in it.
-
-        Raises:
-            StorageError: If this cannot be determined.
-        """
+        """Whether a file exists in it."""
 
     @abstractmethod
     def get(self, name: str, limit: int) -> bytes | None:
-        """Return the first `limit` bytes of a file, or None if it does not exist.
-
-        Raises:
-            OSError: If it cannot be read.
-        """
+        """Return the first `limit` bytes of a file, or None if it does not exist."""
 
     @abstractmethod
     def prefetcher(self) -> Prefetcher:
@@ -153,37 +145,21 @@ class Folder(ABC):
 
     @abstractmethod
     def is_empty(self) -> bool:
-        """Whether it holds no files but temporary ones, or does not exist.
-
-        Raises:
-            StorageError: If this cannot be determined.
-        """
+        """Whether it holds no files but temporary ones, or does not exist."""
 
     @abstractmethod
     def head(self, name: str) -> dict[str, str] | None:
-        """Return the metadata that a file was put with, its `size` and `sha256`.
+        """Return the metadata that a file was put with, its `size` and `sha256`; None if it does not exist.
 
-        On disk the file is hashed.
-
-        Returns:
-            None if the file does not exist, or on disk if its bytes are not those that were put.
-
-        Raises:
-            OSError: If this cannot be determined.
+        On disk the file is hashed, and None is returned also if its bytes are not those that were put.
         """
 
     @abstractmethod
     def put(self, name: str, data: bytes, metadata: Mapping[str, str]) -> bool:
-        """Store a file whole or not at all.
+        """Store a file whole or not at all, and return whether it was stored.
 
-        Object storage replaces nothing; on disk, a file with other bytes is replaced.
-
-        Returns:
-            Whether the file was stored. False is also possible if this call stored it and the answer was lost: read
-            the file to see.
-
-        Raises:
-            OSError: If it cannot be stored.
+        Object storage replaces nothing; on disk, a file with other bytes is replaced. False is also returned if this
+        call stored the file and the answer was lost.
         """
 
     @abstractmethod

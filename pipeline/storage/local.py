@@ -88,11 +88,7 @@ class LocalFolder(Folder):
 
     @contextmanager
     def lock(self, name: str) -> Iterator[None]:
-        """Hold a lock on a file.
-
-        Raises:
-            BlockingIOError: If another process holds it.
-        """
+        """Hold a lock on a file."""
         with (self.path / name).open("rb") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -76,11 +76,7 @@ class CachePrefetcher(Prefetcher):
                 self._start(file)
 
     def read(self, file: StoredFile) -> mmap:
-        """Return the bytes of a shard; fetch it if necessary.
-
-        Raises:
-            ShardError: If it does not arrive whole within the deadline.
-        """
+        """Return the bytes of a shard; fetch it if necessary."""
         try:
             data = self._files.read(file)
             while data is None:

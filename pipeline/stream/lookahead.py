@@ -28,12 +28,12 @@ class Lookahead:
         self._lanes = min(lanes, len(counts))
         self._rank, self._common = rank, gcd(self._lanes, ranks)
         self._epoch, self._entered, self._moved = -1, dict[int, int](), list[int]()
-        self._this, self._next = _Uses(), _Uses()
+        self._this = self._next = self._order(0)
 
     def enter(self, epoch: int, lane: int, window: int) -> None:
         """Record that a lane has entered a window, whose shards are being read."""
         if epoch != self._epoch:
-            self._this, self._next = self._uses(epoch), self._uses(epoch + 1)
+            self._this, self._next = self._order(epoch), self._order(epoch + 1)
             self._epoch, self._entered = epoch, {}
         self._entered[lane] = window
         self._moved.append(lane)
@@ -52,37 +52,21 @@ class Lookahead:
         shards: list[int] = []
         for lane in moved:
             following = self._entered.get(lane, 0) + 1  # a lane that moved in the last epoch starts this one
-            if following < self._this.windows[lane]:
-                shards += self._this.shards[lane, following]
+            if following < self._this.windows(lane):
+                shards += self._this.shards_of(lane, following)
             elif (lane - self._rank) % self._common == 0:
-                shards += self._next.shards[lane, 0]
+                shards += self._next.shards_of(lane, 0)
         return shards
 
     def when(self, shard: int) -> int:
         """Return the number of windows until a shard is read, at least 1; other ranks' lanes count as equally far."""
         slowest = min(self._entered.values(), default=0)
-        lane, window = self._this.locations[shard]
+        lane, window = self._this.window_of(shard)
         now = self._entered.get(lane, slowest)
         if window > now:
             return window - now
-        lane, window = self._next.locations[shard]
-        return max(1, self._this.windows[lane] - self._entered.get(lane, slowest) + window)
+        lane, window = self._next.window_of(shard)
+        return max(1, self._this.windows(lane) - self._entered.get(lane, slowest) + window)
 
-    def _uses(self, epoch: int) -> _Uses:
-        order = EpochOrder(self._counts, seed=self._seed, epoch=epoch, lanes=self._lanes, window=self._size)
-        uses = _Uses()
-        for lane in range(self._lanes):
-            uses.windows.append(order.windows(lane))
-            for window in range(uses.windows[lane]):
-                shards = uses.shards[lane, window] = order.shards_of(lane, window)
-                uses.locations |= dict.fromkeys(shards, (lane, window))
-        return uses
-
-
-class _Uses:
-    """The windows of an epoch: their number in each lane, the shards of each, and the window of each shard."""
-
-    def __init__(self) -> None:
-        self.windows = list[int]()
-        self.shards = dict[tuple[int, int], list[int]]()
-        self.locations = dict[int, tuple[int, int]]()
+    def _order(self, epoch: int) -> EpochOrder:
+        return EpochOrder(self._counts, seed=self._seed, epoch=epoch, lanes=self._lanes, window=self._size)

@@ -44,6 +44,7 @@ class EpochOrder:
     def __init__(self, counts: Sequence[int], *, seed: int, epoch: int, lanes: int, window: int) -> None:
         self._seed, self._epoch = seed, epoch
         shards = permutation(len(counts), seed, epoch)
+        self._turns, self._size = shards.argsort(), window
         self._windows: list[list[_Window]] = []
         for lane in range(lanes):
             dealt = [int(shard) for shard in shards[lane::lanes]]
@@ -87,6 +88,11 @@ class EpochOrder:
     def shards_of(self, lane: int, window: int) -> list[int]:
         """Return the shards that a window of a lane mixes."""
         return self._windows[lane][window].shards
+
+    def window_of(self, shard: int) -> tuple[int, int]:
+        """Return the lane of a shard, and its window there."""
+        turn, lane = divmod(int(self._turns[shard]), len(self._windows))
+        return lane, turn // self._size
 
     def windows(self, lane: int) -> int:
         """Return the number of windows of a lane."""

@@ -213,14 +213,8 @@ class _Plan:
 
     def batch(self, number: int) -> list[_PendingRecord]:
         stream = self._stream
-        positions = batch_positions(
-            number,
-            records=len(self._order),
-            batch_size=stream.batch_size,
-            last=stream.last,
-            rank=stream.rank,
-            ranks=stream.ranks,
-        )
+        share = {"batch_size": stream.batch_size, "rank": stream.rank, "ranks": stream.ranks}
+        positions = batch_positions(number, records=len(self._order), last=stream.last, **share)
         pending = [self._locate(self._order[position]) for position in positions]
         for dataset, ahead in self._ahead.items():
             if ahead.moved:

@@ -1,4 +1,4 @@
-"""The manifest: what is written is read back, and what is not one is refused with its place."""
+"""Manifests: round trips, and errors that locate every mistake."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_round_trip(toy: Path) -> None:
     assert manifest.digest != load_manifest(toy / "val").digest
 
 
-def test_the_published_schema_is_the_one_in_force(toy: Path) -> None:
+def test_the_published_schema_is_the_one_in_use(toy: Path) -> None:
     published = Path(__file__).parents[2] / "docs" / "manifest.schema.json"
     schema = json.loads(published.read_text())
     jsonschema.Draft202012Validator.check_schema(schema)
@@ -32,14 +32,14 @@ def test_the_published_schema_is_the_one_in_force(toy: Path) -> None:
     raw = json.loads((toy / "train" / "manifest.json").read_text())
     assert validator.is_valid(raw)
     assert not validator.is_valid({**raw, "split": "dev"})
-    in_force = Path(manifest_module.__file__).with_name("manifest.schema.json")
-    assert json.loads(in_force.read_text()) == schema
+    in_use = Path(manifest_module.__file__).with_name("manifest.schema.json")
+    assert json.loads(in_use.read_text()) == schema
 
 
 CHANGES: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
     "newer": (
         lambda m: m.update(schema_version=2),
-        r"by seqviews \d\S+ with schema version 2, this seqviews reads 1: up",
+        r"by seqviews \d\S+ with schema version 2, this .* reads 1: up",
     ),
     "newer, other": (lambda m: m.update(schema_version=2, encoders=None), "written by a newer seqviews with schema"),
     "float": (lambda m: m["shards"][0].update(records=9.0), r"shards\[0\]\.records: 9\.0 is not of type 'integer'"),
@@ -60,7 +60,7 @@ CHANGES: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
 
 
 @pytest.mark.parametrize("name", CHANGES)
-def test_mistakes_are_told_with_their_place(toy: Path, tmp_path: Path, name: str) -> None:
+def test_mistakes_are_located(toy: Path, tmp_path: Path, name: str) -> None:
     change, message = CHANGES[name]
     raw = json.loads((toy / "val" / "manifest.json").read_text())
     change(raw)
@@ -69,11 +69,8 @@ def test_mistakes_are_told_with_their_place(toy: Path, tmp_path: Path, name: str
         load_manifest(tmp_path)
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "null", "[" * 100_000, '"\\ud800"'])
-def test_what_is_no_manifest(tmp_path: Path, text: str) -> None:
-    (tmp_path / "manifest.json").write_text(text)
-    with pytest.raises(ShardError, match=r"manifest\.json"):
-        load_manifest(tmp_path)
-    (tmp_path / "manifest.json").write_bytes(b"\xff\xfe")
+@pytest.mark.parametrize("text", [b"", b"{", b"[]", b"null", b"[" * 100_000, b'"\\ud800"', b"\xff\xfe"])
+def test_other_files_named_manifest(tmp_path: Path, text: bytes) -> None:
+    (tmp_path / "manifest.json").write_bytes(text)
     with pytest.raises(ShardError, match=r"manifest\.json"):
         load_manifest(tmp_path)

@@ -1,4 +1,4 @@
-"""Segments that are none are refused when they are made, and a batch moves whole."""
+"""Segments check their values, and a batch moves as a whole."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ WRONG: list[tuple[Callable[[], Segment], str]] = [
 
 
 @pytest.mark.parametrize(("make", "message"), WRONG)
-def test_segments_are_checked_when_made(make: Callable[[], Segment], message: str) -> None:
+def test_segments_check_their_values(make: Callable[[], Segment], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         make()
 

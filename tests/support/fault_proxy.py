@@ -1,4 +1,4 @@
-"""An HTTP proxy in front of one server that fails on demand and counts: what did not fail did not test anything."""
+"""An HTTP proxy that injects faults and counts them: a fault that did not happen tested nothing."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ Kind: TypeAlias = Literal["cut", "reset", "stall", "flip", "status", "lost", "br
 
 @dataclass
 class Fault:
-    """Something that goes wrong with the requests whose `METHOD /path` matches the pattern, `times` times.
+    """A fault in the first `times` requests whose `METHOD /path` matches the pattern.
 
-    cut, reset: the answer's connection is closed, or reset, after `at` bytes of the body, modulo its length; before the
-    headers where there is no body. stall: it pauses for `seconds` there. flip: a bit of the byte there is turned over;
-    of a PUT, in what is sent. status: answers `status` and `body` itself. lost: the server gets the request, the client
-    no answer. broken: of a PUT, the server gets `at` bytes. call: nothing but `action`, which is called there by cut,
-    reset, stall and flip too. `claimed` counts the requests that met it, `fired` how often it came to pass.
+    cut, reset: the connection is closed, or reset, after `at` bytes of the answer's body, modulo its length; before the
+    headers if there is no body. stall: it pauses for `seconds` there. flip: a bit of the byte there is flipped; of a
+    PUT, in the request. status: the proxy answers `status` and `body`. lost: the server gets the request, the client no
+    answer. broken: the server gets `at` bytes of a PUT. call: only `action`; cut, reset, stall and flip also call it.
+    `claimed` counts the requests that met the fault, `fired` those in which it happened.
     """
 
     kind: Kind
@@ -45,7 +45,7 @@ class Fault:
     fired: int = 0
 
     def fire(self) -> None:
-        """Count that it came to pass."""
+        """Count that it happened."""
         with _counting:
             self.fired += 1
 
@@ -54,13 +54,13 @@ _counting = threading.Lock()
 
 
 class FaultProxy:
-    """Listens on a port of 127.0.0.1 for a server on another.
+    """A proxy on one port of 127.0.0.1 for a server on another.
 
     Attributes:
-        port: Where it listens.
-        faults: What goes wrong; the first that matches and is not used up.
-        requests: How many there were, by method and path.
-        bandwidth: Bytes a second of all answers together.
+        port: Its port.
+        faults: The faults; of those that match, the first that is not used up happens.
+        requests: Number of requests by method and path.
+        bandwidth: Bytes per second of all answers together.
         sent: Bytes of all answers.
     """
 
@@ -79,11 +79,11 @@ class FaultProxy:
         self._server.server_close()
 
     def count(self, pattern: str) -> int:
-        """How many requests match."""
+        """The number of requests that match."""
         return sum(n for (method, path), n in self.requests.items() if re.search(pattern, f"{method} {path}"))
 
     def fault_of(self, method: str, path: str) -> Fault | None:
-        """Count a request; the fault that it meets."""
+        """Count a request and return the fault that it meets."""
         with self._lock:
             self.requests[method, path] += 1
             for fault in self.faults:
@@ -146,7 +146,7 @@ def _forward(proxy: FaultProxy, client: BaseHTTPRequestHandler) -> None:
 
 
 def _damage(client: BaseHTTPRequestHandler, server: HTTPConnection, body: bytearray, fault: Fault) -> None:
-    """Send a part of a body and go, or all with a flipped bit."""
+    """Send a part of a body and reset, or all with a flipped bit."""
     if fault.kind == "broken":
         server.send(bytes(body[: fault.at]))
         _reset(client, fault)
@@ -173,7 +173,7 @@ def _answer_as(proxy: FaultProxy, client: BaseHTTPRequestHandler, answer: HTTPRe
     for name, value in answer.getheaders():
         client.send_header(name, value)
     client.end_headers()
-    sent, at = 0, fault.at % (answer.length or 1) if fault else -1  # so that it happens in any answer
+    sent, at = 0, fault.at % (answer.length or 1) if fault else -1  # within any answer
     for piece in iter(lambda: answer.read(PIECE), b""):
         if fault and sent <= at < sent + len(piece):
             client.wfile.write(piece[: at - sent])
@@ -185,7 +185,7 @@ def _answer_as(proxy: FaultProxy, client: BaseHTTPRequestHandler, answer: HTTPRe
 
 
 def _meet(client: BaseHTTPRequestHandler, fault: Fault, rest: bytes) -> None:
-    """Do what goes wrong in the middle of an answer, and send the rest of the piece."""
+    """Let the fault happen in the middle of an answer, and send the rest of the piece."""
     fault.action()
     if fault.kind == "reset":
         _reset(client, fault)
@@ -203,7 +203,7 @@ def _meet(client: BaseHTTPRequestHandler, fault: Fault, rest: bytes) -> None:
 
 
 def _reset(client: BaseHTTPRequestHandler, fault: Fault | None = None) -> NoReturn:
-    """Close the connection at once and without a goodbye, before the server's own code says one."""
+    """Reset the connection at once, before the server closes it properly."""
     client.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     socket.close(client.connection.detach())
     if fault:
@@ -213,7 +213,7 @@ def _reset(client: BaseHTTPRequestHandler, fault: Fault | None = None) -> NoRetu
 
 @contextmanager
 def fault_proxy(upstream: int) -> Iterator[FaultProxy]:
-    """A proxy that ends with the block."""
+    """A proxy for the block."""
     proxy = FaultProxy(upstream)
     try:
         yield proxy

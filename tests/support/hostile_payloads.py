@@ -1,4 +1,4 @@
-"""Members that a stranger may put into a shard: frames that decompress to gigabytes, pickles, JSON without end."""
+"""Hostile members of a shard: frames that decompress to gigabytes, pickles, endless JSON."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ Payload: TypeAlias = Callable[[], bytes]
 
 
 def hostile_frames(codec: str, shape: tuple[int, int, int, int]) -> list[Payload]:
-    """Payloads for frames of a shape; each is made when it is called for."""
+    """Payloads for frames of a shape; each is created when called."""
     return [*{"png": _pngs, "webp": _webps, "npy": _npys}[codec](shape), lambda: b"", lambda: pickle.dumps([1])]
 
 
 def _saved(shape: tuple[int, int, int, int], kind: str, mode: str = "RGB", scale: int = 1, **options: Any) -> bytes:
-    """A picture of the size of the stacked frames."""
+    """An image of the size of the stacked frames."""
     length, height, width, _ = shape
     noise = np.random.default_rng(0).integers(0, 256, (length * height * scale, width * scale, 3), dtype=np.uint8)
     buffer = io.BytesIO()
@@ -85,9 +85,9 @@ def _webps(shape: tuple[int, int, int, int]) -> list[Payload]:
         return bytes(data)
 
     def animated(canvas: int | None) -> bytes:
-        pictures = [Image.new("RGB", (shape[2], shape[0] * shape[1]), colour) for colour in ("red", "green")]
+        images = [Image.new("RGB", (shape[2], shape[0] * shape[1]), colour) for colour in ("red", "green")]
         buffer = io.BytesIO()
-        pictures[0].save(buffer, "webp", save_all=True, append_images=pictures[1:], lossless=True)
+        images[0].save(buffer, "webp", save_all=True, append_images=images[1:], lossless=True)
         data = bytearray(buffer.getvalue())
         if canvas:
             data[24:30] = struct.pack("<I", canvas - 1)[:3] * 2
@@ -129,18 +129,8 @@ def _npys(shape: tuple[int, int, int, int]) -> list[Payload]:
     headers += [
         described(descr) for descr in ("()", "'|O'", "'<f8'", "'>u2'", "[('a', '|u1')]", "'V100000000'", "'|u1' ")
     ]
-    headers += [
-        "(" * 400,
-        "-" * 60_000 + "1",
-        "'''",
-        "{",
-        "{}",
-        "",
-        "\0",
-        "é" * 100,
-        described() + ";",
-        described(order="1"),
-    ]
+    headers += ["(" * 400, "-" * 60_000 + "1", "'''", "{", "{}", "", "\0", "é" * 100, described() + ";"]
+    headers += [described(order="1")]
     return [
         *(functools.partial(npy, header) for header in headers),
         lambda: npy(described(), version=b"\2\0"),
@@ -170,18 +160,8 @@ def hostile_jsons() -> list[Payload]:
     ]
     tracks += [f"[{'9' * digits},1,2,3]" for digits in (19, 40, 400, 4000, 5000)]
     tracks += ["[" * depth + "]" * depth for depth in (30, 70, 900, 10_000)]
-    whole = [
-        b"",
-        b"{",
-        b"[]",
-        b"null",
-        b"1",
-        b'"x"',
-        b"{}",
-        b'{"factors":[]}',
-        b"\xff\xfe",
-        b'{"factors":{"a":"\xff"}}',
-    ]
+    whole = [b"", b"{", b"[]", b"null", b"1", b'"x"', b"{}", b'{"factors":[]}', b"\xff\xfe"]
+    whole += [b'{"factors":{"a":"\xff"}}']
     whole += [b"[" * 10_000, b'{"a":' * 10_000, b"\xef\xbb\xbf" + record(), record() + b"x", record() + b" " * 100]
     whole += [record(more=',"factors":{"shade":0,"path":[1,2,3,4]}'), record(more=',"extra":1'), record()]
     whole += [record().decode().encode("utf-16"), record().decode().encode("utf-32-le"), record(more=',"n":"\\ud800"')]

@@ -1,9 +1,8 @@
-"""Attacks on the reader, in a module that another process can import: its memory is measured there."""
+"""Attacks on the reader, in a module that a new process can import to measure its memory."""
 
 from __future__ import annotations
 
 import gc
-import hashlib
 import io
 import json
 import resource
@@ -20,9 +19,10 @@ import numpy as np
 import tar_mutations
 from hostile_payloads import hostile_frames, hostile_jsons
 from PIL import Image
+from stored_records import claim, entry_of, independent_jsons, members
 from toy_clips import ToyClips
 
-from seqviews.pipeline.manifest import Codec, Manifest, ShardEntry, load_manifest
+from seqviews.pipeline.manifest import Codec, Manifest, load_manifest
 from seqviews.pipeline.prepare.write import prepare
 from seqviews.pipeline.records import ShardError
 from seqviews.pipeline.stream.stream import SequenceStream
@@ -35,7 +35,7 @@ Record: TypeAlias = tuple[str, bytes, int, bytes]  # key, frames, shade, path
 class Report:
     """What became of many attacks: faults in words, and how often data was refused and read."""
 
-    refused: int = 0
+    rejected: int = 0
     read: int = 0
     faults: list[str] = field(default_factory=list)
     slowest: tuple[float, str] = (0.0, "")  # seconds of processor time, attack
@@ -43,7 +43,7 @@ class Report:
     reasons: Counter[str] = field(default_factory=Counter)
 
     def add(self, other: Report) -> None:
-        self.refused += other.refused
+        self.rejected += other.rejected
         self.read += other.read
         self.grown += other.grown
         self.faults += other.faults
@@ -64,7 +64,7 @@ def conduct(root: Path, attacks: Iterable[Attack]) -> Report:
         try:
             report.read += attack()
         except ShardError as error:
-            report.refused += 1
+            report.rejected += 1
             report.reasons[" ".join(str(error).split(": ")[1:])[:24]] += 1
         except BaseException as error:
             report.faults.append(f"{name}: {type(error).__name__}: {str(error)[:300]}")
@@ -98,29 +98,25 @@ def records_of(split: Path) -> Iterator[Record]:
 
 
 def independent_records(split: Path, codec: str) -> Iterator[Record]:
-    """The same by tarfile, Pillow, numpy and json."""
+    """Yield the same by tarfile, Pillow, numpy and json."""
     for path in sorted(split.glob("*.tar")):
-        with tarfile.open(path, "r:") as tar:
-            members = [(member.name, tar.extractfile(member).read()) for member in tar]  # type: ignore[union-attr]
-        contents = dict(members)
-        assert len(contents) == len(members), "a name comes twice"
-        for name in [name for name in contents if name.endswith(".json")]:
-            key = name.removesuffix(".json")
-            factors = json.loads(contents[name])["factors"]
+        found = members(path)
+        contents = dict(found)
+        assert len(contents) == len(found), "a name is repeated"
+        for key, about in independent_jsons([path]).items():
+            factors = about["factors"]
             assert type(factors["shade"]) is int
-            yield key, picture(contents[f"{key}.frames.{codec}"], codec), factors["shade"], trajectory(factors["path"])
+            yield key, image(contents[f"{key}.frames.{codec}"], codec), factors["shade"], trajectory(factors["path"])
 
 
-def picture(data: bytes, codec: str) -> bytes:
+def image(data: bytes, codec: str) -> bytes:
     if codec == "npy":
         array = np.load(io.BytesIO(data), allow_pickle=False)
-        assert array.dtype == np.uint8
-        assert array.shape == SHAPE
+        assert (array.dtype, array.shape) == (np.uint8, SHAPE)
     else:
-        image = Image.open(io.BytesIO(data))
-        assert image.mode == "RGB"
-        assert image.size == (SHAPE[2], SHAPE[0] * SHAPE[1])
-        array = np.asarray(image)
+        opened = Image.open(io.BytesIO(data))
+        assert (opened.mode, opened.size) == ("RGB", (SHAPE[2], SHAPE[0] * SHAPE[1]))
+        array = np.asarray(opened)
     return bytes(array.tobytes())
 
 
@@ -138,49 +134,31 @@ def trajectory(value: Any) -> bytes:
     return array.tobytes()
 
 
-def claim(split: Path, manifest: Manifest, shard: ShardEntry) -> None:
-    """Write the manifest with another first shard."""
-    (split / "manifest.json").write_text(replace(manifest, shards=(shard, *manifest.shards[1:])).to_json())
-
-
-def attack_shards(root: Path, codec: Codec, seeds: range) -> Report:
+def shards(split: Path, codec: Codec, seeds: range) -> Iterator[Attack]:
     """Mutated tars; the manifest agrees with each, also in the number of records that tarfile finds."""
-    split = good_split(root, codec)
     manifest = load_manifest(split)
     path = split / manifest.shards[0].name
-    original = tar_mutations.Original(path.read_bytes(), codec, SHAPE, root)
-
-    def attacks() -> Iterator[Attack]:
-        for seed in seeds:
-            rng = np.random.default_rng(seed)
-            mutation = tar_mutations.MUTATIONS[seed % len(tar_mutations.MUTATIONS)]
-            data = mutation(rng, original)
-            path.write_bytes(data)
-            digest = hashlib.sha256(data).hexdigest()
-            claim(split, manifest, ShardEntry(path.name, found_records(path), max(len(data), 1024), digest))
-            yield f"{codec} {mutation.__name__} {seed}", lambda: same_records(split, codec)
-
-    return conduct(root, attacks())
+    original = tar_mutations.Original(path.read_bytes(), codec, SHAPE, split.parents[1])
+    for seed in seeds:
+        mutation = tar_mutations.MUTATIONS[seed % len(tar_mutations.MUTATIONS)]
+        data = mutation(np.random.default_rng(seed), original)
+        path.write_bytes(data)
+        claim(split, replace(entry_of(path, found_records(path)), bytes=max(len(data), 1024)), manifest)
+        yield f"{codec} {mutation.__name__} {seed}", lambda: same_records(split, codec)
 
 
-def attack_payloads(root: Path, codec: Codec) -> Report:
+def payloads(split: Path, codec: Codec, seeds: range) -> Iterator[Attack]:
     """Every hostile payload once, as the frames or the JSON of the first record."""
-    split = good_split(root, codec)
     manifest = load_manifest(split)
     path = split / manifest.shards[0].name
-    members = tar_mutations.Original(path.read_bytes(), codec, SHAPE, root).members
+    good = members(path)
     frames, jsons = hostile_frames(codec, SHAPE), hostile_jsons()
-
-    def attacks() -> Iterator[Attack]:
-        for i, payload in enumerate([*frames, *jsons]):
-            at = 0 if i < len(frames) else 1
-            changed = [*members[:at], (members[at][0], payload()), *members[at + 1 :]]
-            data = tar_mutations.tar_of(changed)
-            path.write_bytes(data)
-            claim(split, manifest, ShardEntry(path.name, 3, len(data), hashlib.sha256(data).hexdigest()))
-            yield f"{codec} payload {i}: {changed[at][1][-80:]!r}", lambda: same_records(split, codec)
-
-    return conduct(root, attacks())
+    for i, payload in enumerate([*frames, *jsons]):
+        at = 0 if i < len(frames) else 1
+        changed = [*good[:at], (good[at][0], payload()), *good[at + 1 :]]
+        path.write_bytes(tar_mutations.tar_of(changed))
+        claim(split, entry_of(path, 3), manifest)
+        yield f"{codec} payload {i}: {changed[at][1][-80:]!r}", lambda: same_records(split, codec)
 
 
 def found_records(path: Path) -> int:
@@ -192,43 +170,31 @@ def found_records(path: Path) -> int:
 
 
 def same_records(split: Path, codec: str) -> bool:
-    ours = sorted(records_of(split))
-    theirs = sorted(independent_records(split, codec))
+    ours, theirs = sorted(records_of(split)), sorted(independent_records(split, codec))
     assert ours == theirs, f"{len(ours)} records read, {len(theirs)} are there, or they differ"
     return True
 
 
-def attack_flips(root: Path, codec: Codec, seeds: range) -> Report:
-    """One bit of a tar flipped, the manifest as it was."""
-    split = good_split(root, codec)
+def flips(split: Path, codec: Codec, seeds: range) -> Iterator[Attack]:
+    """One flipped bit of a tar, the manifest unchanged."""
     paths = sorted(split.glob("*.tar"))
-
-    def attacks() -> Iterator[Attack]:
-        for seed in seeds:
-            rng = np.random.default_rng(seed)
-            path = paths[seed % 2]
-            original = path.read_bytes()
-            data = bytearray(original)
-            data[int(rng.integers(len(data)))] ^= 1 << int(rng.integers(8))
-            path.write_bytes(data)
-            yield f"{codec} flip {seed}", lambda: bool(list(records_of(split)))
-            path.write_bytes(original)
-
-    return conduct(root, attacks())
+    for seed in seeds:
+        rng, path = np.random.default_rng(seed), paths[seed % 2]
+        original = path.read_bytes()
+        data = bytearray(original)
+        data[int(rng.integers(len(data)))] ^= 1 << int(rng.integers(8))
+        path.write_bytes(data)
+        yield f"{codec} flip {seed}", lambda: bool(list(records_of(split)))
+        path.write_bytes(original)
 
 
-def attack_manifests(root: Path, codec: Codec, seeds: range) -> Report:
-    """Mutated manifests; one that is taken says the same when it is written again, and its split can be iterated."""
-    split = good_split(root, codec)
+def manifests(split: Path, codec: Codec, seeds: range) -> Iterator[Attack]:
+    """Mutated manifests; one that is accepted round-trips, and its split can be iterated."""
     text = (split / "manifest.json").read_text()
-
-    def attacks() -> Iterator[Attack]:
-        for seed in seeds:
-            mutation = manifest_mutations.MUTATIONS[seed % len(manifest_mutations.MUTATIONS)]
-            (split / "manifest.json").write_bytes(mutation(np.random.default_rng(seed), text))
-            yield f"{codec} {mutation.__name__} {seed}", lambda: round_trips(split)
-
-    return conduct(root, attacks())
+    for seed in seeds:
+        mutation = manifest_mutations.MUTATIONS[seed % len(manifest_mutations.MUTATIONS)]
+        (split / "manifest.json").write_bytes(mutation(np.random.default_rng(seed), text))
+        yield f"{codec} {mutation.__name__} {seed}", lambda: round_trips(split)
 
 
 def round_trips(split: Path) -> bool:
@@ -240,43 +206,33 @@ def round_trips(split: Path) -> bool:
     return True
 
 
-def attack_sample(root: Path, count: int) -> Report:
-    """Some of everything: `count` mutated shards of each codec, mutated manifests and flipped bits."""
-    parts: list[tuple[Callable[[Path, Codec, range], Report], Codec]]
-    parts = [(attack_shards, "webp"), (attack_shards, "png"), (attack_shards, "npy")]
-    parts += [(attack_manifests, "webp"), (attack_flips, "npy")]
-    total = Report()
-    for number, (attack, codec) in enumerate(parts):
-        total.add(attack(root / str(number), codec, range(number * count, (number + 1) * count)))
-    return total
-
-
-def attack_sizes(root: Path) -> Report:
+def sizes(split: Path, codec: Codec, seeds: range) -> Iterator[Attack]:
     """Shards that are large, or say so: files with holes, so that nothing but the reader needs memory."""
-    split = good_split(root, "npy")
     manifest = load_manifest(split)
     path = split / manifest.shards[0].name
     good = path.read_bytes()
     frames, about = tar_mutations.header_offsets(good)[:2]
+    cases = [(about, 1 << 30, 1 << 30), (about, 1 << 30, 1 << 20), (about, 255 << 20, 256 << 20)]
+    for where, size, length in [*cases, (frames, 255 << 20, 256 << 20), (None, 0, 256 << 20)]:
+        data = good if where is None else tar_mutations.with_field(good, where, "size", b"%011o" % size)
+        with path.open("wb") as file:
+            file.write(data if where is None else data[: where + tar_mutations.BLOCK + 20])
+            file.truncate(length)
+        claim(split, entry_of(path, 3), manifest)
+        yield f"{size} bytes at {where} in {length}", lambda: bool(list(records_of(split)))
+        gc.collect()  # an error that was caught holds its shard until then
 
-    def attacks() -> Iterator[Attack]:
-        for where, size, length in [
-            (about, 1 << 30, 1 << 30),
-            (about, 1 << 30, 1 << 20),
-            (about, 255 << 20, 256 << 20),
-            (frames, 255 << 20, 256 << 20),
-            (None, 0, 256 << 20),
-        ]:
-            data = good if where is None else tar_mutations.with_field(good, where, "size", b"%011o" % size)
-            keep = len(data) if where is None else where + tar_mutations.BLOCK + 20
-            with path.open("wb") as file:
-                file.write(data[:keep])
-                file.truncate(length)
-            with path.open("rb") as file:
-                digest = hashlib.file_digest(file, "sha256").hexdigest()
-            text = replace(manifest, shards=(ShardEntry(path.name, 3, length, digest), *manifest.shards[1:])).to_json()
-            (split / "manifest.json").write_text(text)
-            yield f"{size} bytes at {where} in {length}", lambda: bool(list(records_of(split)))
-            gc.collect()  # an error that was caught holds its shard until then
 
-    return conduct(root, attacks())
+def attack(root: Path, attacks: Callable[[Path, Codec, range], Iterator[Attack]], codec: Codec, seeds: range) -> Report:
+    """Attack the reader; see the functions above."""
+    return conduct(root, attacks(good_split(root, codec), codec, seeds))
+
+
+def attack_sample(root: Path, count: int) -> Report:
+    """Some of everything: `count` mutated shards of each codec, mutated manifests and flipped bits."""
+    parts: list[tuple[Callable[[Path, Codec, range], Iterator[Attack]], Codec]]
+    parts = [(shards, "webp"), (shards, "png"), (shards, "npy"), (manifests, "webp"), (flips, "npy")]
+    total = Report()
+    for number, (attacks, codec) in enumerate(parts):
+        total.add(attack(root / str(number), attacks, codec, range(number * count, (number + 1) * count)))
+    return total

@@ -1,4 +1,4 @@
-"""Fixtures for tests on object storage: a real server, SeaweedFS, and a proxy in front of it that fails on demand."""
+"""Fixtures for tests on object storage: a real server, SeaweedFS, behind a proxy that injects faults."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import obstore
 import pytest
@@ -47,16 +47,9 @@ class SeaweedFS:
         names = ("s3.port", "master.port", "volume.port", "filer.port", "admin.port")
         ports = [f"-{name}={port}" for name, port in zip(names, self.ports, strict=True)]
         quiet = ["-webdav=false", "-admin.ui=false", "-s3.port.iceberg=0", "-s3.port.lance=0", "-bucket=data"]
+        here = [f"-dir={self.folder}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1"]
         self.process = subprocess.Popen(
-            [
-                Path(sys.executable).with_name("weed"),
-                "mini",
-                f"-dir={self.folder}",
-                "-ip=127.0.0.1",
-                "-ip.bind=127.0.0.1",
-                *ports,
-                *quiet,
-            ],
+            [Path(sys.executable).with_name("weed"), "mini", *here, *ports, *quiet],
             env={**os.environ, "AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET},
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -69,17 +62,11 @@ class SeaweedFS:
             time.sleep(0.1)
 
     def _answers(self) -> bool:
-        """Whether it takes objects: its bucket is made some time after its port is open."""
-        store = S3Store(
-            "data",
-            endpoint=f"http://127.0.0.1:{self.port}",
-            access_key_id=KEY,
-            secret_access_key=SECRET,
-            client_options={"allow_http": True},
-            retry_config={"max_retries": 0},
-        )
+        """Whether it accepts objects: it creates the bucket some time after it opens the port."""
+        where, keys = f"http://127.0.0.1:{self.port}", {"access_key_id": KEY, "secret_access_key": SECRET}
+        options: Any = {"client_options": {"allow_http": True}, "retry_config": {"max_retries": 0}, **keys}
         try:
-            obstore.put(store, "ready", b"ready")
+            obstore.put(S3Store("data", endpoint=where, **options), "ready", b"ready")
         except (BaseError, OSError):
             return False
         return True
@@ -90,7 +77,7 @@ class SeaweedFS:
 
 
 def free_ports(number: int) -> list[int]:
-    """Free ports whose neighbours 10,000 above are free too: SeaweedFS takes both."""
+    """Find ports that are free, as are those 10,000 above: SeaweedFS uses both."""
     found: list[int] = []
     for port in range(random.SystemRandom().randrange(20_000, 40_000), 45_000):
         if len(found) < number and all(_is_free(candidate) for candidate in (port, port + 10_000)):
@@ -105,7 +92,7 @@ def _is_free(port: int) -> bool:
 
 @dataclass
 class Storage:
-    """A prefix of the bucket that only this test knows, and what stands between it and the test."""
+    """A prefix of the bucket for one test, and the proxy and the cache between them."""
 
     server: SeaweedFS
     proxy: FaultProxy
@@ -118,7 +105,7 @@ class Storage:
         return found
 
     def upload(self, source: Path, folder: Bucket | None = None) -> None:
-        """Store the files of a folder under the prefix; the counts of the proxy begin behind it."""
+        """Store the files of a folder under the prefix, then reset the counts of the proxy."""
         folder = (folder or self.folder()).for_writing()
         for path in sorted(source.rglob("*")):
             if path.is_dir():
@@ -128,7 +115,7 @@ class Storage:
         self.proxy.requests.clear()
 
     def objects(self, names: str = "") -> dict[str, bytes]:
-        """What is there, by name below the prefix, as the server itself has it."""
+        """The objects by name below the prefix."""
         folder = self.folder()
         below = folder.prefix + "/"
         paths = [found["path"] for page in obstore.list(folder.store, folder.prefix) for found in page]
@@ -145,7 +132,7 @@ def seaweed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SeaweedFS]:
 
 @pytest.fixture
 def storage(seaweed: SeaweedFS, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Storage]:
-    """An empty prefix behind a fault proxy, with the environment that a person would set, and an empty cache."""
+    """An empty prefix behind a fault proxy, the environment that a user would set, and an empty cache."""
     with storage_on(seaweed, tmp_path, monkeypatch) as found:
         yield found
 
@@ -172,7 +159,7 @@ def large_clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def large_records(large_clips: Path) -> Records:
-    """Its records, as they are read from the disk."""
+    """Its records, read from disk."""
     return epoch(SequenceStream(large_clips, 5))
 
 
@@ -184,7 +171,7 @@ def stored(storage: Storage, large_clips: Path) -> Storage:
 
 
 def epoch(stream: SequenceStream) -> Records:
-    """The records of an epoch, each of which must come once."""
+    """The records of an epoch, each of which must occur once."""
     found = [(key, x.numpy().tobytes()) for batch in stream for key, x in zip(batch.keys, batch.x, strict=True)]
     assert len(dict(found)) == len(found) == len(stream.manifest)
     return dict(found)
@@ -192,3 +179,10 @@ def epoch(stream: SequenceStream) -> Records:
 
 def stream_of(storage: Storage, stall: float = 0.5, deadline: float = 4.0) -> SequenceStream:
     return SequenceStream(storage.folder(Timeouts(stall, deadline)), 5)
+
+
+def check_message(message: str, start: str) -> None:
+    """An error is one sentence without secrets."""
+    assert message.startswith(f"{start}: ")
+    assert len(message) < 300
+    assert not [part for part in ("\n", KEY, SECRET) if part in message]

@@ -1,4 +1,4 @@
-"""The memory of a process that streams, in a module that it can import."""
+"""The memory of a streaming process, in a module that it can import."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from seqviews.pipeline.stream.stream import SequenceStream
 
 
 def resident_by_epoch(split: Path | str, epochs: int, cache: Cache | None = None) -> list[float]:
-    """MiB in memory in each epoch, at its largest batch by batch."""
+    """The maximum resident MiB in each epoch."""
     stream = SequenceStream(open_folder(split, cache=cache), 16, lanes=4, window=2, factors=["shade"])
     return [max(resident() for batch in stream if batch.keys) for _ in range(epochs)]
 

@@ -1,4 +1,4 @@
-"""What a stranger may do to a shard: each mutation is a function of a generator and the original, and gives a tar."""
+"""Mutations of a shard: each is a function of a generator and the original, and returns a tar."""
 
 from __future__ import annotations
 
@@ -20,21 +20,14 @@ FIELDS = {"mode": (100, 108), "uid": (108, 116), "gid": (116, 124), "size": (124
 FIELDS |= {"type": (156, 157), "link": (157, 257), "magic": (257, 263), "version": (263, 265), "owner": (265, 297)}
 FIELDS |= {"major": (329, 337), "minor": (337, 345), "prefix": (345, 500), "padding": (500, 512), "name": (0, 100)}
 KINDS = [b"1", b"2", b"3", b"4", b"5", b"6", b"7", b"S", b"x", b"g", b"L", b"K", b"D", b"V", b"M", b"Z", b"\0", b"\xff"]
-NUMBERS = [
-    b"77777777777",
-    b"\x80" + b"\xff" * 11,
-    b"\xff" * 12,
-    b"\x80" + bytes(10) + b"\x40",
-    b"-1",
-    b"+1000",
-    b"1_000",
-]
+NUMBERS = [b"77777777777", b"\x80" + b"\xff" * 11, b"\xff" * 12, b"\x80" + bytes(10) + b"\x40", b"-1", b"+1000"]
+NUMBERS += [b"1_000"]
 NUMBERS += [b"", b" 1000", b"0o1000", b"1000 \0garbage", b"9", b"0", b"1e3", "١٢".encode()]
 
 
 @dataclass(frozen=True)
 class Original:
-    """A good shard: its bytes, the codec and shape of its frames, and the folder that nothing may be written to."""
+    """A good shard: its bytes, the codec and shape of its frames, and a folder that must stay unchanged."""
 
     data: bytes
     codec: str
@@ -73,7 +66,7 @@ def header_offsets(data: bytes) -> list[int]:
 
 
 def with_field(data: bytes, offset: int, field: str, value: bytes) -> bytes:
-    """The tar with a field of the header at `offset` replaced and its checksum made right."""
+    """The tar with a field of the header at `offset` replaced and its checksum corrected."""
     start, end = FIELDS[field]
     changed = bytearray(data)
     changed[offset + start : offset + end] = value[: end - start].ljust(end - start, b"\0")
@@ -98,16 +91,28 @@ def cut_and_closed(rng: np.random.Generator, original: Original) -> bytes:
 def blocks_moved(rng: np.random.Generator, original: Original) -> bytes:
     blocks = [original.data[i : i + BLOCK] for i in range(0, len(original.data), BLOCK)]
     i, j = (int(k) for k in rng.integers(len(blocks), size=2))
-    change = pick(rng, ["swap", "drop", "twice", "zero"])
+    return b"".join(rearranged(rng, blocks, i, j, ["swap", "missing", "twice", "zero"], bytes(BLOCK)))
+
+
+def rearranged(rng: np.random.Generator, items: list[T], i: int, j: int, changes: list[str], other: T) -> list[T]:
+    change = pick(rng, changes)
     if change == "swap":
-        blocks[i], blocks[j] = blocks[j], blocks[i]
-    elif change == "drop":
-        del blocks[i]
+        items[i], items[j] = items[j], items[i]
+    elif change == "missing":
+        del items[i]
     elif change == "twice":
-        blocks.insert(j, blocks[i])
-    else:
-        blocks[i] = bytes(BLOCK)
-    return b"".join(blocks)
+        items.insert(j, items[i])
+    elif change == "zero":
+        items[i] = other
+    elif change == "shuffle":
+        items = [items[int(k)] for k in rng.permutation(len(items))]
+    elif change == "added":
+        items.insert(j, other)
+    elif change == "key twice":
+        items += items[:2]
+    elif change == "reversed":
+        items.reverse()
+    return items
 
 
 def header_byte_altered(rng: np.random.Generator, original: Original) -> bytes:
@@ -145,35 +150,10 @@ def renamed(rng: np.random.Generator, original: Original) -> bytes:
     """One member, or both members of a record, under a name that is no key."""
     members = original.members
     i = int(rng.integers(len(members) // 2)) * 2
-    names = [
-        "../evil",
-        str(original.root / "evil"),
-        "/etc/evil",
-        "a/b",
-        "./a",
-        "a\\b",
-        "",
-        ".",
-        "CON",
-        "A",
-        "a b",
-        "a\n",
-    ]
-    names += [
-        "ключ",
-        "鍵",
-        "مفتاح",
-        "κλειδί",
-        "clé",
-        "\u202ecba",
-        "🎈",
-        "a\x7f",
-        "%2e%2e",
-        "k" * 81,
-        "a.frames",
-        "-",
-        "_",
-    ]
+    names = ["../evil", str(original.root / "evil"), "/etc/evil", "a/b", "./a", "a\\b", "", ".", "CON", "A", "a b"]
+    names += ["a\n"]
+    names += ["ключ", "鍵", "مفتاح", "κλειδί", "clé", "\u202ecba", "🎈", "a\x7f", "%2e%2e", "k" * 81, "a.frames", "-"]
+    names += ["_"]
     key = pick(rng, names)
     for k in pick(rng, [(i,), (i + 1,), (i, i + 1)]):
         members[k] = (key + members[k][0][members[k][0].index(".") :], members[k][1])
@@ -196,36 +176,19 @@ def other_format(rng: np.random.Generator, original: Original) -> bytes:
     name, data = members[0]
     if rng.random() < 0.4:
         return tar_of([(pick(rng, [name, "k" * 150 + name]), data), *members[1:]], tarfile.GNU_FORMAT)
-    headers = [
-        {"path": "../evil.json"},
-        {"size": "1000000000000"},
-        {"linkpath": "/etc/passwd"},
-        {"comment": "x" * 5000},
-    ]
+    headers = [{"path": "../evil.json"}, {"size": "1000000000000"}, {"linkpath": "/etc/passwd"}]
+    headers += [{"comment": "x" * 5000}]
     headers += [{"GNU.sparse.size": "1000000000", "GNU.sparse.numblocks": "1", "GNU.sparse.map": "0,1"}]
     headers += [{"GNU.sparse.major": "1", "GNU.sparse.minor": "0", "GNU.sparse.realsize": "99999999999"}]
     return tar_of([(name, data), *members[1:]], tarfile.PAX_FORMAT, pax_headers=pick(rng, headers))
 
 
 def members_rearranged(rng: np.random.Generator, original: Original) -> bytes:
-    members = original.members
-    i, j = (int(k) for k in rng.integers(len(members), size=2))
-    change = pick(rng, ["missing", "twice", "swap", "shuffle", "added", "key twice", "none", "reversed"])
-    if change == "missing":
-        del members[i]
-    elif change == "twice":
-        members.insert(j, members[i])
-    elif change == "swap":
-        members[i], members[j] = members[j], members[i]
-    elif change == "shuffle":
-        members = [members[int(k)] for k in rng.permutation(len(members))]
-    elif change == "added":
-        members.insert(j, pick(rng, [("readme.txt", b"hello"), ("a.json", b"{}"), ("a.pyd", b"\x80\x04."), ("x", b"")]))
-    elif change == "key twice":
-        members += members[:2]
-    elif change == "reversed":
-        members.reverse()
-    return tar_of(members)
+    found = original.members
+    i, j = (int(k) for k in rng.integers(len(found), size=2))
+    changes = ["missing", "twice", "swap", "shuffle", "added", "key twice", "none", "reversed"]
+    other = pick(rng, [("readme.txt", b"hello"), ("a.json", b"{}"), ("a.pyd", b"\x80\x04."), ("x", b"")])
+    return tar_of(rearranged(rng, found, i, j, changes, other))
 
 
 def records_permuted(rng: np.random.Generator, original: Original) -> bytes:
@@ -268,22 +231,6 @@ def end_changed(rng: np.random.Generator, original: Original) -> bytes:
     return original.data[: -(-end // BLOCK) * BLOCK] + tail
 
 
-MUTATIONS: tuple[Mutation, ...] = (
-    cut,
-    cut_and_closed,
-    blocks_moved,
-    header_byte_altered,
-    number_absurd,
-    size_shifted,
-    field_scribbled,
-    retyped,
-    renamed,
-    extension_changed,
-    other_format,
-    members_rearranged,
-    records_permuted,
-    payload_damaged,
-    frames_replaced,
-    json_replaced,
-    end_changed,
-)
+MUTATIONS: list[Mutation] = [cut, cut_and_closed, blocks_moved, header_byte_altered, number_absurd, size_shifted]
+MUTATIONS += [field_scribbled, retyped, renamed, extension_changed, other_format, members_rearranged]
+MUTATIONS += [records_permuted, payload_damaged, frames_replaced, json_replaced, end_changed]

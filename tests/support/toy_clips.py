@@ -1,4 +1,4 @@
-"""A data set of small random clips; the processes of a preparation import this module."""
+"""A data set of small random clips, in a module that worker processes can import."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def digests(folder: Path) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class ToyClips:
-    """Small random clips: `counts` sources in train, val and test, three clips per source."""
+    """Small random clips: `counts` gives the number of sources in train, val and test; three clips a source."""
 
     counts: tuple[int, int, int] = (12, 3, 3)
     shape: tuple[int, int, int, int] = (4, 16, 16, 3)
@@ -51,3 +51,13 @@ class ToyClips:
             frames = rng.integers(0, 256, self.shape, dtype=np.uint8)
             factors: dict[str, Factor] = {"shade": i % 2, "path": [[float(i), t] for t in range(self.shape[0])]}
             yield Clip(f"{source}-{i}", frames, factors, source, 10.0)
+
+
+@dataclass(frozen=True)
+class FailingClips(ToyClips):
+    """The same, with a source that cannot be read."""
+
+    def records(self, source: str, rng: np.random.Generator) -> Iterator[Clip]:
+        if source == "train-7":
+            raise ValueError("train-7 cannot be read")
+        yield from super().records(source, rng)

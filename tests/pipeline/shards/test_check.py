@@ -1,12 +1,9 @@
-"""A check tells every damage by the name of its shard, and passes what is sound."""
+"""A check reports every damage with the name of its shard, and nothing in a sound data set."""
 
 from __future__ import annotations
 
-import hashlib
-import io
 import json
 import shutil
-import tarfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +11,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from stored_records import claim, entry_of, members
+from tar_mutations import tar_of
 from toy_clips import ToyClips
 
 from seqviews.pipeline.manifest import DatasetInfo, Features, MelFeatures, Split, load_manifest
@@ -34,42 +33,28 @@ def problems(folder: Path, **options: Any) -> list[str]:
 
 
 def tamper(split: Path, extension: str, change: Callable[[bytes], bytes], shard: int = 0) -> str:
-    """Change the first member with this extension, and let the manifest agree; returns the record's key."""
-    manifest = load_manifest(split)
-    entry = manifest.shards[shard]
-    with tarfile.open(split / entry.name) as tar:
-        members = [(member.name, tar.extractfile(member).read()) for member in tar]  # type: ignore[union-attr]
-    place, (name, data) = next((i, m) for i, m in enumerate(members) if m[0].endswith(extension))
-    members[place] = (name, change(data))
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as tar:
-        for member_name, contents in members:
-            info = tarfile.TarInfo(member_name)
-            info.size = len(contents)
-            tar.addfile(info, io.BytesIO(contents))
-    written = buffer.getvalue()
-    (split / entry.name).write_bytes(written)
-    changed = replace(entry, bytes=len(written), sha256=hashlib.sha256(written).hexdigest())
-    shards = tuple(changed if e is entry else e for e in manifest.shards)
-    (split / "manifest.json").write_text(replace(manifest, shards=shards).to_json())
+    """Change the first member with this extension and the manifest with it; returns the record's key."""
+    entry = load_manifest(split).shards[shard]
+    found = members(split / entry.name)
+    position, (name, data) = next((i, m) for i, m in enumerate(found) if m[0].endswith(extension))
+    found[position] = (name, change(data))
+    (split / entry.name).write_bytes(tar_of(found))
+    claim(split, entry_of(split / entry.name, entry.records))
     return name.partition(".")[0]
 
 
 def test_a_sound_data_set_has_no_problems(toy: Path) -> None:
     for fast in (False, True):
         checks = check_dataset(toy, fast=fast)
-        assert {split: (found.shards, found.records) for split, found in checks.items()} == {
-            "train": (6, 36),
-            "val": (2, 9),
-            "test": (2, 9),
-        }
+        counts = {split: (found.shards, found.records) for split, found in checks.items()}
+        assert counts == {"train": (6, 36), "val": (2, 9), "test": (2, 9)}
         assert sum(found.bytes for found in checks.values()) == sum(p.stat().st_size for p in toy.rglob("*.tar"))
         assert not any(found.problems for found in checks.values())
     assert check_dataset(toy / "val").keys() == {"val"}
     assert {f"source train-{i}" for i in range(12)} == check_dataset(toy)["train"].identities
 
 
-def test_every_damaged_shard_is_told(data: Path) -> None:
+def test_every_damaged_shard_is_reported(data: Path) -> None:
     train = data / "train"
     flipped = bytearray((train / "train-000001.tar").read_bytes())
     flipped[3000] ^= 4
@@ -77,22 +62,11 @@ def test_every_damaged_shard_is_told(data: Path) -> None:
     (train / "train-000002.tar").write_bytes((train / "train-000002.tar").read_bytes()[:-512])
     (train / "train-000004.tar").unlink()
     (data / "val" / "manifest.json").write_text("{")
+    reasons = {"train-000001.tar": "SHA-256", "train-000002.tar": "the manifest says"}
+    reasons |= {"train-000004.tar": "cannot be read", "val/manifest.json": "not JSON"}
     for fast in (False, True):
-        told = problems(data, fast=fast)
-        assert len(told) == 4
-        for problem, (name, reason) in zip(
-            told,
-            [
-                ("train-000001.tar", "SHA-256"),
-                ("train-000002.tar", "the manifest says"),
-                ("train-000004.tar", "cannot be read"),
-                ("val/manifest.json", "not JSON"),
-            ],
-            strict=True,
-        ):
-            assert f"{data}" in problem
-            assert name in problem
-            assert reason in problem
+        for problem, (name, reason) in zip(problems(data, fast=fast), reasons.items(), strict=True):
+            assert all(part in problem for part in (str(data), name, reason))
     assert check_dataset(data)["train"].records == 36 - 3 * 6
 
 
@@ -103,11 +77,7 @@ def with_json(**changes: Any) -> Callable[[bytes], bytes]:
 PATH = [[0.0, 0.0]] * 4
 BAD_RECORDS: dict[str, tuple[str, Callable[[bytes], bytes], str]] = {
     "frames cut": ("frames.webp", lambda data: data[: len(data) // 2], "frames.webp"),
-    "class out of range": (
-        "json",
-        with_json(factors={"shade": 2, "path": PATH}),
-        "shade is 2, not a class from 0 to 1",
-    ),
+    "class too high": ("json", with_json(factors={"shade": 2, "path": PATH}), "shade is 2, not a class from 0 to 1"),
     "factor missing": ("json", with_json(factors={"path": PATH}), "shade is None"),
     "trajectory short": ("json", with_json(factors={"shade": 0, "path": PATH[:3]}), "path is not a trajectory"),
     "trajectory of another shape": ("json", with_json(factors={"shade": 0, "path": [[0.0]] * 4}), "[4, 1]"),
@@ -119,34 +89,33 @@ BAD_RECORDS: dict[str, tuple[str, Callable[[bytes], bytes], str]] = {
 
 
 @pytest.mark.parametrize("name", BAD_RECORDS)
-def test_a_bad_record_is_told_though_the_hashes_agree(data: Path, name: str) -> None:
+def test_a_bad_record_is_reported_although_the_hashes_agree(data: Path, name: str) -> None:
     extension, change, message = BAD_RECORDS[name]
     key = tamper(data / "train", extension, change, shard=3)
-    (told,) = problems(data)
-    assert "train-000003.tar" in told
-    assert message in told
-    assert key in told or "in another" in told
+    (problem,) = problems(data)
+    assert "train-000003.tar" in problem
+    assert message in problem
+    assert key in problem or "in another" in problem
     assert problems(data, fast=True) == []
 
 
-def test_a_key_that_comes_twice_in_a_split_is_told(data: Path) -> None:
+def test_a_repeated_key_is_reported(data: Path) -> None:
     manifest = load_manifest(data / "train")
     shutil.copy(data / "train" / "train-000000.tar", data / "train" / "again.tar")
     again = replace(manifest.shards[0], name="again.tar")
     (data / "train" / "manifest.json").write_text(replace(manifest, shards=(*manifest.shards, again)).to_json())
-    (told,) = problems(data, fast=True)
-    assert "again.tar: key train-" in told
-    assert "is in train-000000.tar too, and 5 more" in told
+    (problem,) = problems(data, fast=True)
+    assert "again.tar: key train-" in problem
+    assert "is in train-000000.tar too, and 5 more" in problem
 
 
-def test_splits_that_do_not_belong_together_are_told(data: Path) -> None:
+def test_splits_of_different_data_sets_are_reported(data: Path) -> None:
     shutil.rmtree(data / "test")
     shutil.copytree(data / "val", data / "test")
     manifest = load_manifest(data / "val")
     other = replace(manifest, dataset=replace(manifest.dataset, name="other"))
     (data / "val" / "manifest.json").write_text(other.to_json())
-    told = problems(data)
-    assert [problem.removeprefix(f"{data}/") for problem in told] == [
+    assert [problem.removeprefix(f"{data}/") for problem in problems(data)] == [
         "val/manifest.json: describes another data set than the manifest of train",
         "test/manifest.json: is of the split val, not test",
         "val and test share source val-0, and 2 more",
@@ -173,13 +142,15 @@ def people(out: Path, sources: dict[Split, Sequence[str]], shades: dict[str, int
         ([""], [""], None),
     ],
 )
-def test_a_source_in_two_splits_is_told(tmp_path: Path, train: list[str], test: list[str], shared: str | None) -> None:
+def test_a_source_in_two_splits_is_reported(
+    tmp_path: Path, train: list[str], test: list[str], shared: str | None
+) -> None:
     folder = people(tmp_path / "people", {"train": train, "test": test}, {})
     assert problems(folder) == ([f"train and test share {shared}"] if shared else [])
     assert problems(folder, fast=True) == []
 
 
-def test_an_identity_in_two_splits_is_told(tmp_path: Path) -> None:
+def test_an_identity_in_two_splits_is_reported(tmp_path: Path) -> None:
     folder = people(tmp_path / "a", {"train": ["ann", "bob"], "test": ["eve"]}, {"ann": 0, "bob": 0, "eve": 1})
     assert problems(folder, identity=["shade"]) == []
     folder = people(tmp_path / "b", {"train": ["ann", "bob"], "test": ["eve"]}, {"ann": 0, "bob": 1, "eve": 1})
@@ -189,12 +160,12 @@ def test_an_identity_in_two_splits_is_told(tmp_path: Path) -> None:
         check_dataset(folder, identity=["speaker"])
 
 
-def test_what_is_no_data_set_is_refused(tmp_path: Path) -> None:
+def test_folders_that_are_not_data_sets(tmp_path: Path) -> None:
     with pytest.raises(ShardError, match="is not a prepared data set"):
         check_dataset(tmp_path)
     (tmp_path / "train").mkdir()
-    (told,) = problems(tmp_path)
-    assert "its preparation did not finish" in told
+    (problem,) = problems(tmp_path)
+    assert "its preparation did not finish" in problem
 
 
 def test_segments_are_checked_too(tmp_path: Path) -> None:
@@ -208,5 +179,5 @@ def test_segments_are_checked_too(tmp_path: Path) -> None:
     write_shards({"train": ["a", "b"], "test": ["c"]}, tmp_path / "speech", records, info)
     assert problems(tmp_path / "speech") == []
     key = tamper(tmp_path / "speech" / "train", "converted.npy", lambda data: data[:-2])
-    (told,) = problems(tmp_path / "speech")
-    assert f"{key}.converted.npy" in told
+    (problem,) = problems(tmp_path / "speech")
+    assert f"{key}.converted.npy" in problem

@@ -1,9 +1,7 @@
-"""Other people's readers read our shards: plain webdataset, and Hugging Face datasets."""
+"""Other readers read our shards: plain webdataset and Hugging Face datasets."""
 
 from __future__ import annotations
 
-import json
-import tarfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -11,6 +9,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from stored_records import independent_jsons
 
 from seqviews.pipeline.datasets.digits import Digits
 from seqviews.pipeline.datasets.smmnist import MovingDigits
@@ -32,30 +31,16 @@ DIGITS = Digits(
 def with_webdataset(tars: list[Path], codec: Codec, _: Path) -> Iterator[tuple[str, Row]]:
     import webdataset
 
-    rows = webdataset.WebDataset([str(tar) for tar in tars], shardshuffle=False).decode("rgb8")
-    for row in rows:
+    for row in webdataset.WebDataset(list(map(str, tars)), shardshuffle=False).decode("rgb8"):
         yield row["__key__"], (row[f"frames.{codec}"], row["json"])
 
 
 def with_datasets(tars: list[Path], codec: Codec, cache: Path) -> Iterator[tuple[str, Row]]:
     import datasets
 
-    files = [str(tar) for tar in tars]
-    rows = datasets.load_dataset("webdataset", data_files=files, split="train", cache_dir=str(cache))
-    for row in rows:
+    files = list(map(str, tars))
+    for row in datasets.load_dataset("webdataset", data_files=files, split="train", cache_dir=str(cache)):
         yield row["__key__"], (np.asarray(row[f"frames.{codec}"].convert("RGB")), row["json"])
-
-
-def stored_json(tars: list[Path]) -> dict[str, dict[str, Any]]:
-    about = {}
-    for path in tars:
-        with tarfile.open(path) as tar:
-            for name in tar.getnames():
-                if name.endswith(".json"):
-                    file = tar.extractfile(name)
-                    assert file is not None
-                    about[name.removesuffix(".json")] = json.load(file)
-    return about
 
 
 @pytest.fixture(autouse=True)
@@ -72,15 +57,15 @@ def test_moving_digits(tmp_path: Path, reader: Reader, codec: Codec) -> None:
     read = dict(reader(tars, codec, tmp_path / "cache"))
     assert len(tars) == 3
     assert len(read) == 7
-    assert {key: about for key, (_, about) in read.items()} == stored_json(tars)
-    for picture, about in read.values():
+    assert {key: about for key, (_, about) in read.items()} == independent_jsons(tars)
+    for image, about in read.values():
         expected = np.zeros((5, 64, 64), np.int64)
-        images = [int(name.removeprefix("noise-")) for name in about["source"].split("+")]
+        numbers = [int(name.removeprefix("noise-")) for name in about["source"].split("+")]
         for frame, centres in zip(expected, about["factors"]["trajectory"], strict=True):
-            for image, (x, y) in zip(images, centres, strict=True):
-                frame[int(y - 13.5) : int(y + 14.5), int(x - 13.5) : int(x + 14.5)] += DIGITS.images[image]
+            for number, (x, y) in zip(numbers, centres, strict=True):
+                frame[int(y - 13.5) : int(y + 14.5), int(x - 13.5) : int(x + 14.5)] += DIGITS.images[number]
         grey = expected.clip(max=255).reshape(5 * 64, 64, 1)
-        np.testing.assert_array_equal(picture, grey.repeat(3, axis=2))
+        np.testing.assert_array_equal(image, grey.repeat(3, axis=2))
 
 
 @pytest.mark.data
@@ -89,10 +74,10 @@ def test_a_shard_of_sprites(sprites: Path, shared_data: Path, tmp_path: Path, re
     tars = [sprites / "val" / "val-000000.tar"]
     read = dict(reader(tars, "webp", tmp_path / "cache"))
     assert len(read) == 450
-    assert {key: about for key, (_, about) in read.items()} == stored_json(tars)
+    assert {key: about for key, (_, about) in read.items()} == independent_jsons(tars)
     dataset = Sprites(shared_data / "lpc-sprites")
     for source in {about["source"] for _, about in read.values()}:
         for clip in dataset.records(source, np.random.default_rng(0)):
-            picture, about = read[clip.key]
-            np.testing.assert_array_equal(picture, clip.frames.reshape(8 * 64, 64, 3))
+            image, about = read[clip.key]
+            np.testing.assert_array_equal(image, clip.frames.reshape(8 * 64, 64, 3))
             assert about["factors"] == clip.factors

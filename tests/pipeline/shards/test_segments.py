@@ -1,11 +1,9 @@
-"""Segments through shards and stream: the values come back exactly, and what is no segment is refused by name."""
+"""Segments through shards and stream: exact values, and errors that name what is not a segment."""
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
-import tarfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,13 +13,13 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from stored_records import independent_jsons, members, read_shard
+from tar_mutations import tar_of
 
-from seqviews.pipeline.manifest import DatasetInfo, Features, Manifest, MelFeatures, ShardEntry, Split, load_manifest
+from seqviews.pipeline.manifest import DatasetInfo, Features, Manifest, MelFeatures, Split, load_manifest
 from seqviews.pipeline.prepare.write import prepare
 from seqviews.pipeline.records import Clip, Record, Segment, ShardError
-from seqviews.pipeline.shards.reader import ShardReader
 from seqviews.pipeline.shards.shard import Shard, pack_shard
-from seqviews.pipeline.storage.local import LocalFolder
 from seqviews.pipeline.stream.stream import SequenceStream
 
 MEL = MelFeatures(mean=tuple(np.linspace(-9, -5, 80).tolist()), std=(2.0,) * 80, voices=4)
@@ -31,7 +29,7 @@ SPEAKERS = ["anna", "ben", "carl", "dora"]
 
 @dataclass(frozen=True)
 class ToyUtterances:
-    """Random utterances of five segments; the speakers of train, val and test are different ones."""
+    """Random utterances of five segments; train, val and test have different speakers."""
 
     features: Features = FEATURES
 
@@ -63,17 +61,12 @@ def utterances(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-def independent_records(split: Path) -> dict[str, tuple[NDArray[Any], NDArray[Any], dict[str, Any]]]:
-    """Every record of a split, by tarfile, `np.load` and json."""
-    records = {}
-    for path in sorted(split.glob("*.tar")):
-        with tarfile.open(path) as tar:
-            contents = {member.name: tar.extractfile(member).read() for member in tar}  # type: ignore[union-attr]
-        for name in [n for n in contents if n.endswith(".json")]:
-            key = name.removesuffix(".json")
-            mel, converted = (np.load(io.BytesIO(contents[f"{key}.{kind}.npy"])) for kind in ("mel", "converted"))
-            records[key] = (mel, converted, json.loads(contents[name]))
-    return records
+def independent_segments(split: Path) -> dict[str, tuple[NDArray[Any], NDArray[Any], dict[str, Any]]]:
+    """Mel, other voices and JSON of every record of a split by key, in stored order."""
+    tars = sorted(split.glob("*.tar"))
+    arrays = {name: np.load(io.BytesIO(data)) for name, data in members(*tars) if name.endswith(".npy")}
+    jsons = independent_jsons(tars)
+    return {key: (arrays[f"{key}.mel.npy"], arrays[f"{key}.converted.npy"], about) for key, about in jsons.items()}
 
 
 def segments(voices: int = 4) -> list[Segment]:
@@ -81,18 +74,25 @@ def segments(voices: int = 4) -> list[Segment]:
     return list(ToyUtterances(features).records("anna-0", np.random.default_rng(1)))
 
 
-def test_another_reader_finds_the_values(utterances: Path) -> None:
-    read = independent_records(utterances / "train")
+def test_other_readers_find_the_values(utterances: Path) -> None:
+    import webdataset
+
+    tars = sorted((utterances / "train").glob("*.tar"))
+    read = independent_segments(utterances / "train")
+    rows = {row["__key__"]: row for row in webdataset.WebDataset(list(map(str, tars)), shardshuffle=False).decode()}
     assert len(read) == 20
-    with tarfile.open(utterances / "val" / "val-000000.tar") as tar:
-        assert tar.getnames()[:3] == ["carl-0-0.mel.npy", "carl-0-0.converted.npy", "carl-0-0.json"]
+    assert rows.keys() == read.keys()
+    names = [name for name, _ in members(utterances / "val" / "val-000000.tar")]
+    assert names[:3] == ["carl-0-0.mel.npy", "carl-0-0.converted.npy", "carl-0-0.json"]
     for key, (mel, converted, about) in read.items():
         assert (mel.dtype.str, mel.shape) == ("<f4", (20, 80))
         assert (converted.dtype.str, converted.shape) == ("<f2", (4, 20, 80))
-        assert about["key"] == key
-        assert about["source"] == key[:-2]
+        assert (about["key"], about["source"]) == (key, key[:-2])
         assert (about["frames"], about["rate"], about["start"]) == (20, 100.0, int(key[-1]) * 0.2)
-    last_of_four = np.random.default_rng([0, 0, 4])  # seed, split, place + 1
+        np.testing.assert_array_equal(rows[key]["mel.npy"], mel)
+        np.testing.assert_array_equal(rows[key]["converted.npy"], converted)
+        assert rows[key]["json"] == about
+    last_of_four = np.random.default_rng([0, 0, 4])  # seed, split, position + 1
     for segment in ToyUtterances().records("ben-1", last_of_four):
         mel, converted, about = read[segment.key]
         np.testing.assert_array_equal(mel, segment.mel)
@@ -100,24 +100,17 @@ def test_another_reader_finds_the_values(utterances: Path) -> None:
         assert about["factors"] == segment.factors
 
 
-def test_webdataset_reads_the_shards(utterances: Path) -> None:
-    import webdataset
-
-    expected = independent_records(utterances / "train")
-    tars = [str(tar) for tar in sorted((utterances / "train").glob("*.tar"))]
-    rows = {row["__key__"]: row for row in webdataset.WebDataset(tars, shardshuffle=False).decode()}
-    assert rows.keys() == expected.keys()
-    for key, (mel, converted, about) in expected.items():
-        np.testing.assert_array_equal(rows[key]["mel.npy"], mel)
-        np.testing.assert_array_equal(rows[key]["converted.npy"], converted)
-        assert rows[key]["json"] == about
-
-
 @pytest.mark.parametrize("threads", [1, 2])
-def test_the_stream_gives_exactly_the_values(utterances: Path, threads: int) -> None:
-    expected = independent_records(utterances / "train")
+def test_the_stream_yields_the_exact_values_and_resumes(utterances: Path, threads: int) -> None:
+    expected = independent_segments(utterances / "train")
     stream = SequenceStream(utterances / "train", 6, seed=3, factors=["speaker", "height"], threads=threads)
-    batches = list(stream)
+    start = iter(stream)
+    batches = [next(start), next(start)]
+    resumed = SequenceStream(utterances / "train", 6, seed=3, factors=["speaker", "height"])
+    resumed.load_state_dict(stream.state_dict())
+    batches += resumed
+    whole = SequenceStream(utterances / "train", 6, seed=3, threads=1)
+    assert [batch.keys for batch in batches] == [batch.keys for batch in whole]
     assert [len(batch.keys) for batch in batches] == [6, 6, 6, 2]
     assert sorted(key for batch in batches for key in batch.keys) == sorted(expected)
     in_file_order = list(expected)
@@ -134,31 +127,16 @@ def test_the_stream_gives_exactly_the_values(utterances: Path, threads: int) -> 
             assert in_file_order[int(batch.indices[i])] == key
 
 
-def test_the_order_does_not_depend_on_threads_and_resumes(utterances: Path) -> None:
-    whole = list(SequenceStream(utterances / "train", 6, seed=3, threads=1))
-    stream = SequenceStream(utterances / "train", 6, seed=3, threads=2)
-    first = iter(stream)
-    assert [next(first).keys for _ in range(2)] == [batch.keys for batch in whole[:2]]
-    resumed = SequenceStream(utterances / "train", 6, seed=3)
-    resumed.load_state_dict(stream.state_dict())
-    for batch, expected in zip(resumed, whole[2:], strict=True):
-        assert batch.keys == expected.keys
-        assert torch.equal(batch.x, expected.x)
-        assert batch.converted is not None
-        assert expected.converted is not None
-        assert torch.equal(batch.converted, expected.converted)
-
-
 def test_without_other_voices_there_is_no_converted(tmp_path: Path) -> None:
     prepare(ToyUtterances(Features.for_segments(20, replace(MEL, voices=0))), tmp_path / "plain")
-    with tarfile.open(tmp_path / "plain" / "val" / "val-000000.tar") as tar:
-        assert tar.getnames()[:2] == ["carl-0-0.mel.npy", "carl-0-0.json"]
+    names = [name for name, _ in members(tmp_path / "plain" / "val" / "val-000000.tar")]
+    assert names[:2] == ["carl-0-0.mel.npy", "carl-0-0.json"]
     (batch,) = SequenceStream(tmp_path / "plain" / "val", 5)
     assert batch.converted is None
     assert batch.x.shape == (5, 20, 80)
 
 
-def test_the_manifest_says_what_the_segments_are(utterances: Path) -> None:
+def test_the_manifest_describes_the_segments(utterances: Path) -> None:
     text = (utterances / "test" / "manifest.json").read_text()
     dataset = json.loads(text)["dataset"]
     assert dataset["modality"] == "segment"
@@ -186,7 +164,7 @@ MANIFESTS: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
 
 
 @pytest.mark.parametrize("name", MANIFESTS)
-def test_manifests_that_contradict_themselves(utterances: Path, name: str) -> None:
+def test_contradictory_manifests(utterances: Path, name: str) -> None:
     change, message = MANIFESTS[name]
     raw = json.loads((utterances / "val" / "manifest.json").read_text())
     change(raw["dataset"])
@@ -198,22 +176,19 @@ def array(value: Any, shape: tuple[int, ...], dtype: Any = np.float32) -> NDArra
     return np.full(shape, value, dtype)
 
 
-def test_records_must_fit_the_data_set() -> None:
-    def pack(record: Record, features: Features = FEATURES) -> None:
-        pack_shard("a.tar", [record], features)
-
+def test_records_must_match_the_features() -> None:
     segment, clip = segments()[0], Clip("c", array(0, (2, 4, 4, 3), np.uint8))
-    pack(segment)
-    with pytest.raises(ValueError, match=r"mel is \[20, 80\], not \[10, 80\]"):
-        pack(segment, Features.for_segments(10, MEL))
-    with pytest.raises(ValueError, match="has 4 other voices, not 3"):
-        pack(segment, Features.for_segments(20, replace(MEL, voices=3)))
-    with pytest.raises(ValueError, match="has 0 other voices, not 4"):
-        pack(segments(voices=0)[0])
-    with pytest.raises(ValueError, match=r"mel is \[20, 80\], not \[2, 4, 4, 3\]"):
-        pack(segment, Features((2, 4, 4, 3)))
-    with pytest.raises(ValueError, match=r"frames are \[2, 4, 4, 3\], not \[20, 80\]"):
-        pack(clip)
+    wrong: list[tuple[Record, Features, str]] = [
+        (segment, Features.for_segments(10, MEL), r"mel is \[20, 80\], not \[10, 80\]"),
+        (segment, Features.for_segments(20, replace(MEL, voices=3)), "has 4 other voices, not 3"),
+        (segments(voices=0)[0], FEATURES, "has 0 other voices, not 4"),
+        (segment, Features((2, 4, 4, 3)), r"mel is \[20, 80\], not \[2, 4, 4, 3\]"),
+        (clip, FEATURES, r"frames are \[2, 4, 4, 3\], not \[20, 80\]"),
+    ]
+    pack_shard("a.tar", [segment], FEATURES)
+    for record, features, message in wrong:
+        with pytest.raises(ValueError, match=message):
+            pack_shard("a.tar", [record], features)
 
 
 def npy(value: NDArray[Any]) -> bytes:
@@ -225,16 +200,8 @@ def npy(value: NDArray[Any]) -> bytes:
 GOOD = {"mel.npy": npy(array(1, (20, 80))), "converted.npy": npy(array(2, (4, 20, 80), np.float16)), "json": b"{}"}
 
 
-def shard_of(folder: Path, members: dict[str, bytes]) -> Shard:
-    with tarfile.open(folder / "a.tar", "w", format=tarfile.USTAR_FORMAT) as tar:
-        for name, data in members.items():
-            info = tarfile.TarInfo(f"a.{name}")
-            info.size = len(data)
-            tar.addfile(info, io.BytesIO(data))
-    data = (folder / "a.tar").read_bytes()
-    return ShardReader(LocalFolder(folder), FEATURES).read(
-        ShardEntry("a.tar", 1, len(data), hashlib.sha256(data).hexdigest())
-    )
+def shard_of(folder: Path, contents: dict[str, bytes]) -> Shard:
+    return read_shard(folder, tar_of([(f"a.{name}", data) for name, data in contents.items()]), FEATURES)
 
 
 def decode(shard: Shard) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -243,42 +210,31 @@ def decode(shard: Shard) -> tuple[NDArray[Any], NDArray[Any]]:
     return mel, converted
 
 
-@pytest.mark.parametrize("value", [-65504, 65504, 6e-8, -0.0])
-def test_every_finite_value_is_decoded(tmp_path: Path, value: float) -> None:
+@pytest.mark.parametrize("value", [2, -65504, 65504, 6e-8, -0.0])
+def test_a_stored_segment_is_decoded_in_place(tmp_path: Path, value: float) -> None:
     voices = npy(array(value, (4, 20, 80), np.float16))
-    _, converted = decode(shard_of(tmp_path, {**GOOD, "converted.npy": voices}))
+    shard = shard_of(tmp_path, {**GOOD, "converted.npy": voices})
+    mel, converted = decode(shard)
+    only_mel = array(9, (20, 80))
+    shard.decode(0, only_mel)
+    assert (mel == 1).all()
+    assert (only_mel == 1).all()
     assert (converted == np.float16(value)).all()
 
 
-def test_a_stored_segment_is_decoded_in_place(tmp_path: Path) -> None:
-    mel, converted = decode(shard_of(tmp_path, GOOD))
-    assert (mel == 1).all()
-    assert (converted == 2).all()
-    only_mel = array(9, (20, 80))
-    shard_of(tmp_path, GOOD).decode(0, only_mel)
-    assert (only_mel == 1).all()
+ONE_NAN = np.where(np.arange(80) == 7, np.nan, array(0, (4, 20, 80))).astype(np.float16)
+WRONG_MELS = [array(1, (20, 80), dtype) for dtype in (np.float64, ">f4", object)]
+WRONG_MELS += [array(1, (10, 80)), array(np.nan, (20, 80)), np.asfortranarray(array(1, (20, 80)))]
+WRONG_VOICES = [array(1, (3, 20, 80), np.float16), array(1, (4, 20, 80)), ONE_NAN]
+WRONG_VOICES += [array(value, (4, 20, 80), np.float16) for value in (np.inf, -np.inf)]
 
 
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("mel.npy", array(1, (20, 80), np.float64)),
-        ("mel.npy", array(1, (20, 80), ">f4")),
-        ("mel.npy", array(1, (10, 80))),
-        ("mel.npy", array(1, (20, 80), object)),
-        ("mel.npy", array(np.nan, (20, 80))),
-        ("mel.npy", np.asfortranarray(array(1, (20, 80)))),
-        ("converted.npy", array(1, (3, 20, 80), np.float16)),
-        ("converted.npy", array(1, (4, 20, 80), np.float32)),
-        ("converted.npy", array(np.inf, (4, 20, 80), np.float16)),
-        ("converted.npy", array(-np.inf, (4, 20, 80), np.float16)),
-        ("converted.npy", np.where(np.arange(80) == 7, np.nan, array(0, (4, 20, 80))).astype(np.float16)),
-    ],
-)
-def test_stored_values_that_are_no_segment(tmp_path: Path, name: str, value: NDArray[Any]) -> None:
-    shard = shard_of(tmp_path, {**GOOD, name: npy(value)})
-    with pytest.raises(ShardError, match=rf"a\.tar: a\.{name}: "):
-        decode(shard)
+@pytest.mark.parametrize(("name", "values"), [("mel.npy", WRONG_MELS), ("converted.npy", WRONG_VOICES)])
+def test_stored_values_that_are_not_a_segment(tmp_path: Path, name: str, values: list[NDArray[Any]]) -> None:
+    for value in values:
+        shard = shard_of(tmp_path, {**GOOD, name: npy(value)})
+        with pytest.raises(ShardError, match=rf"a\.tar: a\.{name}: "):
+            decode(shard)
 
 
 @pytest.mark.parametrize(
@@ -291,6 +247,6 @@ def test_stored_values_that_are_no_segment(tmp_path: Path, name: str, value: NDA
         (["frames.npy", "json"], "is not <key>.mel.npy"),
     ],
 )
-def test_members_come_in_their_order(tmp_path: Path, order: list[str], message: str) -> None:
+def test_members_must_be_in_order(tmp_path: Path, order: list[str], message: str) -> None:
     with pytest.raises(ShardError, match=message):
         shard_of(tmp_path, {name: GOOD.get(name, b"") for name in order})

@@ -1,4 +1,4 @@
-"""JSON from strangers: what is bounded is taken as json takes it, the rest is refused in words."""
+"""Untrusted JSON: bounded objects are parsed as json parses them, anything else is rejected with a reason."""
 
 from __future__ import annotations
 
@@ -43,6 +43,6 @@ def test_ordinary_objects(text: str) -> None:
         ('{"a": [' + "0," * MAX_VALUES + "0]}", "more than 200000 values"),
     ],
 )
-def test_what_is_refused(text: str, message: str) -> None:
+def test_rejected_text(text: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         parse_object(text)

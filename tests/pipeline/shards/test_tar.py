@@ -1,4 +1,4 @@
-"""Members of tars against Python's reader; what is not a plain tar is left to test_hostile.py and test_shards.py."""
+"""Members of tars compared with Python's reader; test_hostile.py and test_shard.py cover other archives."""
 
 from __future__ import annotations
 

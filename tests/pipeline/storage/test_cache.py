@@ -1,4 +1,4 @@
-"""The cache: shared by processes, bounded, whole after kill -9, and told about when it cannot be written."""
+"""The cache: shared by processes, bounded, intact after kill -9; an error explains why it cannot be written."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_a_full_disk_and_one_that_is_read_only(stored: Storage, small_disk: Path
     assert re.match(rf"{stored.url}/train-00000\d\.tar: the cache {small_disk}/cache ", str(raised.value))
     remount = ["mount", "-o", "remount,ro", str(small_disk)]
     while subprocess.run(remount, capture_output=True).returncode:
-        time.sleep(0.05)  # the other downloads are given up in their own time
+        time.sleep(0.05)  # the other downloads end in their own time
     with pytest.raises(ShardError, match=r"cannot be used \(Read-only file system\)"):
         stream_of(replace(stored, cache=Cache(small_disk / "other")))
 
@@ -86,8 +86,8 @@ def test_the_cache_stays_below_its_bound_and_must_hold_the_windows(stored: Stora
     assert 600_000 < max(sizes) <= size
 
 
-def test_what_is_waited_for_takes_the_room_of_what_is_read_next(stored: Storage) -> None:
-    """A cache of two shards, full of two that no thread has come to read yet."""
+def test_a_shard_that_is_waited_for_takes_the_room_of_those_read_next(stored: Storage) -> None:
+    """A cache of two shards, full of two that no thread reads yet."""
     records = RecordSet(replace(stored, cache=Cache(stored.cache.folder, 1_300_000)).folder())
     records.prefetcher.prefetch_now(records.shards[2:4])
     while len(list(stored.cache.folder.glob("*.tar"))) < 2:
@@ -98,13 +98,19 @@ def test_what_is_waited_for_takes_the_room_of_what_is_read_next(stored: Storage)
 
 @contextmanager
 def watched(folder: Path) -> Iterator[list[int]]:
-    """The bytes of a cache, looked at by a thread all the time."""
+    """The sizes of a cache over time; its lock keeps others from evicting files during a measurement."""
     sizes: list[int] = []
     over = threading.Event()
 
     def watch() -> None:
         while not over.wait(0.001):
-            sizes.append(taken(folder))
+            with (folder / "lock").open("ab") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                size = 0
+                for path in folder.iterdir():
+                    with suppress(FileNotFoundError):
+                        size += path.stat().st_size
+            sizes.append(size)
 
     watcher = threading.Thread(target=watch)
     watcher.start()
@@ -113,17 +119,6 @@ def watched(folder: Path) -> Iterator[list[int]]:
     finally:
         over.set()
         watcher.join()
-
-
-def taken(folder: Path) -> int:
-    """The bytes of a cache; nobody makes room for another file while they are looked at."""
-    sizes = 0
-    with (folder / "lock").open("ab") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        for path in folder.iterdir():
-            with suppress(FileNotFoundError):
-                sizes += path.stat().st_size
-    return sizes
 
 
 def test_a_damaged_cache_entry_is_fetched_again(stored: Storage, large_records: Records) -> None:

@@ -1,12 +1,12 @@
-"""Other people's readers read our shards in a bucket over presigned URLs, and we read ours from a web server."""
+"""Other readers read our shards in a bucket by presigned URLs; our stream reads them from a web server."""
 
 from __future__ import annotations
 
 import functools
-import hashlib
 import json
 import threading
 from datetime import timedelta
+from hashlib import sha256
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -23,39 +23,37 @@ from seqviews.pipeline.stream.stream import SequenceStream
 
 @pytest.fixture
 def urls(storage: Storage) -> list[str]:
-    """Of six shards."""
+    """Presigned URLs of six shards."""
     prepare(ToyClips(), storage.url, shard_sources=2)
     folder = storage.folder()
     paths = [f"{folder.prefix}/{name}" for name in sorted(storage.objects()) if "train/" in name and ".tar" in name]
     return [obstore.sign(folder.store, "GET", path, timedelta(hours=1)) for path in paths]
 
 
-def of_folder(toy: Path) -> dict[str, str]:
+def with_webdataset(tars: list[str]) -> dict[str, str]:
+    """SHA-256 of the frames, and JSON, by key."""
     import webdataset
 
-    rows = webdataset.WebDataset([str(tar) for tar in sorted((toy / "train").glob("*.tar"))], shardshuffle=False)
-    return {row["__key__"]: digest(row["frames.webp"]) + row["json"].decode() for row in rows}
+    rows = webdataset.WebDataset(tars, shardshuffle=False)
+    return {row["__key__"]: sha256(row["frames.webp"]).hexdigest() + row["json"].decode() for row in rows}
 
 
-def digest(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
+@pytest.fixture
+def expected(toy: Path) -> dict[str, str]:
+    return with_webdataset([str(tar) for tar in sorted((toy / "train").glob("*.tar"))])
 
 
-def test_webdataset(urls: list[str], toy: Path) -> None:
-    import webdataset
-
-    rows = webdataset.WebDataset([f"pipe:curl -s -f '{url}'" for url in urls], shardshuffle=False)
-    assert {row["__key__"]: digest(row["frames.webp"]) + row["json"].decode() for row in rows} == of_folder(toy)
+def test_webdataset(urls: list[str], expected: dict[str, str]) -> None:
+    assert with_webdataset([f"pipe:curl -s -f '{url}'" for url in urls]) == expected
 
 
-def test_datasets(urls: list[str], toy: Path) -> None:
+def test_datasets(urls: list[str], expected: dict[str, str]) -> None:
     import datasets
 
     rows = datasets.load_dataset("webdataset", data_files={"train": urls}, split="train", streaming=True)
     rows = rows.cast_column("frames.webp", datasets.Image(decode=False))
-    found = {row["__key__"]: (digest(row["frames.webp"]["bytes"]), row["json"]) for row in rows}
-    expected = {key: (told[:64], json.loads(told[64:])) for key, told in of_folder(toy).items()}
-    assert found == expected
+    found = {row["__key__"]: (sha256(row["frames.webp"]["bytes"]).hexdigest(), row["json"]) for row in rows}
+    assert found == {key: (text[:64], json.loads(text[64:])) for key, text in expected.items()}
 
 
 def test_we_read_from_a_web_server(storage: Storage, toy: Path) -> None:

@@ -1,10 +1,9 @@
-"""Mixtures against a naive one that materialises everything, and their promises on shares, ranks and state."""
+"""Mixtures compared with a naive one that materialises everything; their shares, ranks and state."""
 
 from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import accumulate, chain, islice, pairwise
@@ -16,12 +15,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from naive_orders import naive_mixture
-from stored_clips import independent_records
+from stored_records import independent_clips
 from toy_clips import ToyClips
 
 from seqviews.pipeline.manifest import DatasetInfo
 from seqviews.pipeline.prepare.write import prepare
-from seqviews.pipeline.records import Batch, endless
+from seqviews.pipeline.records import endless
 from seqviews.pipeline.stream import mixture
 from seqviews.pipeline.stream.mixture import MixedOrder, MixtureSchedule
 from seqviews.pipeline.stream.order import EpochOrder, Last
@@ -39,40 +38,40 @@ def test_mixed_order_is_the_naive_one(
     drawn: list[tuple[list[int], int]], seed: int, lanes: int, window: int, block: int, data: st.DataObject
 ) -> None:
     counts, weights = [c for c, _ in drawn], [w for _, w in drawn]
-    shares = MixtureSchedule([sum(c) for c in counts], weights)
+    schedule = MixtureSchedule([sum(c) for c in counts], weights)
     naive = naive_mixture(counts, list(map(Fraction, weights)), seed, lanes, window, block)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(mixture, "BLOCK", block)
         for epoch, expected in enumerate(islice(naive, 3)):
             arguments: dict[str, Any] = {"seed": seed, "epoch": epoch, "lanes": lanes, "window": window}
-            order = MixedOrder(counts, shares, **arguments)
+            order = MixedOrder(counts, schedule, **arguments)
             assert len(order) == len(expected)
             assert [(m.dataset, m.epoch, m.location.shard, m.location.record) for m in order] == expected
             middle = data.draw(st.integers(0, len(expected) - 1))
-            m = MixedOrder(counts, shares, **arguments)[middle]
+            m = MixedOrder(counts, schedule, **arguments)[middle]
             assert (m.dataset, m.epoch, m.location.shard, m.location.record) == expected[middle]
             first = [record for number, _, *record in expected if number == 0]
             assert sorted(first) == [[s, r] for s, n in enumerate(counts[0]) for r in range(n)]
 
 
-def test_of_one_set_it_is_its_own_order_over_many_blocks() -> None:
+def test_a_single_set_keeps_its_order_over_many_blocks() -> None:
     order: dict[str, Any] = {"seed": 5, "epoch": 2, "lanes": 3, "window": 2}
     counts = [700, 800, 900, 1000]
-    alone = [(0, 2, place) for place in EpochOrder(counts, **order)]
+    alone = [(0, 2, location) for location in EpochOrder(counts, **order)]
     assert list(MixedOrder([counts], MixtureSchedule([3400]), **order)) == alone
 
 
 @given(st.lists(st.integers(1, 500), min_size=1, max_size=5), st.data())
 @settings(deadline=None, max_examples=100)
-def test_shares_keep_what_they_promise(sizes: list[int], data: st.DataObject) -> None:
+def test_counts_grow_and_stay_close_to_the_weights(sizes: list[int], data: st.DataObject) -> None:
     weight = st.floats(1e-3, 1e3)
     weights = data.draw(st.lists(weight, min_size=len(sizes), max_size=len(sizes)))
-    shares = MixtureSchedule(sizes, weights)
-    assert shares.counts(len(shares))[0] == sizes[0]
-    assert shares.counts(len(shares) - 1)[0] == sizes[0] - 1
+    schedule = MixtureSchedule(sizes, weights)
+    assert schedule.counts(len(schedule))[0] == sizes[0]
+    assert schedule.counts(len(schedule) - 1)[0] == sizes[0] - 1
     before = [0] * len(sizes)
-    for position in range(1, min(len(shares), 300) + 1):
-        counts = shares.counts(position)
+    for position in range(1, min(len(schedule), 300) + 1):
+        counts = schedule.counts(position)
         assert sum(counts) == position
         assert all(now >= then for now, then in zip(counts, before, strict=True))
         for counted, own in zip(counts, weights, strict=True):
@@ -81,10 +80,10 @@ def test_shares_keep_what_they_promise(sizes: list[int], data: st.DataObject) ->
 
 
 @given(st.lists(st.integers(1, 500), min_size=1, max_size=5))
-def test_without_weights_each_record_comes_once(sizes: list[int]) -> None:
-    shares = MixtureSchedule(sizes)
-    assert len(shares) == sum(sizes)
-    assert shares.counts(len(shares)) == sizes
+def test_without_weights_each_record_occurs_once(sizes: list[int]) -> None:
+    schedule = MixtureSchedule(sizes)
+    assert len(schedule) == sum(sizes)
+    assert schedule.counts(len(schedule)) == sizes
 
 
 def test_weights_mean_what_is_written() -> None:
@@ -119,13 +118,9 @@ def mixed_stream(toy: Path, other: Path, **arguments: Any) -> SequenceStream:
     return SequenceStream([toy / "train", other / "train"], 8, **arguments)
 
 
-def names(batches: Sequence[Batch]) -> list[tuple[int, list[int]]]:
-    return [(batch.epoch, batch.indices.tolist()) for batch in batches]
-
-
 @pytest.mark.parametrize("threads", [1, 3])
-def test_the_stream_gives_the_mixture(toy: Path, other: Path, threads: int) -> None:
-    stored = [*independent_records(toy / "train").items(), *independent_records(other / "train").items()]
+def test_the_stream_yields_the_mixture(toy: Path, other: Path, threads: int) -> None:
+    stored = [*independent_clips(toy / "train").items(), *independent_clips(other / "train").items()]
     first_index = [list(accumulate([6] * 6, initial=0)), [36, 42, 48]]
     naive = naive_mixture([[6] * 6, [6, 6, 3]], [Fraction(3), Fraction(7)], 3, 4, 1)
     stream = mixed_stream(toy, other, factors=["shade", "path"], threads=threads)
@@ -150,7 +145,7 @@ def test_ranks_share_the_batches_of_a_mixture(toy: Path, other: Path, last: Last
     dark = RecordSet(toy / "train", lambda factors: factors["shade"] == 0)
 
     def epochs(batch_size: int, last: Last, rank: int = 0, ranks: int = 1) -> list[list[list[int]]]:
-        """Two epochs of 24 + 48 records, so the other set of 15 is given 3.2 times an epoch."""
+        """Two epochs of 24 + 48 records, in which the other set of 15 occurs 3.2 times."""
         stream = SequenceStream(
             [dark, other / "train"], batch_size, weights=[1, 2], rank=rank, ranks=ranks, last=last, window=2
         )
@@ -169,20 +164,26 @@ def test_ranks_share_the_batches_of_a_mixture(toy: Path, other: Path, last: Last
             assert shared == batch
 
 
-@pytest.mark.parametrize("received", [0, 1, 14, 15, 19])
-def test_a_state_of_four_ranks_continues_on_others(toy: Path, other: Path, received: int) -> None:
-    whole = [batch for _, batch in zip(range(30), endless(mixed_stream(toy, other)), strict=False)]
-    four = [mixed_stream(toy, other, rank=rank, ranks=4) for rank in range(4)]
-    for stream in four:
-        assert len(list(islice(endless(stream), received))) == received
-    states = [json.loads(json.dumps(stream.state_dict())) for stream in four]
+@pytest.mark.parametrize("mixed", [False, True])
+@pytest.mark.parametrize("received", [0, 1, 4, 14, 15, 19])
+def test_a_state_of_four_ranks_resumes_on_others(toy: Path, other: Path, received: int, mixed: bool) -> None:
+    def stream(**arguments: Any) -> SequenceStream:
+        if mixed:
+            return mixed_stream(toy, other, **arguments)
+        return SequenceStream(toy / "train", 8, seed=3, last="pad", **arguments)
+
+    whole = list(islice(endless(stream()), 30))
+    four = [stream(rank=rank, ranks=4) for rank in range(4)]
+    for part in four:
+        assert len(list(islice(endless(part), received))) == received
+    states = [json.loads(json.dumps(part.state_dict())) for part in four]
     assert states == [states[0]] * 4
     for ranks in (1, 2, 8):
         for rank in range(ranks):
-            resumed = mixed_stream(toy, other, rank=rank, ranks=ranks, threads=1)
+            resumed = stream(rank=rank, ranks=ranks, threads=1)
             resumed.load_state_dict(states[0])
-            left = list(islice(endless(resumed), 30 - received))
-            assert names(left) == [(b.epoch, b.indices[rank::ranks].tolist()) for b in whole[received:]]
+            rest = [(b.epoch, b.indices.tolist()) for b in islice(endless(resumed), 30 - received)]
+            assert rest == [(b.epoch, b.indices[rank::ranks].tolist()) for b in whole[received:]]
 
 
 def test_without_weights_every_record_of_every_set_once(toy: Path, other: Path) -> None:
@@ -192,7 +193,7 @@ def test_without_weights_every_record_of_every_set_once(toy: Path, other: Path) 
         assert seen == list(range(51))
 
 
-def test_the_state_is_of_this_mixture_only(toy: Path, other: Path) -> None:
+def test_state_of_another_mixture(toy: Path, other: Path) -> None:
     state = mixed_stream(toy, other).state_dict()
     mixed_stream(toy, other, weights=[3, 7]).load_state_dict(state)
     with pytest.raises(ValueError, match=r"shares \['3/10', '7/10'\] instead of \['2/5', '3/5'\]"):
@@ -210,7 +211,7 @@ class OtherClips(ToyClips):
         return replace(super().info, static={"shade": ["light", "dark"]}, dynamic={})
 
 
-def test_data_sets_that_do_not_go_together(toy: Path, other: Path, tmp_path: Path) -> None:
+def test_data_sets_that_cannot_be_mixed(toy: Path, other: Path, tmp_path: Path) -> None:
     prepare(ToyClips((2, 1, 1), shape=(3, 16, 16, 3)), tmp_path / "short")
     with pytest.raises(ValueError, match=r"short.* has clips of \[3, 16, 16, 3\], but .*toy.* has clips of \[4, 16"):
         SequenceStream([toy / "train", tmp_path / "short" / "train"], 8)

@@ -1,4 +1,4 @@
-"""The order against a naive one that materialises everything, and its promises over random arguments."""
+"""The order compared with a naive one that materialises everything, for random arguments."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ counts = st.lists(st.integers(1, 9), min_size=1, max_size=12)
 
 @given(counts, st.integers(0, 5), st.integers(0, 3), st.data())
 @settings(deadline=None, max_examples=150)
-def test_order_is_the_naive_one(counts: list[int], seed: int, epoch: int, data: st.DataObject) -> None:
+def test_order_equals_the_naive_one(counts: list[int], seed: int, epoch: int, data: st.DataObject) -> None:
     lanes = data.draw(st.integers(1, len(counts)))
     window = data.draw(st.integers(1, 4))
     order = EpochOrder(counts, seed=seed, epoch=epoch, lanes=lanes, window=window)
@@ -25,7 +25,7 @@ def test_order_is_the_naive_one(counts: list[int], seed: int, epoch: int, data: 
     assert [(p.shard, p.record) for p in order] == expected
     middle = data.draw(st.integers(0, len(expected) - 1))
     fresh = EpochOrder(counts, seed=seed, epoch=epoch, lanes=lanes, window=window)
-    for any_time in (fresh, order):  # also back from the end, as a padded batch goes
+    for any_time in (fresh, order):  # also backwards from the end, as in a padded batch
         assert (any_time[middle].shard, any_time[middle].record) == expected[middle]
 
 
@@ -83,7 +83,7 @@ def test_records_of_a_window_are_mixed_evenly() -> None:
     assert abs(counted - 500).max() < 6 * np.sqrt(4000 / 8 * 7 / 8)
 
 
-def test_positions_outside_are_refused() -> None:
+def test_positions_out_of_range() -> None:
     order = EpochOrder([2, 1], seed=0, epoch=0, lanes=1, window=1)
     with pytest.raises(IndexError, match="3 records"):
         order[3]

@@ -1,4 +1,4 @@
-"""Subsets: exactly the records whose factors the condition takes, no frame decoded, a state that is only theirs."""
+"""Record sets: subsets by a condition, random access, and sources, compared with a pass over the whole split."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from stored_clips import independent_records
+import torch
+from stored_records import independent_clips
 from toy_clips import ToyClips
 
 from seqviews.pipeline.manifest import DatasetInfo
@@ -43,14 +44,14 @@ def numbered(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def few(factors: Mapping[str, Factor]) -> bool:
-    """Of 12 sources, so that shards are kept whole, in part, and not at all."""
+    """A condition that keeps some of 12 shards whole, some in part, and some not at all."""
     path = factors["path"]
     assert isinstance(path, list)
     return factors["source"] in (0, 5, 6) or (factors["source"] == 1 and path[0][0] > 0)
 
 
-def test_a_subset_is_what_the_condition_takes(numbered: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    stored = independent_records(numbered)
+def test_a_subset_holds_the_records_that_fulfil_the_condition(numbered: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stored = independent_clips(numbered)
     expected = {
         index: (key, frames) for index, (key, (frames, about)) in enumerate(stored.items()) if few(about["factors"])
     }
@@ -86,13 +87,13 @@ def test_shards_without_a_kept_record_are_not_read_again(numbered: Path, tmp_pat
         SequenceStream(subset, 3, lanes=2)
 
 
-def test_everything_kept_is_the_whole(numbered: Path) -> None:
+def test_a_subset_of_everything(numbered: Path) -> None:
     whole = [(b.keys, b.indices.tolist()) for b in SequenceStream(RecordSet(numbered), 5, seed=3)]
     kept = [(b.keys, b.indices.tolist()) for b in SequenceStream(RecordSet(numbered, lambda _: True), 5, seed=3)]
     assert kept == whole == [(b.keys, b.indices.tolist()) for b in SequenceStream(numbered, 5, seed=3)]
 
 
-def test_the_state_knows_the_subset(numbered: Path) -> None:
+def test_state_of_another_subset(numbered: Path) -> None:
     def subset(*sources: int) -> SequenceStream:
         return SequenceStream(RecordSet(numbered, lambda factors: factors["source"] in sources), 3, lanes=1)
 
@@ -103,7 +104,7 @@ def test_the_state_knows_the_subset(numbered: Path) -> None:
             other.load_state_dict(state)
 
 
-def test_what_cannot_be_a_subset(numbered: Path, tmp_path: Path) -> None:
+def test_empty_and_damaged_subsets(numbered: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="`where` is true for none of its 36"):
         RecordSet(numbered, lambda factors: factors["source"] == 12)
     shutil.copytree(numbered, tmp_path / "train")
@@ -112,3 +113,42 @@ def test_what_cannot_be_a_subset(numbered: Path, tmp_path: Path) -> None:
     RecordSet(tmp_path / "train")
     with pytest.raises(ShardError, match=r"train-000004\.tar: its SHA-256"):
         RecordSet(tmp_path / "train", lambda _: True)
+
+
+@pytest.mark.parametrize("indices", [[], [0], [35, 0, 17, 17, 3], list(range(36)), [31, 32, 30]])
+def test_random_access_equals_a_pass_over_the_split(numbered: Path, indices: list[int]) -> None:
+    (whole,) = SequenceStream(numbered, 36, factors=["source", "path"])
+    rows = [whole.indices.tolist().index(index) for index in indices]
+    batch = RecordSet(numbered).batch(indices, ["source", "path"])
+    assert batch.indices.tolist() == indices
+    assert batch.keys == [whole.keys[row] for row in rows]
+    assert torch.equal(batch.x, whole.x[rows])
+    assert batch.x.shape[1:] == whole.x.shape[1:]
+    assert torch.equal(batch.factors["source"], whole.factors["source"][rows])
+    assert not rows or torch.equal(batch.factors["path"], whole.factors["path"][rows])
+
+
+def test_random_access_reads_only_what_it_needs_and_checks_it(numbered: Path, tmp_path: Path) -> None:
+    split = tmp_path / "train"
+    shutil.copytree(numbered, split)
+    for path in split.glob("*.tar"):
+        if path.name != "train-000002.tar":
+            path.write_bytes(path.read_bytes()[:-1] + b"\x01")
+    records = RecordSet(split)
+    assert len(records.batch([17, 12]).keys) == 2
+    with pytest.raises(ShardError, match=r"train-000003\.tar: its SHA-256"):
+        records.batch([17, 18])
+    for index in (-1, 36):
+        with pytest.raises(IndexError, match=f"index {index} is not in .*train, which has 36 records"):
+            records.batch([index])
+    with pytest.raises(ValueError, match="has no factor hair"):
+        records.batch([12], ["hair"])
+
+
+def test_sources_are_those_of_every_record(numbered: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(Shard, "decode")
+    names, numbers = RecordSet(numbered, where=few).sources()
+    expected = [about["source"] for _, about in independent_clips(numbered).values()]
+    assert names == sorted(set(expected))
+    assert numbers.dtype == np.int64
+    assert [names[number] for number in numbers] == expected
