@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from moving_squares import MovingSquares
 from object_storage import large_clips, large_records, seaweed, storage, stored
 from toy_clips import ToyClips
+from toy_speech import ToySpeech
 
 from seqviews.pipeline.datasets.sprites import Sprites
 from seqviews.pipeline.prepare.write import prepare
@@ -56,6 +58,22 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A prepared data set of 36, 9 and 9 small clips in shards of two sources."""
     out = tmp_path_factory.mktemp("toy") / "toy"
     prepare(ToyClips(), out, shard_sources=2)
+    return out
+
+
+@pytest.fixture(scope="session")
+def few_squares(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A prepared data set of 64, 16 and 24 moving squares."""
+    out = tmp_path_factory.mktemp("squares") / "squares"
+    prepare(MovingSquares((64, 16, 24)), out, shard_sources=8)
+    return out
+
+
+@pytest.fixture(scope="session")
+def speech(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A prepared data set of toy speech in shards of two utterances."""
+    out = tmp_path_factory.mktemp("speech") / "speech"
+    prepare(ToySpeech(), out, shard_sources=2)
     return out
 
 

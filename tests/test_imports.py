@@ -28,7 +28,7 @@ LAYERS |= {"sources": {"shards", "storage"}, "datasets": {"sources", "prepare", 
 BOTTOM = {"pipeline.records", "pipeline.manifest", "pipeline.files"}
 BELOW_BOTTOM = {"pipeline.shards.strict_json", "pipeline.storage"}  # what manifest stands on
 # of the model, only training knows the views and the stream; evaluation knows what data looks like at rest
-RECORDS = {"pipeline.files", "pipeline.manifest", "pipeline.records", "pipeline.shards.shard"}
+RECORDS = {"pipeline.files", "pipeline.manifest", "pipeline.records", "pipeline.stream.recordset"}
 
 
 def own_imports(path: Path) -> set[str]:

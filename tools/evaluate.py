@@ -6,8 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from seqviews.model.evaluate.evaluation import EvaluateConfig, default_judges, evaluate
-from seqviews.model.evaluate.judge import STEPS
+from seqviews.model.evaluate.evaluation import EvaluateConfig, evaluate
 from seqviews.model.train.runs import Run
 from seqviews.pipeline.manifest import SPLITS
 from seqviews.tools.preparing import add_data, opened
@@ -30,17 +29,18 @@ from 0 to 1.
 
 def main(argv: list[str] | None = None) -> None:
     """Parse the arguments and evaluate."""
+    default = EvaluateConfig()
     parser = tool_parser((__doc__ or "") + KEYS)
     parser.add_argument("--run", type=Path, required=True, metavar="DIR", help="the --out of a training")
     add_data(parser)
-    parser.add_argument("--split", choices=SPLITS, default="test", help="split to evaluate on")
+    parser.add_argument("--split", choices=SPLITS, default=default.split, help="split to evaluate on")
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder to write; by default RUN/evaluation")
-    parser.add_argument("--seed", type=int, default=0, help="of the judge, the pairs, the draws and the bootstrap")
-    parser.add_argument("--batch-size", type=int, default=128, help="records encoded or decoded at a time")
+    parser.add_argument("--seed", type=int, default=default.seed, help="of judge, pairs, draws and bootstrap")
+    parser.add_argument("--batch-size", type=int, default=default.batch_size, help="records processed at a time")
     parser.add_argument("--max-clips", type=int, metavar="N", help="evaluate N clips only, instead of the whole split")
     parser.add_argument("--baseline", type=Path, metavar="DIR", help="another run on speech, to compare with in pairs")
-    parser.add_argument("--judges", type=Path, metavar="DIR", default=default_judges(), help="where judges are kept")
-    parser.add_argument("--judge-steps", type=int, default=STEPS, help="batches of 64 that a judge is trained on")
+    parser.add_argument("--judges", type=Path, metavar="DIR", default=default.judges, help="where judges are kept")
+    parser.add_argument("--judge-steps", type=int, default=default.judge_steps, help="batches of 64 to train a judge")
     parser.add_argument("--trust-code", action="store_true", help="run the code of methods that no package registers")
     run_tool(evaluate_run, parser, argv)
 

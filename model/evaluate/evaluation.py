@@ -17,7 +17,7 @@ from seqviews.model.evaluate import clip_panels, clips, speech, speech_panels
 from seqviews.model.evaluate.encode import Encoded, Progress, check_records, default_device, encode, no_progress
 from seqviews.model.evaluate.judge import STEPS, cached_judge
 from seqviews.model.evaluate.probe import PROBED, ProbedMels, probe
-from seqviews.model.protocol import Method, Posterior, missing_capabilities, require
+from seqviews.model.protocol import Posterior, missing_capabilities, require
 from seqviews.model.report.curves import SATURATED, information_figure, read_log, terms_figure
 from seqviews.model.report.html import Panel, render
 from seqviews.model.scaling import Scale
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 JUDGE_BATCH = 64
 WEAK_JUDGE = 0.95  # accuracy on real clips
+PLAYED = 3  # utterances
 INFORMATION = (
     "Estimates from one batch each, faint, and their running mean, as in the paper's Figures 6, 14 and 15. Dots: less "
     f"than {SATURATED:.0%} of the weight is off the diagonal. There the estimate is saturated at log M and means "
@@ -43,8 +44,7 @@ INFORMATION = (
 TERMS = "Every metric that the training logged, of one batch each, faint, and its running mean."
 
 
-def default_judges() -> Path:
-    """The folder of trained judges, below XDG_CACHE_HOME."""
+def _judges() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "seqviews" / "judges"
 
 
@@ -58,7 +58,7 @@ class EvaluateConfig:
         batch_size: Clips or segments encoded or decoded at a time.
         max_clips: Evaluate so many clips only, the first that come; of speech all segments are evaluated.
         baseline: Another run on speech, to compare with in pairs.
-        judges: Folder where trained judges are kept.
+        judges: Folder where trained judges are kept; by default below XDG_CACHE_HOME.
         judge_steps: Batches of 64 that a judge is trained on.
     """
 
@@ -67,7 +67,7 @@ class EvaluateConfig:
     batch_size: int = 128
     max_clips: int | None = None
     baseline: Run | None = None
-    judges: Path = field(default_factory=default_judges)
+    judges: Path = field(default_factory=_judges)
     judge_steps: int = STEPS
 
 
@@ -115,39 +115,16 @@ def evaluate(
             the capabilities that every evaluation requires.
         ShardError: If a shard is not what its manifest says.
     """
-    config = config or EvaluateConfig()
-    curves = _log_panels(run)
-    task = _Task(run, data, config, progress)
-    result = _evaluate_clips(task) if task.info.modality == "clip" else _evaluate_speech(task)
-    about = {
-        "data": f"{task.info.name}, {config.split} split, {result.evaluated}",
-        "SHA-256 of the data": task.stream.manifest.digest,
-        "attribution": f"{task.info.attribution} ({task.info.licence})",
-        "method": f"{type(task.method).__name__}, {sum(p.numel() for p in task.method.parameters()):,} parameters",
-        "seed": str(config.seed),
-        "torch": torch.__version__,
-        **result.about,
-        **{f"warning {number}": text for number, text in enumerate(result.warnings, start=1)},
-    }
-    panels = [*result.panels, *curves]
-    page = render(
-        result.template,
-        info=task.info,
-        metrics=result.metrics,
-        panels=panels,
-        about=about,
-        configuration=(run.folder / CONFIG).read_text(encoding="utf-8"),
-        missing=result.missing,
-        **result.context,
-    )
-    return Evaluation(result.metrics, panels, page, result.missing, result.warnings)
+    task = _Task(run, data, config or EvaluateConfig(), progress)
+    return _evaluate_clips(task) if task.info.modality == "clip" else _evaluate_speech(task)
 
 
 class _Task:
     """What is evaluated: a run on a device, and the streams of a data set."""
 
     def __init__(self, run: Run, data: Folder | Path | str, config: EvaluateConfig, progress: Progress) -> None:
-        self.data, self.config, self.progress, self.device = data, config, progress, default_device()
+        self.run, self.data, self.config, self.progress, self.device = run, data, config, progress, default_device()
+        self.curves = _log_panels(run)
         self.stream = split_stream(data, config.split, batch_size=config.batch_size, seed=config.seed)
         self.info = self.stream.manifest.dataset
         self.method, self.scale = self.load(run)
@@ -162,22 +139,39 @@ class _Task:
         """Another split of the data set."""
         return split_stream(self.data, split, batch_size=JUDGE_BATCH, seed=self.config.seed)
 
+    def finish(
+        self,
+        records: str,
+        metrics: dict[str, float],
+        panels: list[Panel],
+        purposes: Mapping[str, str],
+        warnings: Sequence[str] = (),
+        **context: Any,
+    ) -> Evaluation:
+        """The evaluation of some records; `purposes` says by capability what is left out without it."""
+        method, info = type(self.method).__name__, self.info
+        lacking = missing_capabilities(self.method, *purposes)
+        missing = {name: f"{method} has no {name}, which {purposes[name]} need" for name in lacking}
+        about = {
+            "data": f"{info.name}, {self.config.split} split, {records}",
+            "SHA-256 of the data": self.stream.manifest.digest,
+            "attribution": f"{info.attribution} ({info.licence})",
+            "method": f"{method}, {sum(p.numel() for p in self.method.parameters()):,} parameters",
+            "baseline": "none" if self.config.baseline is None else str(self.config.baseline.folder),
+            "draws": f"{clips.DRAWS} per clip",
+            "seed": str(self.config.seed),
+            "torch": torch.__version__,
+            **{f"warning {number}": text for number, text in enumerate(warnings, start=1)},
+        }
+        del about["baseline" if info.modality == "clip" else "draws"]
+        panels = [*panels, *self.curves]
+        context |= {"info": info, "metrics": metrics, "panels": panels, "missing": missing, "about": about}
+        context["configuration"] = (self.run.folder / CONFIG).read_text(encoding="utf-8")
+        page = render("clips.html" if info.modality == "clip" else "speech.html", **context)
+        return Evaluation(metrics, panels, page, missing, list(warnings))
 
-@dataclass(frozen=True, eq=False)
-class _Result:
-    """What the two modalities give: `Evaluation` without its page, and what else the page takes."""
 
-    template: str
-    metrics: dict[str, float]
-    panels: list[Panel]
-    evaluated: str
-    missing: dict[str, str]
-    context: dict[str, Any]
-    about: dict[str, str] = field(default_factory=dict)
-    warnings: list[str] = field(default_factory=list)
-
-
-def _evaluate_clips(task: _Task) -> _Result:
+def _evaluate_clips(task: _Task) -> Evaluation:
     config, info, method, scale, device = task.config, task.info, task.method, task.scale, task.device
     if config.baseline is not None:
         raise ValueError("a baseline can be given for speech only")
@@ -197,97 +191,68 @@ def _evaluate_clips(task: _Task) -> _Result:
         panels = clip_panels.clip_panels(method, real, task.stream.sets[0], info, scale, device, seed)
     if "sampled" in settings:
         panels.append(clip_panels.sampled_panel(method, info, device, seed))
-    return _Result(
-        template="clips.html",
-        metrics=metrics,
-        panels=panels,
-        evaluated=f"{len(real)} of {len(task.stream.manifest)} clips",
-        missing=_missing(method, clips.PURPOSES),
-        context={
-            "settings": {name: text for name, text in clips.SETTINGS.items() if name in {"real", *settings}},
-            "published": clip_panels.PUBLISHED.get(info.name, []),
-        },
-        about={"draws": f"{clips.DRAWS} per clip"},
-        warnings=_weak_factors(metrics, task.stream.factors),
+    return task.finish(
+        f"{len(real)} of {len(task.stream.manifest)} clips",
+        metrics,
+        panels,
+        clips.PURPOSES,
+        _weak_factors(metrics, task.stream.factors),
+        settings={name: text for name, text in clips.SETTINGS.items() if name in {"real", *settings}},
+        published=[row for row in clip_panels.PUBLISHED.get(info.name, []) if row[0] in settings],
     )
 
 
-def _evaluate_speech(task: _Task) -> _Result:
-    config, info, method, scale, device = task.config, task.info, task.method, task.scale, task.device
+def _evaluate_speech(task: _Task) -> Evaluation:
+    info, method, scale, seed = task.info, task.method, task.scale, task.config.seed
     require(method, "encode", purpose="error rates of speakers")
     if "speaker" not in task.stream.factors:
         raise ValueError(f"{info.name} has no factor speaker, which an error rate of speakers requires")
-    if config.max_clips is not None:
+    if task.config.max_clips is not None:
         raise ValueError("max_clips is for clips only: of speech, pairs of all segments are scored")
-    segments, results, metrics = _verify(task)
+    segments, results, metrics, differences = _verify(task)
     panels, players = [speech_panels.error_panel(results)], []
     if not missing_capabilities(method, "decode"):
-        names = speech_panels.choose_utterances(
-            segments.keys, segments.factors["speaker"], speech_panels.SHOWN, config.seed
-        )
+        names = speech_panels.choose_utterances(segments.keys, segments.factors["speaker"], seed=seed)
         utterances = speech_panels.read_utterances(task.stream.sets[0], segments, names)
-        assert info.features.mel is not None
-        panels.insert(0, speech_panels.cross_panel(method, scale, utterances, device))
-        shown, parameters = utterances[: speech_panels.PLAYED], info.features.mel.parameters
-        players = speech_panels.players(method, scale, shown, parameters, device, config.seed)
-    differences = {name: value for name, value in metrics.items() if name.startswith(speech.BASELINE)}
-    return _Result(
-        template="speech.html",
-        metrics=metrics,
-        panels=panels,
-        evaluated=f"{len(segments)} segments of {len(set(segments.factors['speaker'].tolist()))} speakers",
-        missing=_missing(method, speech_panels.PURPOSES),
-        context={
-            "players": players,
-            "groups": speech.GROUPS,
-            "levels": speech.LEVELS,
-            "baseline": {name.removeprefix(speech.BASELINE): value for name, value in differences.items()},
-            "published": speech_panels.PUBLISHED.get(info.name, []),
-        },
-        about={} if config.baseline is None else {"baseline": str(config.baseline.folder)},
+        panels.insert(0, speech_panels.cross_panel(method, scale, utterances, task.device))
+        players = speech_panels.players(method, scale, utterances[:PLAYED], info.features, task.device, seed)
+    return task.finish(
+        f"{len(segments)} segments of {len(set(segments.factors['speaker'].tolist()))} speakers",
+        {**metrics, **{f"baseline_difference/{name}": value for name, value in differences.items()}},
+        panels,
+        speech_panels.PURPOSES,
+        players=players,
+        groups=speech.GROUPS,
+        levels=speech.LEVELS,
+        baseline=differences,
+        published=speech_panels.PUBLISHED.get(info.name, []),
     )
 
 
-def _verify(task: _Task) -> tuple[Encoded, speech.VerificationResults, dict[str, float]]:
+def _verify(task: _Task) -> tuple[Encoded, speech.VerificationResults, dict[str, float], dict[str, float]]:
     """Encode the split, once, with the method and its baseline; verify speakers with both; probe z."""
-    seed, device = task.config.seed, task.device
+    seed, device, progress = task.config.seed, task.device, task.progress
     baseline = None if task.config.baseline is None else task.load(task.config.baseline)
     mels, train_mels = ProbedMels(), ProbedMels()
 
     def keep(x: Tensor, posterior: Posterior, batch: Batch) -> dict[str, Tensor]:
-        mels.add(batch)
+        mels(x, posterior, batch)
         if baseline is None:
             return {}
         other: Posterior = baseline[0].encode(baseline[1](batch.x.to(device)))
         return {"baseline_static": other.static.mean, "baseline_dynamic": other.dynamic.mean}
 
-    def keep_mels(x: Tensor, posterior: Posterior, batch: Batch) -> dict[str, Tensor]:
-        train_mels.add(batch)
-        return {}
-
-    segments = encode(task.method, task.stream, task.scale, device, keep=keep, progress=task.progress)
+    segments = encode(task.method, task.stream, task.scale, device, keep=keep, progress=progress)
     results = speech.verify(speech.SpeechLatents.of_segments(segments), seed)
-    metrics = speech.error_rates(results)
+    metrics, differences = speech.error_rates(results), {}
     if baseline is not None:
         of_baseline = speech.verify(speech.SpeechLatents.of_segments(segments, "baseline_"), seed)
-        metrics |= speech.baseline_differences(results, of_baseline)
+        differences = speech.error_rates(results, of_baseline)
     train = encode(
-        task.method,
-        task.open("train"),
-        task.scale,
-        device,
-        keep=keep_mels,
-        maximum=PROBED,
-        progress=task.progress,
+        task.method, task.open("train"), task.scale, device, keep=train_mels, maximum=PROBED, progress=progress
     )
     metrics |= probe(train_mels.frames(train), mels.frames(segments), seed)
-    return segments, results, metrics
-
-
-def _missing(method: Method, purposes: Mapping[str, str]) -> dict[str, str]:
-    """Of the capabilities that a method lacks, what they are needed for."""
-    names = missing_capabilities(method, *purposes)
-    return {name: f"{type(method).__name__} has no {name}, which {purposes[name]} need" for name in names}
+    return segments, results, metrics, differences
 
 
 def _weak_factors(metrics: Mapping[str, float], factors: Sequence[str]) -> list[str]:

@@ -16,37 +16,26 @@ def accuracy(probabilities: Tensor, labels: Tensor) -> float:
     return float((probabilities.argmax(1) == labels).double().mean())
 
 
-def intra_entropy(probabilities: Tensor) -> float:
-    """H(y|x): the uncertainty of the judge about a clip, averaged over clips; in nats [P D.1].
-
-    Args:
-        probabilities: `[N, K]`, p(y|x) of each clip.
-    """
-    return float(torch.special.entr(probabilities.double()).sum(1).mean())
-
-
-def inter_entropy(probabilities: Tensor) -> float:
-    """H(y): the variety of the clips, the entropy of the mean of p(y|x); in nats, at most log K [P D.1].
-
-    Args:
-        probabilities: `[N, K]`, p(y|x) of each clip.
-    """
-    return float(torch.special.entr(probabilities.double().mean(0)).sum())
-
-
 def inception_scores(probabilities: Tensor) -> dict[str, float]:
-    """IS, H(y|x) and H(y), where IS = exp(H(y) - H(y|x)) by definition [P D.1].
+    """IS = exp(H(y) - H(y|x)), H(y|x) and H(y), entropies in nats [P D.1].
+
+    H(y|x) is the uncertainty of the judge about a clip, averaged over clips. H(y) is the variety of the clips: the
+    entropy of the mean of p(y|x), at most log K.
 
     Args:
         probabilities: `[N, K]`, p(y|x) of each clip.
+
+    Returns:
+        `inception_score`, `intra_entropy` H(y|x) and `inter_entropy` H(y).
 
     Example:
         >>> inception_scores(torch.eye(4))  # the judge is certain of each clip, and the four clips differ
         {'inception_score': 4.0, 'intra_entropy': 0.0, 'inter_entropy': 1.3862943611198906}
     """
-    intra, inter = intra_entropy(probabilities), inter_entropy(probabilities)
-    score = float(torch.tensor(inter - intra, dtype=torch.float64).exp())
-    return {"inception_score": score, "intra_entropy": intra, "inter_entropy": inter}
+    p = probabilities.double()
+    intra, inter = torch.special.entr(p).sum(1).mean(), torch.special.entr(p.mean(0)).sum()
+    scores = {"inception_score": (inter - intra).exp(), "intra_entropy": intra, "inter_entropy": inter}
+    return {name: float(score) for name, score in scores.items()}
 
 
 def trajectory_distance(predicted: Tensor, true: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
 from seqviews.model.evaluate.encode import Encoded
+from seqviews.model.protocol import Posterior
 from seqviews.pipeline.records import Batch
 
 SOUNDS, COEFFICIENTS = 32, 13
@@ -35,19 +36,18 @@ class Frames:
 
 
 class ProbedMels:
-    """Keeps the log-mels of the first `PROBED` segments of a stream while they are encoded."""
+    """Keeps the log-mels of the first `PROBED` segments of a stream; it is the `keep` of `encode`."""
 
     def __init__(self) -> None:
         self._indices: list[Tensor] = []
         self._mels: list[Tensor] = []
-        self._count = 0
 
-    def add(self, batch: Batch) -> None:
+    def __call__(self, x: Tensor, posterior: Posterior, batch: Batch) -> dict[str, Tensor]:
         """Keep the segments of a batch, unless there are enough."""
-        if self._count < PROBED:
+        if sum(map(len, self._indices)) < PROBED:
             self._indices.append(batch.indices)
             self._mels.append(batch.x)
-            self._count += len(batch.keys)
+        return {}
 
     def frames(self, segments: Encoded) -> Frames:
         """The frames of these segments, all of which have been encoded."""

@@ -24,7 +24,6 @@ RESAMPLED_TRIALS = 100_000  # the width of an interval depends on the number of 
 LATENTS = {"content": "s", "motion": "z"}
 GROUPS = {"all": "all speakers", "many": f"speakers with {MANY} or more utterances"}
 LEVELS = {"segment": "segments", "utterance": "utterances"}
-BASELINE = "baseline_difference/"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -139,34 +138,21 @@ def _has_many_utterances(segments: SpeechLatents) -> NDArray[np.bool_]:
     return np.isin(segments.speakers, speakers[counts >= MANY])
 
 
-def error_rates(results: VerificationResults) -> dict[str, float]:
+def error_rates(results: VerificationResults, baseline: VerificationResults | None = None) -> dict[str, float]:
     """`group/level/content_eer`, `motion_eer` and `gap`, motion minus content, each also with `_low` and `_high`.
 
-    Low and high are the ends of the 95 % confidence interval over speakers.
+    Low and high are the ends of the 95 % confidence interval over speakers. With a baseline, all are differences from
+    it, and the intervals are paired.
     """
     rates = {f"{name}_eer": (result.rate, result.resampled) for name, result in results.items()}
-    return _with_intervals(rates)
-
-
-def baseline_differences(results: VerificationResults, baseline: VerificationResults) -> dict[str, float]:
-    """The `error_rates` minus those of a baseline, with paired intervals; keys begin with `baseline_difference/`."""
-    rates = {
-        f"{BASELINE}{name}_eer": (result.rate - baseline[name].rate, result.resampled - baseline[name].resampled)
-        for name, result in results.items()
-    }
-    return _with_intervals(rates)
-
-
-def _with_intervals(rates: Mapping[str, tuple[float, NDArray[np.float64]]]) -> dict[str, float]:
-    """Rates and the gaps between them, each with its interval."""
-    gaps: dict[str, tuple[float, NDArray[np.float64]]] = {}
-    for name, (motion, resampled) in rates.items():
-        place, _, latent = name.rpartition("/")
-        if latent == "motion_eer":
-            content, content_resampled = rates[f"{place}/content_eer"]
-            gaps[f"{place}/gap"] = motion - content, resampled - content_resampled
+    for name, result in (baseline or {}).items():
+        rate, resampled = rates[f"{name}_eer"]
+        rates[f"{name}_eer"] = rate - result.rate, resampled - result.resampled
+    for place in dict.fromkeys(name.rpartition("/")[0] for name in results):
+        (content, resampled_content), (motion, resampled) = rates[f"{place}/content_eer"], rates[f"{place}/motion_eer"]
+        rates[f"{place}/gap"] = motion - content, resampled - resampled_content
     metrics: dict[str, float] = {}
-    for name, (value, resampled) in {**rates, **gaps}.items():
+    for name, (value, resampled) in rates.items():
         low, high = np.quantile(resampled, [0.025, 0.975])
         metrics |= {name: value, f"{name}_low": float(low), f"{name}_high": float(high)}
     return metrics

@@ -18,12 +18,12 @@ from seqviews.model.report.curves import error_figure
 from seqviews.model.report.grids import cross_grid
 from seqviews.model.report.html import Panel
 from seqviews.model.scaling import Scale
-from seqviews.pipeline.manifest import MelParameters
+from seqviews.pipeline.manifest import Features
 
 if TYPE_CHECKING:
     from seqviews.pipeline.stream.recordset import RecordSet
 
-SHOWN, PLAYED = 8, 3
+SHOWN = 8  # speakers
 MAX_SEGMENTS = 15  # of an utterance that is played
 PURPOSES = {"decode": "cross generation and sounds"}
 """What is left out without a capability."""
@@ -59,7 +59,7 @@ class SpokenSegments:
         return self.x[int(self.x.mean(dim=(1, 2)).argmax())]
 
 
-def choose_utterances(keys: Sequence[str], speakers: Tensor, count: int, seed: int) -> list[str]:
+def choose_utterances(keys: Sequence[str], speakers: Tensor, count: int = SHOWN, seed: int = 0) -> list[str]:
     """One utterance for each of up to `count` speakers, at random among the longest of each.
 
     Args:
@@ -121,7 +121,7 @@ def players(
     method: Any,
     scale: Scale,
     utterances: Sequence[SpokenSegments],
-    mel: MelParameters,
+    features: Features,
     device: torch.device | str = "cpu",
     seed: int = 0,
 ) -> list[Player]:
@@ -131,10 +131,11 @@ def players(
         method: In evaluation mode, on the device.
         scale: Of the run, on the device.
         utterances: The utterances.
-        mel: How log-mels are computed.
+        features: Those of the data set.
         device: Where method and scale are.
         seed: Of the phases of the sounds.
     """
+    assert features.mel is not None
     posteriors = [method.encode(scale(utterance.x.to(device))) for utterance in utterances]
     played: list[Player] = []
     for i, (utterance, posterior) in enumerate(zip(utterances, posteriors, strict=True)):
@@ -149,5 +150,5 @@ def players(
             caption = f"swap: these words (z), the speaker (s) of {utterances[following].name}"
             sounds[caption] = scale.inverse(method.decode(other, z))
         arrays = {caption: mels.flatten(0, 1).cpu().numpy() for caption, mels in sounds.items()}
-        played += players_of(utterance.name, arrays, mel, seed)
+        played += players_of(utterance.name, arrays, features.mel.parameters, seed)
     return played

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from seqviews.model.gaussian import Gaussian
 from seqviews.model.protocol import Method, Posterior
+from seqviews.model.scaling import scale_of
 from seqviews.pipeline.manifest import SPLITS, DatasetInfo, Features, MelFeatures, MelParameters, Split
 from seqviews.pipeline.records import Segment
 
@@ -83,3 +84,6 @@ class PerfectSpeech(Method):
 
     def decode(self, s: Tensor, z: Tensor) -> Tensor:
         return torch.cat([z, s[:, None].expand(-1, z.shape[1], -1)], dim=2)
+
+
+SCALE = scale_of(ToySpeech().info.features)

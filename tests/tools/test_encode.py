@@ -1,28 +1,23 @@
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
-from moving_squares import MovingSquares
-from untrained import save_run
+from square_models import SquareGenerator
+from tool_calls import call, last_json
+from toy_speech import N_MELS, SCALE
+from untrained import run_of, save_run
 
-from seqviews.model.train.runs import load_model
-from seqviews.pipeline.prepare.write import prepare
+from seqviews.model.protocol import Encoder
+from seqviews.model.scaling import PixelScale, Scale
+from seqviews.model.train.runs import Run
 from seqviews.pipeline.stream.stream import SequenceStream
 from seqviews.tools.encode import main
 
-COUNTS = {"train": 40, "val": 16, "test": 24}
 PROBE = Path(__file__).parents[2] / "docs" / "latents.md"
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("data") / "squares"
-    prepare(MovingSquares((40, 16, 24)), out, shard_sources=8)
-    return out
 
 
 @pytest.fixture(scope="module")
@@ -30,48 +25,57 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_run(tmp_path_factory.mktemp("runs") / "run")
 
 
-def encode(run: Path, data: Path, out: Path, *options: str) -> int:
-    with pytest.raises(SystemExit) as exit_:
-        main(["--run", str(run), "--data", str(data), "--out", str(out), *options])
-    return int(exit_.value.code or 0)
+def encode(run: Path, data: Path, out: Path, *options: object) -> int:
+    return call(main, "--run", run, "--data", data, "--out", out, *options)
+
+
+def check_split(out: Path, run: Path, split: Path, scale: Scale, factor: str) -> int:
+    """Compare the rows of a split with one batch of it, and return their number."""
+    latents, method = np.load(out, allow_pickle=False), Run.load(run).method
+    (batch,) = SequenceStream(split, 200, factors=(factor,))
+    posterior = cast(Encoder, method).encode(scale(batch.x))
+    rows = np.flatnonzero(latents["split"] == split.name)[batch.indices]
+    assert latents["keys"][rows].tolist() == batch.keys
+    assert np.array_equal(latents[f"factor_{factor}"][rows], batch.factors[factor])
+    assert latents["static"][rows] == pytest.approx(posterior.static.mean.detach().numpy(), abs=1e-5)
+    assert latents["dynamic"][rows] == pytest.approx(posterior.dynamic.mean.detach().numpy(), abs=1e-5)
+    return len(rows)
 
 
 def test_all_splits_in_one_file_without_pickle(
-    run: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    run: Path, few_squares: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "latents.npz"
-    assert encode(run, data, out, "--json") == 0
-    assert json.loads(capsys.readouterr().out.splitlines()[-1]) == {"latents": str(out), "clips": COUNTS}
+    assert encode(run, few_squares, out, "--json") == 0
+    counts = {"train": 64, "val": 16, "test": 24}
+    assert last_json(capsys.readouterr().out) == {"latents": str(out), "clips": counts}
     latents = np.load(out, allow_pickle=False)
     assert set(latents) == {"static", "dynamic", "keys", "split", "factor_shade", "factor_way", "factor_path"}
-    assert latents["split"].tolist() == [split for split, count in COUNTS.items() for _ in range(count)]
-    model = load_model(run)
-    for split in COUNTS:
-        (batch,) = SequenceStream(data / split, COUNTS[split], factors=("way",))
-        rows = np.flatnonzero(latents["split"] == split)[batch.indices]
-        posterior = model.encode(batch.x / 255)  # type: ignore[operator]  # nn.Module types attributes as tensors
-        assert latents["keys"][rows].tolist() == batch.keys
-        assert np.array_equal(latents["factor_way"][rows], batch.factors["way"])
-        assert latents["static"][rows] == pytest.approx(posterior.static.mean.detach().numpy(), abs=1e-5)
-        assert latents["dynamic"][rows] == pytest.approx(posterior.dynamic.mean.detach().numpy(), abs=1e-5)
+    assert latents["split"].tolist() == [split for split, count in counts.items() for _ in range(count)]
+    assert [check_split(out, run, few_squares / split, PixelScale(), "way") for split in counts] == [*counts.values()]
 
 
-def test_the_file_is_the_same_bytes_again_and_a_split_is_its_part(run: Path, data: Path, tmp_path: Path) -> None:
+def test_segments_are_scaled_and_encoded(speech: Path, tmp_path: Path) -> None:
+    run, out = save_run(tmp_path / "run", (N_MELS,), SCALE), tmp_path / "latents.npz"
+    assert encode(run, speech, out, "--split", "test") == 0
+    assert check_split(out, run, speech / "test", SCALE, "speaker") == len(np.load(out)["keys"]) == 116
+
+
+def test_the_file_is_the_same_bytes_again_and_a_split_is_its_part(run: Path, few_squares: Path, tmp_path: Path) -> None:
     whole, again, part = (tmp_path / f"{name}.npz" for name in ("whole", "again", "part"))
-    assert encode(run, data, whole) == encode(run, data, again) == 0
+    assert encode(run, few_squares, whole) == encode(run, few_squares, again) == 0
     assert whole.read_bytes() == again.read_bytes()
-    assert encode(run, data, part, "--split", "val", "--factors", "shade") == 0
+    assert encode(run, few_squares, part, "--split", "val", "--factors", "shade") == 0
     everything, only = np.load(whole), np.load(part)
-    val = everything["split"] == "val"
     assert set(only) == {"static", "dynamic", "keys", "split", "factor_shade"}
     for name in only:
-        assert np.array_equal(only[name], everything[name][val])
+        assert np.array_equal(only[name], everything[name][everything["split"] == "val"])
 
 
 def test_the_probe_of_the_documents_learns_on_train_and_is_scored_on_val(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Of synthetic latents that give the hair away, but for every fourth clip of val."""
+    """The synthetic latents reveal the hair, except in every fourth clip of val."""
     hair = np.arange(90) % 3
     shown = np.where((np.arange(90) >= 50) & (np.arange(90) % 4 == 0), (hair + 1) % 3, hair)
     noise = np.random.default_rng(0).normal(scale=0.01, size=(90, 3))
@@ -82,26 +86,27 @@ def test_the_probe_of_the_documents_learns_on_train_and_is_scored_on_val(
     assert capsys.readouterr().out == "hair from s: 75.0%\n"
 
 
-def test_bad_input_is_told_in_a_sentence(
-    run: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_bad_input_is_an_error_in_one_sentence(
+    run: Path, few_squares: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "latents.npz"
 
-    def error(*arguments: Path | str) -> str:
-        run_, data_, *options = arguments
-        assert encode(Path(run_), Path(data_), out, *map(str, options)) == 1
+    def error(run: Path, data: Path, *options: object) -> str:
+        assert encode(run, data, out, *options) == 1
         (line,) = capsys.readouterr().err.splitlines()
         return line
 
-    assert "it is not the --out of a training" in error(tmp_path, data)
+    assert "it is not the --out of a training" in error(tmp_path, few_squares)
     assert "it has no train, val or test" in error(run, tmp_path)
-    assert "test has no factor hair: it has shade, way, path" in error(
-        run, data, "--split", "test", "--factors", "hair"
-    )
-    colour = save_run(tmp_path / "colour", channels=3)
-    assert "frames are [1, 16, 16], the model was built for [3, 16, 16]" in error(colour, data)
-    empty = tmp_path / "empty" / "val"
-    empty.mkdir(parents=True)
+    options = ["--split", "test", "--factors", "hair"]
+    assert "test has no factor hair: it has shade, way, path" in error(run, few_squares, *options)
+    colour = save_run(tmp_path / "colour", (3, 16, 16))
+    assert "frames are [1, 16, 16], the model was built for [3, 16, 16]" in error(colour, few_squares)
+    run_of(tmp_path / "generator", SquareGenerator(), name="square_models.SquareGenerator")
+    assert "no installed package registers a model" in error(tmp_path / "generator", few_squares)
+    lacking = error(tmp_path / "generator", few_squares, "--trust-code")
+    assert "SquareGenerator has no encode, which latents need" in lacking
+    (tmp_path / "empty" / "val").mkdir(parents=True)
     assert "has no manifest.json" in error(run, tmp_path / "empty")
-    assert encode(run, data, out, "--split", "everything") == 2
+    assert encode(run, few_squares, out, "--split", "everything") == 2
     assert not out.exists()

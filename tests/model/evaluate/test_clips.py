@@ -40,9 +40,7 @@ def test_a_perfect_method_has_perfect_scores(squares: Path) -> None:
     assert accuracies == dict.fromkeys([*expected, "static_drawn/way/accuracy", "dynamic_drawn/shade/accuracy"], 1.0)
     assert scores[PSNR] == MAX_PSNR
     errors = {name: value for name, value in scores.items() if name.endswith("error")}
-    assert set(errors) == {
-        f"{setting}/path/error" for setting in SETTINGS if setting not in {"dynamic_drawn", "sampled"}
-    }
+    assert set(errors) == {f"{setting}/path/error" for setting in {*SETTINGS} - {"dynamic_drawn", "sampled"}}
     assert max(errors.values()) == pytest.approx(0, abs=1e-5)
     assert scores["static_drawn/shade/inter_entropy"] == pytest.approx(math.log(len(SHADES)), abs=0.02)
 

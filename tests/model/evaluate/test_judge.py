@@ -12,30 +12,26 @@ from seqviews.pipeline.records import Batch
 from seqviews.pipeline.stream.stream import SequenceStream
 
 
-def stream(folder: Path, split: str) -> SequenceStream:
-    return SequenceStream(folder / split, 64, factors=("shade", "way", "path"))
+def streams(folder: Path, *splits: str, batch_size: int = 64) -> list[SequenceStream]:
+    splits = splits or ("train", "val")
+    factors = ("shade", "path") if folder.name == "toy" else ("shade", "way", "path")
+    return [SequenceStream(folder / split, batch_size, factors=factors) for split in splits]
 
 
-def test_learns_every_kind_of_factor(squares: Path) -> None:
-    judge = train_judge(stream(squares, "train"), stream(squares, "val"), steps=96)
-    (test,) = stream(squares, "test")
-    scores = factor_scores(judge.predict(test.x / 255), test.factors)
+def test_learns_every_kind_of_factor_and_predicts_each_clip_alone(squares: Path) -> None:
+    judge = train_judge(*streams(squares), steps=96)
+    (test,) = streams(squares, "test")[0]
+    together, alone = judge.predict(test.x / 255), judge.predict(test.x[5:6] / 255)
+    scores = factor_scores(together, test.factors)
     assert scores["shade/accuracy"] >= 0.98
     assert scores["way/accuracy"] >= 0.98
     assert scores["path/error"] < 1.0
-
-
-def test_predicts_the_same_for_a_clip_in_any_batch(squares: Path) -> None:
-    judge = train_judge(stream(squares, "train"), stream(squares, "val"), steps=2)
-    (test,) = stream(squares, "test")
-    together = judge.predict(test.x / 255)
-    alone = judge.predict(test.x[5:6] / 255)
     for name, value in alone.items():
         torch.testing.assert_close(value, together[name][5:6], rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(together["way"].sum(1), torch.ones(len(test.keys)))
 
 
-def test_keeps_the_weights_that_were_best_on_validation(squares: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_keeps_the_weights_with_the_lowest_validation_loss(squares: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     weight = "classes.way.weight"
     losses = iter([3.0, 1.0, 2.0, 1.5, 9.0, 9.0, 9.0, 9.0])
     seen: list[torch.Tensor] = []
@@ -45,17 +41,8 @@ def test_keeps_the_weights_that_were_best_on_validation(squares: Path, monkeypat
         return next(losses)
 
     monkeypatch.setattr(seqviews.model.evaluate.judge, "_mean_loss", pretended_loss)
-    judge = train_judge(stream(squares, "train"), stream(squares, "val"), steps=8)
+    judge = train_judge(*streams(squares), steps=8)
     assert [torch.equal(judge.state_dict()[weight], then) for then in seen] == [i == 1 for i in range(8)]
-
-
-def test_the_seed_decides_the_weights(squares: Path) -> None:
-    first, again, other = (
-        train_judge(stream(squares, "train"), stream(squares, "val"), seed=seed, steps=2).state_dict()
-        for seed in (0, 0, 1)
-    )
-    assert all(torch.equal(first[name], again[name]) for name in first)
-    assert not torch.equal(first["classes.way.weight"], other["classes.way.weight"])
 
 
 def test_jitter_moves_trajectories_with_their_frames() -> None:
@@ -77,45 +64,42 @@ def test_jitter_moves_trajectories_with_their_frames() -> None:
     assert 0 <= x.min() <= x.max() <= 1
 
 
-def test_the_loss_takes_two_points_in_either_order() -> None:
+def test_the_loss_ignores_the_order_of_points() -> None:
     torch.manual_seed(0)
     judge = Judge((1, 32, 32), {}, {"trajectory": 2}).eval()
     x, path = torch.rand(3, 4, 1, 32, 32), torch.rand(3, 4, 2, 2) * 32
     torch.testing.assert_close(judge.loss(x, {"trajectory": path}), judge.loss(x, {"trajectory": path.flip(2)}))
 
 
-def test_a_cached_judge_is_not_trained_again(squares: Path, tmp_path: Path) -> None:
-    trained: list[int] = []
+def test_a_cached_judge_is_read_again_and_its_seed_determines_the_weights(squares: Path, tmp_path: Path) -> None:
+    steps: list[int] = []
 
-    def get(seed: int) -> Judge:
-        return cached_judge(
-            tmp_path / "judges",
-            stream(squares, "train"),
-            stream(squares, "val"),
-            seed=seed,
-            steps=2,
-            progress=lambda what, done, total: trained.append(done),
+    def get(folder: str, seed: int) -> dict[str, torch.Tensor]:
+        splits = streams(squares)
+        judge = cached_judge(
+            tmp_path / folder, *splits, seed=seed, steps=2, progress=lambda what, done, total: steps.append(done)
         )
+        return judge.state_dict()
 
-    first = get(0)
-    before = len(trained)
-    again = get(0)
-    assert len(trained) == before > 0
-    assert all(torch.equal(first.state_dict()[name], again.state_dict()[name]) for name in first.state_dict())
-    get(1)
-    assert len(trained) > before
+    first = get("judges", 0)
+    trained = len(steps)
+    again = get("judges", 0)
+    assert len(steps) == trained > 0
+    elsewhere = get("elsewhere", 0)
+    assert len(steps) == 2 * trained
+    assert all(torch.equal(first[name], again[name]) and torch.equal(first[name], elsewhere[name]) for name in first)
+    assert not torch.equal(first["classes.way.weight"], get("judges", 1)["classes.way.weight"])
+    assert len(steps) == 3 * trained
 
 
-def test_a_damaged_cache_is_told(squares: Path, tmp_path: Path) -> None:
-    splits = stream(squares, "train"), stream(squares, "val")
-    cached_judge(tmp_path, *splits, steps=1)
+def test_a_damaged_cache_is_an_error(squares: Path, tmp_path: Path) -> None:
+    cached_judge(tmp_path, *streams(squares), steps=1)
     (path,) = tmp_path.iterdir()
     path.write_bytes(path.read_bytes()[:1000])
-    with pytest.raises(ValueError, match="cannot be read, delete it"):
-        cached_judge(tmp_path, *splits, steps=1)
+    with pytest.raises(ValueError, match="cannot be read; delete it"):
+        cached_judge(tmp_path, *streams(squares), steps=1)
 
 
-def test_a_factor_that_is_no_trajectory_is_told(toy: Path) -> None:
-    train, val = (SequenceStream(toy / split, 4, factors=("shade", "path")) for split in ("train", "val"))
+def test_a_factor_that_is_no_trajectory_is_an_error(toy: Path) -> None:
     with pytest.raises(ValueError, match=r"factor path is \[4, 2\] numbers a clip"):
-        train_judge(train, val, steps=1)
+        train_judge(*streams(toy, batch_size=4), steps=1)

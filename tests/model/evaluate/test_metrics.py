@@ -11,8 +11,6 @@ from seqviews.model.evaluate.metrics import (
     factor_scores,
     foreground_psnr,
     inception_scores,
-    inter_entropy,
-    intra_entropy,
     trajectory_distance,
     trajectory_error,
 )
@@ -27,24 +25,17 @@ def probabilities() -> torch.Tensor:
     return torch.rand(50, 7, generator=torch.Generator().manual_seed(0)).pow(6).softmax(1)
 
 
-def test_entropies_equal_a_naive_loop(probabilities: torch.Tensor) -> None:
-    rows = probabilities.double().tolist()
+def test_inception_scores_equal_a_naive_loop_and_the_mean_divergence(probabilities: torch.Tensor) -> None:
+    scores, p = inception_scores(probabilities), probabilities.double()
+    rows = p.tolist()
     mean = [sum(column) / len(rows) for column in zip(*rows, strict=True)]
-    assert intra_entropy(probabilities) == pytest.approx(sum(map(entropy, rows)) / len(rows))
-    assert inter_entropy(probabilities) == pytest.approx(entropy(mean))
-
-
-def test_inception_score_is_the_exponential_of_the_mean_divergence(probabilities: torch.Tensor) -> None:
-    p = probabilities.double()
+    assert scores["intra_entropy"] == pytest.approx(sum(map(entropy, rows)) / len(rows))
+    assert scores["inter_entropy"] == pytest.approx(entropy(mean))
     divergence = kl_divergence(Categorical(p), Categorical(p.mean(0))).mean()
-    scores = inception_scores(probabilities)
     assert scores["inception_score"] == pytest.approx(math.exp(divergence))
     assert scores["inception_score"] == pytest.approx(math.exp(scores["inter_entropy"] - scores["intra_entropy"]))
-
-
-def test_a_judge_that_is_sure_has_finite_entropies() -> None:
-    scores = inception_scores(torch.eye(9).repeat(3, 1))
-    assert scores == pytest.approx({"inception_score": 9, "intra_entropy": 0, "inter_entropy": math.log(9)})
+    certain = inception_scores(torch.eye(9).repeat(3, 1))
+    assert certain == pytest.approx({"inception_score": 9, "intra_entropy": 0, "inter_entropy": math.log(9)})
 
 
 def test_accuracy_counts_the_most_probable_class(probabilities: torch.Tensor) -> None:
@@ -80,13 +71,8 @@ def test_points_of_a_frame_have_no_order() -> None:
 def test_factors_without_truth_have_entropies_only(probabilities: torch.Tensor) -> None:
     judged = {"motion": probabilities, "hair": probabilities, "path": torch.zeros(50, 3, 1, 2)}
     scores = factor_scores(judged, {"motion": torch.zeros(50, dtype=torch.int64)})
-    assert {name for name in scores if name.startswith("hair/")} == {
-        "hair/inception_score",
-        "hair/intra_entropy",
-        "hair/inter_entropy",
-    }
-    assert "motion/accuracy" in scores
-    assert "path/error" not in scores
+    entropies = {"inception_score", "intra_entropy", "inter_entropy"}
+    assert set(scores) == {f"{name}/{key}" for name in ("motion", "hair") for key in entropies} | {"motion/accuracy"}
 
 
 def test_foreground_psnr_equals_a_naive_loop() -> None:
