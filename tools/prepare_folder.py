@@ -15,33 +15,6 @@ from seqviews.tools.preparing import add_codec, add_options, prepare_with
 from seqviews.tools.run import progress_bar, run_tool, tool_parser
 
 
-def make_parser() -> argparse.ArgumentParser:
-    """The options; those of clips have no effect on sound, and vice versa."""
-    parser = tool_parser(__doc__ or "")
-    parser.add_argument(
-        "--csv", type=Path, required=True, help="columns path and split (train, val, test); other columns are factors"
-    )
-    parser.add_argument("--root", type=Path, help="folder that the paths are relative to; the CSV's folder by default")
-    parser.add_argument(
-        "--modality", choices=["auto", *KINDS], default="auto", help="kind of files; auto: inferred from the paths"
-    )
-    parser.add_argument(
-        "--identity", metavar="COLUMN", help="factor of which no class may be in two splits, e.g. speaker"
-    )
-    parser.add_argument("--size", type=int, default=64, help="height and width of a frame, in pixels")
-    parser.add_argument("--grey", action="store_true", help="one channel instead of three")
-    parser.add_argument("--frames", type=int, default=8, help="frames in a clip")
-    parser.add_argument("--stride", type=int, help="frames from clip to clip; the length of a clip by default")
-    parser.add_argument("--frame-step", type=int, default=1, help="use only every N-th frame of a video or folder")
-    parser.add_argument("--segment-frames", type=int, default=20, help="frames of 10 ms in a segment of sound")
-    parser.add_argument("--name", help="name of the data set; the CSV's by default")
-    parser.add_argument("--licence", default="unknown", help="licence of the records")
-    parser.add_argument("--attribution", default="unknown", help="people to credit")
-    add_options(parser, shard_sources=50)
-    add_codec(parser)
-    return parser
-
-
 def prepare_folder(arguments: argparse.Namespace) -> dict[str, Any]:
     """Write the splits; returns what was written and what was left out, by split."""
     kind: Kind | None = None if arguments.modality == "auto" else arguments.modality
@@ -62,14 +35,34 @@ def make_cutter(kind: Kind, arguments: argparse.Namespace) -> Cutter:
     if kind == "audio":
         return SegmentCutter(Window(arguments.segment_frames, arguments.segment_frames))
     window = Window(arguments.frames, arguments.frames if arguments.stride is None else arguments.stride)
-    return ClipCutter(
-        kind == "frames", window, arguments.frame_step, arguments.size, arguments.grey, codec=arguments.codec
-    )
+    return ClipCutter(kind == "frames", window, arguments.frame_step, arguments.size, arguments.grey, arguments.codec)
 
 
 def main(argv: list[str] | None = None) -> None:
     """Parse the arguments and write the splits."""
-    run_tool(prepare_folder, make_parser(), argv)
+    parser = tool_parser(__doc__ or "")
+    columns = "columns path and split (train, val, test); other columns are factors"
+    parser.add_argument("--csv", type=Path, required=True, help=columns)
+    parser.add_argument("--root", type=Path, help="folder that the paths are relative to; the CSV's folder by default")
+    kinds = ["auto", *KINDS]
+    parser.add_argument(
+        "--modality", choices=kinds, default="auto", help="kind of files; auto infers it from the paths"
+    )
+    parser.add_argument(
+        "--identity", metavar="COLUMN", help="factor whose classes may be in one split only, e.g. speaker"
+    )
+    parser.add_argument("--size", type=int, default=64, help="height and width of a frame, in pixels")
+    parser.add_argument("--grey", action="store_true", help="one channel instead of three")
+    parser.add_argument("--frames", type=int, default=8, help="frames in a clip")
+    parser.add_argument("--stride", type=int, help="frames from clip to clip; the length of a clip by default")
+    parser.add_argument("--frame-step", type=int, default=1, help="use only every N-th frame of a video or folder")
+    parser.add_argument("--segment-frames", type=int, default=20, help="frames of 10 ms in a segment of sound")
+    parser.add_argument("--name", help="name of the data set; the CSV's by default")
+    parser.add_argument("--licence", default="unknown", help="licence of the records")
+    parser.add_argument("--attribution", default="unknown", help="people to credit")
+    add_options(parser, shard_sources=50)
+    add_codec(parser)
+    run_tool(prepare_folder, parser, argv)
 
 
 if __name__ == "__main__":

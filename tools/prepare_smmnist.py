@@ -11,17 +11,10 @@ from seqviews.tools.run import run_tool, tool_parser
 def main(argv: list[str] | None = None) -> None:
     """Parse the arguments and write the three splits."""
     parser = tool_parser(__doc__ or "")
-    parser.add_argument(
-        "--digits", required=True, metavar="DIR|sklearn", help="folder of MNIST's IDX files, or sklearn"
-    )
-    parser.add_argument(
-        "--clips",
-        type=int,
-        nargs=3,
-        required=True,
-        metavar=("TRAIN", "VAL", "TEST"),
-        help="clips per split; 0 leaves it out",
-    )
+    digits = "folder of MNIST's IDX files, or sklearn"
+    parser.add_argument("--digits", required=True, metavar="DIR|sklearn", help=digits)
+    splits, clips = ("TRAIN", "VAL", "TEST"), "clips per split; 0 leaves it out"
+    parser.add_argument("--clips", type=int, nargs=3, required=True, metavar=splits, help=clips)
     parser.add_argument("--digits-per-clip", type=int, choices=[1, 2], default=1, help="moving digits in a clip")
     parser.add_argument("--frames", type=int, default=15, help="frames in a clip")
     parser.add_argument("--size", type=int, default=64, help="height and width of a frame, in pixels")

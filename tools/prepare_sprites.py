@@ -12,9 +12,8 @@ from seqviews.tools.run import run_tool, tool_parser
 def main(argv: list[str] | None = None) -> None:
     """Parse the arguments and write the three splits."""
     parser = tool_parser(__doc__ or "")
-    parser.add_argument(
-        "--sheets", type=Path, required=True, help="folder with body/ bottomwear/ topwear/ hair/ shoes/"
-    )
+    folders = "folder with body/ bottomwear/ topwear/ hair/ shoes/"
+    parser.add_argument("--sheets", type=Path, required=True, help=folders)
     add_options(parser, shard_sources=50)
     add_codec(parser)
     run_tool(lambda a: prepare_with(Sprites(a.sheets, a.codec), a), parser, argv)

@@ -16,25 +16,6 @@ from seqviews.tools.preparing import add_options, prepare_with
 from seqviews.tools.run import progress_bar, run_tool, tool_parser
 
 
-def make_parser() -> argparse.ArgumentParser:
-    """The options."""
-    parser = tool_parser(__doc__ or "")
-    parser.add_argument("--timit", type=Path, required=True, metavar="DIR", help="folder with TRAIN and TEST")
-    parser.add_argument("--voices", type=int, default=4, help="number of other voices that each segment is stored in")
-    parser.add_argument(
-        "--f0-method",
-        choices=["dio", "harvest"],
-        default="dio",
-        help="pitch estimator; harvest keeps more frames voiced and takes 30 times as long",
-    )
-    parser.add_argument("--segment-frames", type=int, default=20, help="frames of 10 ms in a segment")
-    parser.add_argument("--n-mels", type=int, default=80, help="mels, from 0 to 8,000 Hz")
-    parser.add_argument("--keep-sa", action="store_true", help="keep the two sentences that every speaker reads")
-    parser.add_argument("--strict", action="store_true", help="fail instead of skipping a file")
-    add_options(parser, shard_sources=20)
-    return parser
-
-
 def prepare_timit(arguments: argparse.Namespace) -> dict[str, Any]:
     """Write the splits; returns what was written by split, what was left out and what was skipped."""
     mel = MelParameters(n_mels=arguments.n_mels)
@@ -58,7 +39,17 @@ def prepare_timit(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def main(argv: list[str] | None = None) -> None:
     """Parse the arguments and write the splits."""
-    run_tool(prepare_timit, make_parser(), argv)
+    parser = tool_parser(__doc__ or "")
+    parser.add_argument("--timit", type=Path, required=True, metavar="DIR", help="folder with TRAIN and TEST")
+    parser.add_argument("--voices", type=int, default=4, help="number of other voices that each segment is stored in")
+    harvest = "pitch estimator; harvest keeps more frames voiced and takes 30 times as long"
+    parser.add_argument("--f0-method", choices=["dio", "harvest"], default="dio", help=harvest)
+    parser.add_argument("--segment-frames", type=int, default=20, help="frames of 10 ms in a segment")
+    parser.add_argument("--n-mels", type=int, default=80, help="mels, from 0 to 8,000 Hz")
+    parser.add_argument("--keep-sa", action="store_true", help="keep the two sentences that every speaker reads")
+    parser.add_argument("--strict", action="store_true", help="fail instead of skipping a file")
+    add_options(parser, shard_sources=20)
+    run_tool(prepare_timit, parser, argv)
 
 
 if __name__ == "__main__":

@@ -24,20 +24,15 @@ def data_folder(text: str) -> Folder:
 
 def add_data(parser: argparse.ArgumentParser) -> None:
     """Add --data, a data set to read, and the options of the cache; `opened` returns the folder."""
-    parser.add_argument(
-        "--data", type=data_folder, required=True, metavar="URL", help="folder or URL of a prepared data set"
-    )
+    parser.add_argument("--data", type=data_folder, required=True, metavar="URL", help="a prepared data set")
     add_cache_options(parser)
 
 
 def add_cache_options(parser: argparse.ArgumentParser) -> None:
     """Add --cache-size and --cache-folder."""
-    parser.add_argument(
-        "--cache-size", type=float, default=CACHE_SIZE / 1e9, help="GB of shards from a bucket to keep on disk"
-    )
-    parser.add_argument(
-        "--cache-folder", type=str, default=str(Cache().folder), help="folder of the cache; it may be shared"
-    )
+    size = "GB of shards from a bucket to keep on disk"
+    parser.add_argument("--cache-size", type=float, default=CACHE_SIZE / 1e9, help=size)
+    parser.add_argument("--cache-folder", type=str, default=str(Cache().folder), help="where; it may be shared")
 
 
 def cache_of(arguments: argparse.Namespace) -> Cache:
@@ -52,12 +47,11 @@ def opened(arguments: argparse.Namespace) -> Folder:
 
 def add_options(parser: argparse.ArgumentParser, shard_sources: int) -> None:
     """Add --out, --workers, --seed and --shard-sources."""
-    parser.add_argument(
-        "--out", type=data_folder, required=True, metavar="URL", help="folder or s3:// prefix to write, new or empty"
-    )
+    out = "folder or s3:// prefix to write, new or empty"
+    parser.add_argument("--out", type=data_folder, required=True, metavar="URL", help=out)
     parser.add_argument("--workers", type=int, default=2, help="number of processes; the bytes do not depend on it")
     parser.add_argument(
-        "--seed", type=int, default=0, help="decides the order of the sources and all randomness in the records"
+        "--seed", type=int, default=0, help="decides the order of sources and all randomness in records"
     )
     parser.add_argument("--shard-sources", type=int, default=shard_sources, help="whole sources per shard")
 
@@ -71,15 +65,9 @@ def prepare_with(
     dataset: Preprocessor, arguments: argparse.Namespace, progress: Progress | None = None
 ) -> dict[str, dict[str, Any]]:
     """Write all splits with the options above; returns records, shards and bytes by split."""
+    options = {name: getattr(arguments, name) for name in ("seed", "shard_sources", "workers")}
     with nullcontext(progress) if progress else progress_bar() as report:
-        manifests = prepare(
-            dataset,
-            arguments.out,
-            seed=arguments.seed,
-            shard_sources=arguments.shard_sources,
-            workers=arguments.workers,
-            progress=report,
-        )
+        manifests = prepare(dataset, arguments.out, **options, progress=report)
     return {
         split: {"records": len(m), "shards": len(m.shards), "bytes": sum(shard.bytes for shard in m.shards)}
         for split, m in manifests.items()

@@ -120,9 +120,7 @@ def _check_unique(path: Path, rows: list[Row], identity: str | None) -> None:
         first = files.setdefault(row.file.resolve(), row)
         if first is not row:
             raise ValueError(f"{path}: lines {first.line} and {row.line} are the same file, {row.path}: list it once")
-        if identity is None:
-            continue
-        person = row.cells[identity]
+        person = row.cells[identity] if identity else row.path
         first = people.setdefault(person, row)
         if first.split != row.split:
             raise ValueError(
@@ -140,13 +138,7 @@ def _kind(file: Path) -> Kind:
 def survey_rows(
     index: Index, cutter: Cutter, threads: int = 1, progress: Progress = lambda label, done, total: None
 ) -> tuple[list[tuple[Row, FileSurvey]], Features]:
-    """Read every file once, before anything is written.
-
-    Args:
-        index: The files.
-        cutter: Reads them.
-        threads: How many files are read at a time; the result does not depend on it.
-        progress: As in `survey_files`.
+    """Read every file once, before anything is written; see `survey_files` for the arguments.
 
     Returns:
         The rows with their surveys, and the features of the records.

@@ -117,9 +117,7 @@ def _read_idx(path: Path, dimensions: int) -> NDArray[np.uint8]:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
             magic = file.read(4)
             if magic != bytes([0, 0, 8, dimensions]):
-                raise ValueError(
-                    f"{path} starts with {magic.hex()}, not 000008{dimensions:02x}: not an IDX file of this kind"
-                )
+                raise ValueError(f"{path} starts with {magic.hex()}, not 000008{dimensions:02x}: not such an IDX file")
             shape = [int.from_bytes(file.read(4), "big") for _ in range(dimensions)]
             size = int(np.prod(shape, dtype=object))
             if not 0 < size <= MAX_IDX_BYTES:

@@ -30,7 +30,7 @@ def plan_shards(split: Split, sources: Sequence[str], seed: int, shard_sources: 
 
     Example:
         >>> [[name for name, _ in plan.sources] for plan in plan_shards("train", ["a", "b", "c"], 0, 2)]
-        [['a', 'b'], ['c']]
+        [['c', 'a'], ['b']]
     """
     number = SPLITS.index(split)
     # NumPy treats the seeds (a, b) and (a, b, 0) as equal: the order uses 0, source i uses i + 1

@@ -71,17 +71,16 @@ def write_shards(
 ) -> dict[Split, Manifest]:
     """Write the records of sources into shards, one folder per split, each with a manifest, which is written last.
 
-    The bytes depend on the arguments alone, not on the number of workers. When an interrupted call is repeated, it
-    resumes: finished shards are kept as they are.
+    The bytes do not depend on the number of workers. An interrupted call resumes when it is repeated: finished shards
+    are kept as they are.
 
     Args:
         sources: Names of the sources by split. Records are cut from a source: a character, a video file.
         url: A folder or a prefix in object storage: new, empty, or started by the same call.
-        records: Returns the records of a source, drawing all randomness from the given generator. With several workers
-            it must pickle.
+        records: Returns the records of a source, drawing all randomness from the generator. For workers it must pickle.
         info: The description of the data set.
-        parameters: Everything else that decides the records, for the manifest. JSON.
-        seed: Decides the order of the sources and all randomness in their records.
+        parameters: Everything else that decides the records, for the manifest, as JSON.
+        seed: Decides the order of the sources and all randomness in the records.
         shard_sources: Whole sources per shard.
         workers: Number of processes; 1 works in the calling process.
         progress: Called after every shard with the split, the sources written and all sources of the split.
@@ -100,45 +99,36 @@ def write_shards(
     if empty := [split for split, names in sources.items() if not names]:
         raise ValueError(f"the split {empty[0]} has no source: leave it out")
     write = _ShardWriter(target_at(url), records, info.features)
+    shared = {"seed": seed, "shard_sources": shard_sources, **(parameters or {})}
+    encoders = encoder_versions(info.features.codec)
     hashes = {split: sha256("\n".join(names).encode()).hexdigest() for split, names in sources.items()}
-    claim = {
-        "dataset": asdict(info),
-        "parameters": {"seed": seed, "shard_sources": shard_sources, **(parameters or {})},
-        "encoders": encoder_versions(info.features.codec),
-        "sources": hashes,
-    }
+    claim = {"dataset": asdict(info), "parameters": shared, "encoders": encoders, "sources": hashes}
     plans = {split: plan_shards(split, names, seed, shard_sources) for split, names in sources.items()}
     todo = [plan for of_split in plans.values() for plan in of_split]
     engine = this_process(write, todo) if workers == 1 else processes(write, todo, workers)
+    manifests: dict[Split, Manifest] = {}
     with write.target.claimed(claim), closing(engine) as written:
-        manifests = dict(_manifests(written, plans, info, claim, progress, write.target))
+        for split, shards in _complete_splits(written, plans, progress):
+            manifests[split] = Manifest(split, info, shared, encoders, shards)
+            text = manifests[split].to_json()
+            Manifest.from_json(text)  # an unreadable manifest must not be written
+            write.target.complete(split, text)
     return {split: manifests[split] for split in sources}
 
 
-def _manifests(
-    written: Written,
-    plans: Mapping[Split, Sequence[ShardPlan]],
-    info: DatasetInfo,
-    claim: Mapping[str, Any],
-    progress: Progress,
-    target: Target,
-) -> Iterator[tuple[Split, Manifest]]:
-    """Receive the shards of all splits as they are finished, and write the manifest of each complete split."""
+def _complete_splits(
+    written: Written, plans: Mapping[Split, Sequence[ShardPlan]], progress: Progress
+) -> Iterator[tuple[Split, tuple[ShardEntry, ...]]]:
+    """Receive shards as they are finished, and yield the shards of each split that is complete."""
     total = {split: sum(len(plan.sources) for plan in of_split) for split, of_split in plans.items()}
     done = dict.fromkeys(plans, 0)
     entries: dict[str, ShardEntry] = {}
     for plan, entry in written:
-        split = plan.split
         entries[plan.name] = entry
-        done[split] += len(plan.sources)
-        progress(split, done[split], total[split])
-        if done[split] == total[split]:
-            shards = tuple(entries[plan.name] for plan in plans[split])
-            manifest = Manifest(split, info, claim["parameters"], claim["encoders"], shards)
-            text = manifest.to_json()
-            Manifest.from_json(text)  # an unreadable manifest must not be written
-            target.complete(split, text)
-            yield split, manifest
+        done[plan.split] += len(plan.sources)
+        progress(plan.split, done[plan.split], total[plan.split])
+        if done[plan.split] == total[plan.split]:
+            yield plan.split, tuple(entries[finished.name] for finished in plans[plan.split])
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,10 +143,8 @@ class _ShardWriter:
         """Write a shard, unless it is already finished."""
         entry = self.target.finished(plan.split, plan.name)
         if entry is None:
-            entry, data = pack_shard(plan.name, self._records_of(plan), self.features)
+            streams = ((name, np.random.default_rng(seed)) for name, seed in plan.sources)
+            records = (record for name, rng in streams for record in self.records(name, rng))
+            entry, data = pack_shard(plan.name, records, self.features)
             self.target.store(plan.split, entry, data)
         return entry
-
-    def _records_of(self, plan: ShardPlan) -> Iterator[Record]:
-        for name, seed in plan.sources:
-            yield from self.records(name, np.random.default_rng(seed))

@@ -138,9 +138,7 @@ class SegmentCutter:
 
     def __post_init__(self) -> None:
         if not 1 <= self.mel.n_mels <= 128 or not 0 <= self.voices <= 1000:
-            raise ValueError(
-                f"segments of {self.mel.n_mels} mels in {self.voices} other voices: 1 to 128 mels, 0 to 1000 voices"
-            )
+            raise ValueError(f"{self.mel.n_mels} mels and {self.voices} other voices: 1 to 128 mels, 0 to 1000 voices")
         if self.voices and self.converter is None:
             raise ValueError(f"{self.voices} other voices need a converter")
 

@@ -198,9 +198,10 @@ class ClipCutter:
     def __post_init__(self) -> None:
         if self.step < 1 or not 1 <= self.size <= 4096:
             raise ValueError(f"every {self.step}th frame in {self.size} pixels: at least 1, and 1 to 4096")
-        if self.codec == "webp" and self.window.frames * self.size > WEBP_MAX_ROWS:
+        frames = self.window.frames
+        if self.codec == "webp" and frames * self.size > WEBP_MAX_ROWS:
             raise ValueError(
-                f"{self.window.frames} frames of {self.size} rows are more than WebP's {WEBP_MAX_ROWS}: use --codec npy"
+                f"{frames} frames of {self.size} rows are more than WebP's {WEBP_MAX_ROWS}: use --codec npy"
             )
 
     @property

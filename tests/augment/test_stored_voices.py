@@ -1,4 +1,4 @@
-"""StoredVoices: a record's seed picks one of its conversions and a channel, whatever the batch."""
+"""StoredVoices: the seed of a record decides its conversion and channel, whatever the batch."""
 
 from __future__ import annotations
 
@@ -11,25 +11,20 @@ from seqviews.augment.stored_voices import StoredVoices
 from seqviews.augment.temporal import TemporalShuffle
 
 
-def test_a_view_is_the_voice_that_was_drawn() -> None:
-    converted = torch.randn(50, 4, 20, 8).half()
+def test_a_view_is_the_drawn_voice_whatever_the_batch() -> None:
+    converted, seeds = torch.randn(50, 4, 20, 8).half(), torch.arange(50)
     motion = StoredVoices(4)
-    params = motion.draw(torch.arange(50))
-    choice, view = params["voice"], motion(converted, params)
+    params = motion.draw(seeds)
+    view = motion(converted, params)
     assert view.dtype == torch.float32
-    for b in range(50):
-        assert torch.equal(view[b], converted[b, int(choice[b])].float())
-
-
-def test_the_same_seed_picks_the_same_voice_in_any_batch() -> None:
-    motion, seeds = StoredVoices(5, channel=0.5), torch.arange(100)
-    converted = torch.randn(100, 5, 6, 8)
+    assert torch.equal(view, torch.stack([x[v] for x, v in zip(converted, params["voice"], strict=True)]).float())
+    motion = StoredVoices(4, channel=0.5)
     whole = motion(converted, motion.draw(seeds))
     torch.testing.assert_close(motion(converted[[7, 3]], motion.draw(seeds[[7, 3]])), whole[[7, 3]])
 
 
-def test_a_channel_raises_each_mel_by_the_same_in_all_frames() -> None:
-    """By SciPy's transform: four numbers of the range asked, the others 0."""
+def test_a_channel_adds_the_same_to_all_frames() -> None:
+    """By SciPy's transform: four weights in the given range, the others 0."""
     converted, seeds = torch.randn(3000, 1, 6, 40).half(), torch.arange(3000)
     motion = StoredVoices(1, channel=0.5)
     raised = (motion(converted, motion.draw(seeds)) - converted[:, 0].float()).double()
@@ -41,7 +36,7 @@ def test_a_channel_raises_each_mel_by_the_same_in_all_frames() -> None:
     assert (abs(np.corrcoef(weights[:, :4].T) - np.eye(4)) < 0.08).all()
 
 
-def test_every_voice_is_as_likely_and_says_nothing_of_the_order() -> None:
+def test_voices_are_equally_likely_and_independent_of_the_order() -> None:
     seeds = torch.arange(8000)
     choice = StoredVoices(4).draw(seeds)["voice"]
     counts = torch.bincount(choice, minlength=4)
@@ -50,7 +45,7 @@ def test_every_voice_is_as_likely_and_says_nothing_of_the_order() -> None:
     assert abs(torch.corrcoef(torch.stack([choice, first]).double())[0, 1]) < 0.05
 
 
-def test_without_a_choice_torchs_generator_picks() -> None:
+def test_without_parameters_torchs_generator_draws() -> None:
     converted = torch.arange(3.0).view(1, 3, 1, 1).repeat(200, 1, 2, 2)
     torch.manual_seed(0)
     first, second = StoredVoices(3)(converted), StoredVoices(3)(converted)
@@ -58,7 +53,7 @@ def test_without_a_choice_torchs_generator_picks() -> None:
     assert not torch.equal(first, second)
 
 
-def test_what_it_does_not_take() -> None:
+def test_invalid_arguments() -> None:
     with pytest.raises(ValueError, match="--voices"):
         StoredVoices(0)
     for channel in (-0.1, float("nan"), float("inf")):

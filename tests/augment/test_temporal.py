@@ -1,4 +1,4 @@
-"""Content views hold the clip's own frames in the order they say."""
+"""Content views contain the frames of the clip in the given order."""
 
 import pytest
 import torch
@@ -17,9 +17,7 @@ def test_frames_are_taken_in_order(view: TemporalShuffle | TemporalReverse, shap
     assert order.shape == (5, 7)
     assert order.dtype == torch.int64
     y = view(x, order)
-    for b in range(5):
-        for t in range(7):
-            assert torch.equal(y[b, t], x[b, int(order[b, t])])
+    assert torch.equal(y, torch.stack([clip[o] for clip, o in zip(x, order, strict=True)]))
 
 
 def test_shuffle_by_seed_and_by_torch_generator() -> None:
@@ -36,13 +34,9 @@ def test_shuffle_by_seed_and_by_torch_generator() -> None:
     assert torch.equal(first, shuffle(x))
 
 
-def test_reverse_is_always_reversed() -> None:
+def test_reverse_is_always_reversed_and_frames_stay_channels_last() -> None:
     reverse = TemporalReverse()
-    x = torch.rand(2, 6, 3)
+    x = torch.rand(2, 6, 6, 5, 3).permute(0, 1, 4, 2, 3)
     assert torch.equal(reverse(x), reverse(x, reverse.draw(SEEDS[:2], 6)))
     assert torch.equal(reverse(x)[:, 0], x[:, 5])
-
-
-def test_frames_stay_channels_last() -> None:
-    x = torch.rand(2, 4, 6, 5, 3).permute(0, 1, 4, 2, 3)
-    assert take_frames(x, TemporalShuffle().draw(SEEDS[:2], 4)).stride() == x.stride()
+    assert take_frames(x, TemporalShuffle().draw(SEEDS[:2], 6)).stride() == x.stride()

@@ -1,4 +1,4 @@
-"""MultiView: one seed a record gives its two views, whatever the batch."""
+"""MultiView: the seed of a record decides its views, whatever the batch."""
 
 import subprocess
 import sys
@@ -22,6 +22,8 @@ def test_views_of_stored_clips(channels: int) -> None:
     x, seeds = clips(6, channels), torch.arange(6)
     motion, content = VideoMotion(), TemporalShuffle()
     views = MultiView(motion, content)(x, seeds)
+    assert views.motion is not None
+    assert views.order is not None
     anchor = x.double() / 255
     torch.testing.assert_close(views.anchor.double(), anchor, rtol=0, atol=1e-7)
     assert torch.equal(views.motion, motion(views.anchor, motion.draw(seeds)))
@@ -37,12 +39,18 @@ def test_views_of_stored_clips(channels: int) -> None:
 def test_same_seeds_same_views_in_any_batch() -> None:
     x, seeds = clips(6), torch.arange(40, 46)
     view = MultiView(VideoMotion(p=0.7), TemporalShuffle())
-    whole = view(x, seeds)
+
+    def motion_and_order(rows: list[int], shift: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+        views = view(x[rows], seeds[rows] + shift)
+        assert views.motion is not None
+        assert views.order is not None
+        return views.motion, views.order
+
+    motion, order = motion_and_order([*range(6)])
     for rows in ([4], [5, 1], [2, 3, 0, 4]):
-        part = view(x[rows], seeds[rows])
-        torch.testing.assert_close(part.motion, whole.motion[rows], rtol=0, atol=1e-6)
-        assert torch.equal(part.order, whole.order[rows])
-    assert not torch.allclose(view(x, seeds + 100).motion, whole.motion, atol=0.01)
+        torch.testing.assert_close(motion_and_order(rows)[0], motion[rows], rtol=0, atol=1e-6)
+        assert torch.equal(motion_and_order(rows)[1], order[rows])
+    assert not torch.allclose(motion_and_order([*range(6)], shift=100)[0], motion, atol=0.01)
 
 
 def test_motion_and_content_draw_apart() -> None:
@@ -54,34 +62,41 @@ def test_motion_and_content_draw_apart() -> None:
                 assert abs(torch.corrcoef(torch.stack([first, column]))[0, 1]) < 0.2, name
 
 
-def test_float_clips_are_not_copied() -> None:
-    x = to_unit(clips(2))
-    assert MultiView(VideoMotion(), TemporalReverse())(x, torch.arange(2)).anchor is x
-
-
-def test_views_stay_float32_under_autocast() -> None:
-    x, seeds = clips(2), torch.arange(2)
+def test_views_stay_float32_under_autocast_and_float_clips_are_not_copied() -> None:
+    x, seeds = to_unit(clips(2)), torch.arange(2)
     view = MultiView(VideoMotion(), TemporalReverse())
+    outside = view(x, seeds)
+    assert outside.anchor is x
     with torch.autocast("cpu", dtype=torch.bfloat16):
         inside = view(x, seeds)
-    assert torch.equal(inside.motion, view(x, seeds).motion)
+    assert inside.motion is not None
+    assert outside.motion is not None
+    assert torch.equal(inside.motion, outside.motion)
     assert inside.motion.dtype == torch.float32
+
+
+@pytest.mark.parametrize(("motion", "content"), [(None, None), (VideoMotion(), None), (None, TemporalReverse())])
+def test_only_the_views_that_were_asked_for_are_computed(
+    motion: VideoMotion | None, content: TemporalReverse | None
+) -> None:
+    views = MultiView(motion, content)(clips(2), torch.arange(2))
+    assert (views.motion is None, views.order is None) == (motion is None, content is None)
+    assert torch.equal(views.anchor, to_unit(clips(2)))
+    assert views.labels == {}
+    if content is None:
+        with pytest.raises(ValueError, match="there is no content view"):
+            _ = views.content
 
 
 def test_importing_augment_loads_torch_and_kornia_only() -> None:
     script = (
-        "import sys\n"
-        "import kornia.augmentation\n"
-        "before = set(sys.modules)\n"
-        "from seqviews.augment import *\n"
-        "print(*sorted({m for m in set(sys.modules) - before if m.partition('.')[0] != 'seqviews'}))\n"
-        "print(*sorted(m for m in sys.modules if m.startswith('seqviews.')))\n"
-        "print(*sorted({m.partition('.')[0] for m in sys.modules}))\n"
+        "import sys, kornia.augmentation; before = set(sys.modules); from seqviews.augment import *\n"
+        "print(*set(sys.modules) - before)\nprint(*sys.modules)\n"
     )
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    added, ours, loaded = (line.split() for line in run.stdout.splitlines())
+    added, loaded = (set(line.split()) for line in run.stdout.splitlines())
     outside = {m.partition(".")[0] for m in added} - set(sys.stdlib_module_names)
-    assert outside <= {"torch", "kornia", "numpy"}
-    assert all(m.startswith("seqviews.augment") for m in ours)
+    assert outside <= {"torch", "kornia", "numpy", "seqviews"}
+    assert all(m.startswith("seqviews.augment") for m in loaded if m.startswith("seqviews."))
     heavy = {"lightning", "imagecodecs", "librosa", "sklearn", "scipy", "matplotlib", "webdataset", "jsonargparse"}
-    assert not heavy & set(loaded)
+    assert not heavy & loaded

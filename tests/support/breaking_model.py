@@ -1,14 +1,11 @@
-"""A model whose loss is not finite from its seventh step on, in a module that a preset can name."""
+"""A method whose loss is not finite from its seventh step on, in a module that is not registered."""
 
 from __future__ import annotations
-
-from dataclasses import replace
 
 import torch
 
 from seqviews.model.methods.cdsvae import CDSVAE
-from seqviews.model.methods.objective import LossTerms
-from seqviews.model.protocol import Views
+from seqviews.model.protocol import Loss, Views
 
 
 class BreakingModel(CDSVAE):
@@ -16,7 +13,7 @@ class BreakingModel(CDSVAE):
 
     steps = 0
 
-    def loss(self, views: Views, generator: torch.Generator | None = None) -> LossTerms:
+    def loss(self, views: Views, player: str = "model", generator: torch.Generator | None = None) -> Loss:
         self.steps += 1
-        terms = super().loss(views, generator)
-        return replace(terms, reconstruction=terms.reconstruction * float("inf")) if self.steps > 6 else terms
+        loss = super().loss(views, player, generator)
+        return Loss(loss.total * float("inf"), loss.terms) if self.steps > 6 else loss

@@ -1,4 +1,4 @@
-"""Members that a stranger may put into a shard: frames that decompress to gigabytes, pickles, JSON without end."""
+"""Hostile members of a shard: frames that decompress to gigabytes, pickles, endless JSON."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ Payload: TypeAlias = Callable[[], bytes]
 
 
 def hostile_frames(codec: str, shape: tuple[int, int, int, int]) -> list[Payload]:
-    """Payloads for frames of a shape; each is made when it is called for."""
+    """Payloads for frames of a shape; each is created when called."""
     return [*{"png": _pngs, "webp": _webps, "npy": _npys}[codec](shape), lambda: b"", lambda: pickle.dumps([1])]
 
 
 def _saved(shape: tuple[int, int, int, int], kind: str, mode: str = "RGB", scale: int = 1, **options: Any) -> bytes:
-    """A picture of the size of the stacked frames."""
+    """An image of the size of the stacked frames."""
     length, height, width, _ = shape
     noise = np.random.default_rng(0).integers(0, 256, (length * height * scale, width * scale, 3), dtype=np.uint8)
     buffer = io.BytesIO()
@@ -85,9 +85,9 @@ def _webps(shape: tuple[int, int, int, int]) -> list[Payload]:
         return bytes(data)
 
     def animated(canvas: int | None) -> bytes:
-        pictures = [Image.new("RGB", (shape[2], shape[0] * shape[1]), colour) for colour in ("red", "green")]
+        images = [Image.new("RGB", (shape[2], shape[0] * shape[1]), colour) for colour in ("red", "green")]
         buffer = io.BytesIO()
-        pictures[0].save(buffer, "webp", save_all=True, append_images=pictures[1:], lossless=True)
+        images[0].save(buffer, "webp", save_all=True, append_images=images[1:], lossless=True)
         data = bytearray(buffer.getvalue())
         if canvas:
             data[24:30] = struct.pack("<I", canvas - 1)[:3] * 2

@@ -1,4 +1,4 @@
-"""A training in a process of its own, which tests kill and start again, with a log of the records that it saw."""
+"""A training in a process of its own, which tests kill and restart, with a log of the records that it saw."""
 
 from __future__ import annotations
 
@@ -11,66 +11,64 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
-from tiny_training import TINY
+from tiny_training import write_config
 
 SCRIPT = """
 import json, os, sys
 import torch
 from lightning import Callback
-from seqviews.model.train import module as training
+from seqviews.model.train import trainer as training
 from seqviews.tools import train
 from seqviews.tools.run import run_tool
 
-training.LOG_EVERY, training.CHECKPOINT_EVERY, train.VALIDATE_EVERY = 5, 10, 10
+training.LOG_EVERY, training.CHECKPOINT_EVERY, training.VALIDATE_EVERY = 5, 10, 10
 torch.set_num_threads(1)
 
 class Seen(Callback):
     def on_train_batch_end(self, trainer, module, outputs, batch, index):
         with open(sys.argv[1] + str(trainer.global_rank), "a") as file:
-            file.write(json.dumps([trainer.global_step, batch.epoch, batch.keys, os.getpid()]) + "\\n")
+            file.write(json.dumps([module.step, batch.epoch, batch.keys, os.getpid()]) + "\\n")
 
-parser = train.make_parser()
-run_tool(lambda arguments: train.start_training(arguments, parser, [Seen()]), parser, sys.argv[2:])
+run_tool(lambda arguments: train.run(arguments, [Seen()]), train.make_parser(), sys.argv[2:])
 """
 STEPS = 120
-"""A checkpoint every tenth: of three batches an epoch, they fall on every place in one."""
+"""With a checkpoint every tenth and three batches an epoch, checkpoints fall on every position in an epoch."""
 
 
 class Training:
-    """The same training, started as often as one likes, in a folder of its own.
+    """The same training, started any number of times, in a folder of its own.
 
     Attributes:
         run: The folder of the run.
-        told: What the last start wrote to stderr.
+        messages: What the last start wrote to stderr.
     """
 
     def __init__(self, folder: Path, data: Path | str, *options: str, steps: int = STEPS) -> None:
         folder.mkdir(exist_ok=True)
         (folder / "script.py").write_text(SCRIPT)
-        (folder / "tiny.yaml").write_text(yaml.safe_dump({**TINY, "max_clips": steps * 12}))
-        self.run, self.told, self._folder = folder / "run", folder / "told", folder
+        config = write_config(folder, max_clips=steps * 12)
+        self.run, self.messages, self._folder = folder / "run", folder / "messages", folder
         self._command = [sys.executable, str(folder / "script.py"), str(folder / "seen")]
-        self._command += ["--config", str(folder / "tiny.yaml"), "--data", str(data), "--out", str(self.run), *options]
+        self._command += ["--config", config, "--data", str(data), "--out", str(self.run), *options]
 
     def start(self) -> subprocess.Popen[str]:
         path = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
         environment = {**os.environ, "PYTHONPATH": path}
-        with self.told.open("w") as told:
-            return subprocess.Popen([*self._command, "--resume"], env=environment, stderr=told, text=True)
+        with self.messages.open("w") as messages:
+            return subprocess.Popen([*self._command, "--resume"], env=environment, stderr=messages, text=True)
 
     def wait_for_step(self, process: subprocess.Popen[str], rank: int = 0) -> int:
-        """The process of a rank, once it made a step since the training was started, as long as that lives."""
+        """The process of a rank, once it has made a step since the training was started."""
         before = len(self._lines(rank))
         while len(self._lines(rank)) == before:
-            assert process.poll() is None, self.told.read_text()
+            assert process.poll() is None, self.messages.read_text()
             time.sleep(0.01)
         return int(self._lines(rank)[-1][3])
 
     def wait_for_checkpoint(self, process: subprocess.Popen[str]) -> None:
-        """Until there is one to go on from."""
+        """Until there is one to resume from."""
         while not (self.run / "checkpoints" / "last.ckpt").exists():
-            assert process.poll() is None, self.told.read_text()
+            assert process.poll() is None, self.messages.read_text()
             time.sleep(0.01)
 
     @property
@@ -78,7 +76,7 @@ class Training:
         return (self.run / "log" / "metrics.csv").read_bytes()
 
     def history(self, rank: int = 0) -> list[tuple[int, int, list[str]]]:
-        """What the surviving history of a rank saw: of steps that were done again, the last time."""
+        """What the surviving history of a rank saw: the last time, for steps that were repeated."""
         last = {step: (step, epoch, keys) for step, epoch, keys, _ in self._lines(rank)}
         return [last[step] for step in sorted(last)]
 

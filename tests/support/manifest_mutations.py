@@ -1,4 +1,4 @@
-"""What a stranger may do to a manifest: each mutation takes a generator and the good text, and gives the bytes."""
+"""Mutations of a manifest: each takes a generator and the good text, and returns bytes."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def removed(rng: np.random.Generator, text: str) -> bytes:
 
 
 def moved(rng: np.random.Generator, text: str) -> bytes:
-    """A value copied from elsewhere in the manifest: of the right make, at the wrong place."""
+    """A value copied from elsewhere in the manifest: valid, at the wrong place."""
     raw = json.loads(text)
     (container, key), (other, where) = pick(rng, places(raw)), pick(rng, places(raw))
     container[key] = copy.deepcopy(other[where])

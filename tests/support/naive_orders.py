@@ -1,4 +1,4 @@
-"""The contract of docs/order.md word by word, everything materialised: what the lazy orders are compared with."""
+"""The orders of docs/order.md, implemented literally and materialised, to compare the lazy orders with."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def naive_mixture(
 ) -> Iterator[list[tuple[int, int, int, int]]]:
     """Epoch after epoch of several data sets, as (set, epoch of the set, shard, record).
 
-    Each set's records are drawn from one endless line, block by block, and the block is permuted.
+    Each set's records are drawn from one endless sequence, block by block, and the block is permuted.
     """
 
     def line(number: int) -> Iterator[tuple[int, int, int, int]]:

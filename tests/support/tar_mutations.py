@@ -1,4 +1,4 @@
-"""What a stranger may do to a shard: each mutation is a function of a generator and the original, and gives a tar."""
+"""Mutations of a shard: each is a function of a generator and the original, and returns a tar."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ NUMBERS += [b"", b" 1000", b"0o1000", b"1000 \0garbage", b"9", b"0", b"1e3", "١
 
 @dataclass(frozen=True)
 class Original:
-    """A good shard: its bytes, the codec and shape of its frames, and the folder that nothing may be written to."""
+    """A good shard: its bytes, the codec and shape of its frames, and a folder that must stay unchanged."""
 
     data: bytes
     codec: str
@@ -66,7 +66,7 @@ def header_offsets(data: bytes) -> list[int]:
 
 
 def with_field(data: bytes, offset: int, field: str, value: bytes) -> bytes:
-    """The tar with a field of the header at `offset` replaced and its checksum made right."""
+    """The tar with a field of the header at `offset` replaced and its checksum corrected."""
     start, end = FIELDS[field]
     changed = bytearray(data)
     changed[offset + start : offset + end] = value[: end - start].ljust(end - start, b"\0")
@@ -91,16 +91,28 @@ def cut_and_closed(rng: np.random.Generator, original: Original) -> bytes:
 def blocks_moved(rng: np.random.Generator, original: Original) -> bytes:
     blocks = [original.data[i : i + BLOCK] for i in range(0, len(original.data), BLOCK)]
     i, j = (int(k) for k in rng.integers(len(blocks), size=2))
-    change = pick(rng, ["swap", "drop", "twice", "zero"])
+    return b"".join(rearranged(rng, blocks, i, j, ["swap", "missing", "twice", "zero"], bytes(BLOCK)))
+
+
+def rearranged(rng: np.random.Generator, items: list[T], i: int, j: int, changes: list[str], other: T) -> list[T]:
+    change = pick(rng, changes)
     if change == "swap":
-        blocks[i], blocks[j] = blocks[j], blocks[i]
-    elif change == "drop":
-        del blocks[i]
+        items[i], items[j] = items[j], items[i]
+    elif change == "missing":
+        del items[i]
     elif change == "twice":
-        blocks.insert(j, blocks[i])
-    else:
-        blocks[i] = bytes(BLOCK)
-    return b"".join(blocks)
+        items.insert(j, items[i])
+    elif change == "zero":
+        items[i] = other
+    elif change == "shuffle":
+        items = [items[int(k)] for k in rng.permutation(len(items))]
+    elif change == "added":
+        items.insert(j, other)
+    elif change == "key twice":
+        items += items[:2]
+    elif change == "reversed":
+        items.reverse()
+    return items
 
 
 def header_byte_altered(rng: np.random.Generator, original: Original) -> bytes:
@@ -172,24 +184,11 @@ def other_format(rng: np.random.Generator, original: Original) -> bytes:
 
 
 def members_rearranged(rng: np.random.Generator, original: Original) -> bytes:
-    members = original.members
-    i, j = (int(k) for k in rng.integers(len(members), size=2))
-    change = pick(rng, ["missing", "twice", "swap", "shuffle", "added", "key twice", "none", "reversed"])
-    if change == "missing":
-        del members[i]
-    elif change == "twice":
-        members.insert(j, members[i])
-    elif change == "swap":
-        members[i], members[j] = members[j], members[i]
-    elif change == "shuffle":
-        members = [members[int(k)] for k in rng.permutation(len(members))]
-    elif change == "added":
-        members.insert(j, pick(rng, [("readme.txt", b"hello"), ("a.json", b"{}"), ("a.pyd", b"\x80\x04."), ("x", b"")]))
-    elif change == "key twice":
-        members += members[:2]
-    elif change == "reversed":
-        members.reverse()
-    return tar_of(members)
+    found = original.members
+    i, j = (int(k) for k in rng.integers(len(found), size=2))
+    changes = ["missing", "twice", "swap", "shuffle", "added", "key twice", "none", "reversed"]
+    other = pick(rng, [("readme.txt", b"hello"), ("a.json", b"{}"), ("a.pyd", b"\x80\x04."), ("x", b"")])
+    return tar_of(rearranged(rng, found, i, j, changes, other))
 
 
 def records_permuted(rng: np.random.Generator, original: Original) -> bytes:

@@ -1,4 +1,4 @@
-"""Small trees of TIMIT with sounds made up, in a module that the processes of a preparation can import."""
+"""Small trees of TIMIT with synthetic sounds; the processes of a preparation import this module."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def write_tree(
     suffix: str = ".WAV",
     sentences: Sequence[str] = SENTENCES,
 ) -> Path:
-    """Lay a tree out as on the disk, in one of the forms that it goes around in."""
+    """Write a tree as on the disk, in one of its common forms."""
     fold = str.lower if lower else str.upper
     for part, homes in people.items():
         for home in homes:
@@ -48,25 +48,18 @@ def write_tree(
 
 
 def sphere(samples: NDArray[np.int16], **changes: str | None) -> bytes:
-    """A SPHERE file with a header as TIMIT's own, fields changed, added or (None) removed."""
-    fields: dict[str, str | None] = {
-        "database_id": "-s5 TIMIT",
-        "channel_count": "-i 1",
-        "sample_count": f"-i {len(samples)}",
-        "sample_rate": f"-i {RATE}",
-        "sample_min": f"-i {samples.min() if len(samples) else 0}",
-        "sample_n_bytes": "-i 2",
-        "sample_byte_format": "-s2 01",
-        "sample_sig_bits": "-i 16",
-    }
-    fields |= changes
+    """A SPHERE file with a header like TIMIT's, with fields changed, added or (None) removed."""
+    fields: dict[str, str | None] = {"database_id": "-s5 TIMIT", "channel_count": "-i 1"}
+    fields |= {"sample_count": f"-i {len(samples)}", "sample_rate": f"-i {RATE}"}
+    fields |= {"sample_min": f"-i {samples.min() if len(samples) else 0}", "sample_n_bytes": "-i 2"}
+    fields |= {"sample_byte_format": "-s2 01", "sample_sig_bits": "-i 16", **changes}
     lines = ["NIST_1A", "   1024", *(f"{k} {v}" for k, v in fields.items() if v is not None), "end_head", ""]
     return "\n".join(lines).encode().ljust(1024) + samples.astype("<i2").tobytes()
 
 
 @dataclass(frozen=True)
 class Louder:
-    """A converter that only multiplies, by a number that tells the seed."""
+    """A converter that multiplies by a number that depends on the seed."""
 
     parameters: dict[str, Any] = field(default_factory=lambda: {"kind": "louder"})
 

@@ -1,4 +1,4 @@
-"""A data set of small random clips, in a module that the processes of a preparation can import."""
+"""A data set of small random clips, in a module that worker processes can import."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Small videos, pictures and sounds on disk, and what is known about them."""
+"""Small videos, images and sounds on disk, and their expected contents."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from PIL import Image
 
 
 def moving_square(frames: int, height: int, width: int, seed: int = 0) -> NDArray[np.uint8]:
-    """uint8 `[frames, height, width, 3]`: a coloured square that moves to the right over a coloured ground."""
+    """uint8 `[frames, height, width, 3]`: a coloured square that moves to the right over a coloured background."""
     rng = np.random.default_rng(seed)
     pixels = np.empty((frames, height, width, 3), np.uint8)
     pixels[:] = rng.integers(0, 256, 3)
@@ -37,7 +37,7 @@ def write_video(
     rotation: int | None = None,
     container_options: dict[str, str] | None = None,
 ) -> Path:
-    """Encode `[T, H, W, 3]` at 25 frames a second, or shown at `times`, in 1/100 s; rotation as PyAV takes it."""
+    """Encode `[T, H, W, 3]` at 25 frames per second, or with `times` in 1/100 s; rotation as in PyAV."""
     with av.open(str(path), "w", container_options=container_options or {}) as container:
         stream: Any = container.add_stream(codec, rate=25)
         stream.width, stream.height, stream.pix_fmt = pixels.shape[2], pixels.shape[1], pix_fmt
@@ -45,8 +45,8 @@ def write_video(
             stream.codec_context.time_base = Fraction(1, 100)
         if rotation is not None:
             stream.set_display_rotation(rotation)
-        for t, picture in enumerate(pixels):
-            frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+        for t, image in enumerate(pixels):
+            frame = av.VideoFrame.from_ndarray(image, format="rgb24")
             if times is not None:
                 frame.pts, frame.time_base = times[t], Fraction(1, 100)
             container.mux(stream.encode(frame))
@@ -55,26 +55,26 @@ def write_video(
 
 
 def decoded(path: Path) -> list[Image.Image]:
-    """A video's frames as PyAV and Pillow give them."""
+    """The frames of a video, decoded by PyAV."""
     with av.open(str(path)) as container:
         return [Image.fromarray(frame.to_ndarray(format="rgb24")) for frame in container.decode(video=0)]
 
 
-def naive_fit(picture: Image.Image, size: int, grey: bool = False) -> NDArray[np.uint8]:
-    """The middle square of a picture whose shorter side is made `size`, by Pillow."""
-    picture = picture.convert("L") if grey else picture
-    shorter = min(picture.size)
-    width, height = (round(side * size / shorter) for side in picture.size)
+def naive_fit(image: Image.Image, size: int, grey: bool = False) -> NDArray[np.uint8]:
+    """Resize the shorter side to `size` and take the middle square, by Pillow."""
+    image = image.convert("L") if grey else image
+    shorter = min(image.size)
+    width, height = (round(side * size / shorter) for side in image.size)
     left, top = (width - size) // 2, (height - size) // 2
-    resized = picture.resize((width, height), Image.Resampling.BILINEAR)
+    resized = image.resize((width, height), Image.Resampling.BILINEAR)
     return np.asarray(resized.crop((left, top, left + size, top + size))).reshape(size, size, -1)
 
 
-def write_pictures(folder: Path, pixels: NDArray[np.uint8], suffix: str = "png") -> Path:
+def write_images(folder: Path, pixels: NDArray[np.uint8], suffix: str = "png") -> Path:
     """Save `[T, H, W, 3]` as `0.png`, `1.png`, ... `10.png`."""
     folder.mkdir(parents=True)
-    for t, picture in enumerate(pixels):
-        Image.fromarray(picture).save(folder / f"{t}.{suffix}")
+    for t, image in enumerate(pixels):
+        Image.fromarray(image).save(folder / f"{t}.{suffix}")
     return folder
 
 

@@ -10,7 +10,7 @@ from tool_calls import TOOLS, last_json
 def test_writes_the_splits_and_a_summary(tmp_path: Path) -> None:
     out = tmp_path / "digits"
     options = ["--digits", "sklearn", "--clips", "4", "2", "0", "--frames", "3", "--size", "16", "--shard-sources", "2"]
-    command = [sys.executable, TOOLS / "prepare_smmnist.py", *options, "--out", out, "--json"]
+    command = [sys.executable, str(TOOLS / "prepare_smmnist.py"), *options, "--out", str(out), "--json"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     summary = last_json(done.stdout)

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from tool_calls import call, last_json
+from tool_calls import call
 
 from seqviews.pipeline.datasets.sprites import Sprites
+from seqviews.pipeline.manifest import load_manifest
 from seqviews.tools.prepare_sprites import main
 
 
@@ -30,20 +31,13 @@ def sheets(tmp_path: Path) -> Path:
     return folder
 
 
-def test_writes_the_splits_and_a_summary(
-    sheets: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_writes_the_splits(sheets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     some = {"train": ["character-0000", "character-0007", "character-0010"], "val": ["character-0002"], "test": []}
     monkeypatch.setattr(Sprites, "sources", lambda self, split: some[split])
-    out = tmp_path / "out"
-    options = ["--shard-sources", 2, "--workers", 1, "--codec", "png", "--json"]
-    assert call(main, "--sheets", sheets, "--out", out, *options) == 0
-    output = capsys.readouterr()
-    summary = last_json(output.out)
-    counts = {split: (row["records"], row["shards"]) for split, row in summary.items()}
-    assert counts == {"train": (27, 2), "val": (9, 1)}
-    assert sum(row["bytes"] for row in summary.values()) == sum(path.stat().st_size for path in out.rglob("*.tar"))
-    assert "train: 3 of 3" in output.err.splitlines()
+    options = ["--shard-sources", 2, "--workers", 1, "--codec", "png"]
+    assert call(main, "--sheets", sheets, "--out", tmp_path / "out", *options) == 0
+    manifests = [load_manifest(tmp_path / "out" / split) for split in ("train", "val")]
+    assert [(len(m), len(m.shards), m.dataset.features.codec) for m in manifests] == [(27, 2, "png"), (9, 1, "png")]
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,6 @@ import pytest
 from numpy.typing import NDArray
 from timit_trees import samples_of, sphere, write_tree
 from tool_calls import call, last_json
-from toy_clips import digests
 
 from seqviews.augment.world import VoiceConverter
 from seqviews.pipeline.datasets.timit.tree import CORE_TEST, DEV
@@ -70,22 +69,6 @@ def test_the_voices_are_those_of_the_converter(tree: Path, tmp_path: Path) -> No
     wave = samples_of("test/dr3/fdhc0/sx37").astype(np.float32) / 32768
     for voice, converted in enumerate(VoiceConverter()(wave, seeds)):
         np.testing.assert_allclose(stored["fdhc0-sx37-0001"][voice], log_mel(converted)[20:40], atol=0.01)
-
-
-@pytest.mark.slow
-def test_two_workers_write_the_same_bytes_and_a_second_call_nothing(
-    tree: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    options = ["--timit", tree, "--voices", 1, "--shard-sources", 1]
-    assert run(*options, "--out", tmp_path / "one") == 0
-    assert run(*options, "--out", tmp_path / "two", "--workers", 2) == 0
-    assert digests(tmp_path / "one") == digests(tmp_path / "two")
-    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.tar")}
-    assert run(*options, "--out", tmp_path / "one") == 0
-    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.tar")} == before
-    capsys.readouterr()
-    assert run(*options, "--out", tmp_path / "one", "--keep-sa") == 1
-    assert "holds another preparation" in capsys.readouterr().err
 
 
 def test_the_standard_splits(tmp_path: Path) -> None:

@@ -98,7 +98,7 @@ def test_the_file_is_a_program_and_reports_a_failure_without_a_traceback(tmp_pat
         path = tmp_path / "timit/TRAIN/DR1/FCJF0/SX8.WAV"
         path.write_bytes(sphere(samples_of("x"), sample_coding="-s26 pcm,embedded-shorten-v2.00"))
         message = f"{path} is compressed by shorten: decompress it first with sph2pipe"
-    command = [sys.executable, TOOLS / f"prepare_{tool}.py", *options, "--out", tmp_path / "out"]
+    command = [sys.executable, str(TOOLS / f"prepare_{tool}.py"), *options, "--out", str(tmp_path / "out")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     *progress, line = done.stderr.splitlines()

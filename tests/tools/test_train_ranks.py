@@ -1,61 +1,77 @@
-"""Two real processes, started by Lightning and by torchrun, share the batches that one process sees."""
+"""Two real processes, started by Lightning and by torchrun, train as one process does with the same batches."""
 
 from __future__ import annotations
 
-import json
+import csv
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-import yaml
-from tiny_training import TINY
+from tiny_training import MODEL, run_main, write_config
 
-from seqviews.pipeline.stream.stream import SequenceStream
-
-SCRIPT = """
-import json, sys
-from pathlib import Path
-import torch
-from lightning import Callback
+from seqviews.model.train.config import TrainConfig
+from seqviews.model.train.runs import LOG
 from seqviews.tools import train
 
-torch.set_num_threads(1)
+LAUNCHERS = {"lightning": [], "torchrun": ["-m", "torch.distributed.run", "--nproc-per-node", "2"]}
+STEPS, BATCH = 8, 8
 
-class Seen(Callback):
-    def on_train_batch_end(self, trainer, module, outputs, batch, index):
-        with Path(sys.argv[1] + str(trainer.global_rank)).open("a") as file:
-            file.write(json.dumps(batch.keys) + "\\n")
 
-parser = train.make_parser()
-train.start_training(parser.parse_args(sys.argv[2:]), parser, [Seen()])
-"""
-LAUNCHERS = {"lightning": [sys.executable], "torchrun": ["-m", "torch.distributed.run", "--nproc-per-node", "2"]}
-STEPS = 7
+def rows(run: Path) -> list[dict[str, float]]:
+    return [{k: float(v or "nan") for k, v in row.items()} for row in csv.DictReader((run / LOG).open())]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("launcher", sorted(LAUNCHERS))
-def test_two_processes_share_every_batch(toy: Path, tmp_path: Path, launcher: str) -> None:
-    (tmp_path / "script.py").write_text(SCRIPT)
-    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump({**TINY, "batch_size": 8, "max_clips": 8 * STEPS}))
-    command = [sys.executable, *LAUNCHERS[launcher]] if launcher == "torchrun" else LAUNCHERS[launcher]
-    command = [*command, str(tmp_path / "script.py"), str(tmp_path / "seen")]
-    command += ["--config", str(tmp_path / "tiny.yaml"), "--data", str(toy), "--out", str(tmp_path / "run")]
-    command += ["--devices", "2", "--last", "pad"]
+def test_two_processes_log_what_one_does(
+    toy: Path, tmp_path: Path, launcher: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = write_config(
+        tmp_path,
+        batch_size=BATCH,
+        max_clips=BATCH * STEPS,
+        last="pad",
+        precision="32-true",
+        model={**MODEL, "gamma": 1.0},
+    )
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import sys, torch\n"
+        "from seqviews.model.train import trainer\n"
+        "from seqviews.tools.train import main\n"
+        "torch.set_num_threads(1)\n"
+        "trainer.LOG_EVERY = trainer.VALIDATE_EVERY = 2\n"
+        "main(sys.argv[1:])\n"
+    )
+    command = [sys.executable, *LAUNCHERS[launcher], str(script), "--config", config, "--data", str(toy)]
+    command += ["--out", str(tmp_path / "two"), "--devices", "2"]
     done = subprocess.run(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    ranks = [[json.loads(line) for line in (tmp_path / f"seen{r}").read_text().splitlines()] for r in range(2)]
-    stream = SequenceStream(toy / "train", 8, last="pad")
-    expected = [batch.keys for _ in range(2) for batch in stream][:STEPS]
-    assert ranks == [[keys[rank::2] for keys in expected] for rank in range(2)]
+    monkeypatch.setattr("seqviews.model.train.trainer.LOG_EVERY", 2)
+    monkeypatch.setattr("seqviews.model.train.trainer.VALIDATE_EVERY", 2)
+    assert run_main(train.main, "--config", config, "--data", toy, "--out", tmp_path / "one") == 0
+    one, two = rows(tmp_path / "one"), rows(tmp_path / "two")
+    assert len(one) == len(two) == STEPS // 2
+    for expected, found in zip(one, two, strict=True):
+        assert found == pytest.approx(expected, rel=2e-3, abs=2e-4)
+    assert TrainConfig.read(tmp_path / "two/config.yaml").devices == 2
+    longer = ["--config", config, "--data", toy, "--out", tmp_path / "two", "--resume"]
+    assert run_main(train.main, *longer) == 0  # with one process, where nothing is left to do
+    assert "resuming with 1 processes instead of 2: the same batches and losses" in capsys.readouterr().err
 
 
-def test_several_processes_refuse_a_last_batch_that_some_would_miss(toy: Path, tmp_path: Path) -> None:
-    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(TINY))
-    command = [sys.executable, "-m", "seqviews.tools.train", "--config", str(tmp_path / "tiny.yaml")]
-    command += ["--data", str(toy), "--out", str(tmp_path / "run"), "--devices", "2"]
-    done = subprocess.run(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True)
-    assert done.returncode == 1
-    assert "the last batch cannot be kept: use last: pad, or drop" in done.stderr
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--devices", "2"], "use last pad or drop"),
+        (["--devices", "5", "--last", "pad"], "a batch of 12 cannot be divided evenly by 5 processes"),
+    ],
+)
+def test_batches_that_processes_cannot_share(
+    toy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], options: list[str], message: str
+) -> None:
+    arguments = ["--config", write_config(tmp_path), "--data", toy, "--out", tmp_path / "run", *options]
+    assert run_main(train.main, *arguments) == 1
+    assert message in capsys.readouterr().err

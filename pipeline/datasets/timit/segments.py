@@ -57,7 +57,7 @@ def survey_timit(
         tree: The utterances.
         splits: The split of each speaker; utterances of other speakers are left out.
         cutter: Cuts utterances into segments.
-        threads: How many utterances are read at a time; the result does not depend on it.
+        threads: As in `survey_files`.
         strict: Raise an error instead of skipping a file.
         progress: As in `survey_files`.
 
@@ -84,8 +84,7 @@ def survey_timit(
         raise ValueError(f"{skipped[0].message}{more}")
     for split in SPLITS:
         if split in splits.values() and split not in {splits[utterance.speaker] for utterance, _ in files}:
-            reason = f": {skipped[0].message}" if skipped else ""
-            raise ValueError(f"no utterance of the split {split} is left{reason}")
+            raise ValueError(f"no utterance of the split {split} is left{f': {skipped[0].message}' if skipped else ''}")
     if leak := first_leak((u, splits[u.speaker], survey) for u, survey in files):
         raise ValueError(f"{leak[0].file} and {leak[1].file} are the same recording, in two splits")
     train = [survey for utterance, survey in files if splits[utterance.speaker] == "train"]
@@ -159,20 +158,17 @@ class Timit:
         """Speakers, utterances and hours of speech in a split."""
         files = self._files(split)
         speakers = {utterance.speaker for utterance, _ in files}
-        return {"speakers": len(speakers), "utterances": len(files), "hours": round(self.seconds(split) / 3600, 3)}
+        return {"speakers": len(speakers), "utterances": len(files), "hours": round(self.hours(split), 3)}
 
-    def seconds(self, split: str) -> float:
-        """Seconds of speech in a split."""
-        return sum(survey.frames for _, survey in self._files(split)) / self.cutter.rate
+    def hours(self, split: str) -> float:
+        """Hours of speech in a split."""
+        return sum(survey.frames for _, survey in self._files(split)) / self.cutter.rate / 3600
 
     def in_hours(self, progress: Progress) -> Progress:
-        """Convert the progress of a preparation from utterances to hours of speech.
-
-        Utterances count by their share of the split, as shards finish in any order.
-        """
+        """Convert progress from utterances to hours of speech: all utterances of a split count as equally long."""
 
         def report(split: str, done: float, total: float) -> None:
-            hours = self.seconds(split) / 3600
+            hours = self.hours(split)
             progress(f"{split}, hours of speech", round(hours * done / total, 3), round(hours, 3))
 
         return report

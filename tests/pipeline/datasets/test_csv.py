@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from toy_clips import digests
-from toy_files import decoded, moving_square, naive_fit, write_csv, write_pictures, write_sound, write_video
+from toy_files import decoded, moving_square, naive_fit, write_csv, write_sound, write_video
 
 from seqviews.pipeline.datasets.csv import CsvDataset, read_index, survey_rows
 from seqviews.pipeline.manifest import SPLITS, load_manifest
@@ -16,7 +16,6 @@ from seqviews.pipeline.sources.windows import Window
 from seqviews.pipeline.stream.stream import SequenceStream
 
 CLIPS = ClipCutter(False, Window(4, 4), size=32)
-IMAGES = ClipCutter(True, Window(4, 4), size=32)
 SEGMENTS = SegmentCutter(Window(20, 20))
 
 
@@ -185,17 +184,6 @@ def test_data_sets_that_are_rejected(videos: Path) -> None:
     (videos.parent / "My Video d.mp4").write_bytes((videos.parent / "My Video a.mp4").read_bytes())
     with pytest.raises(ValueError, match=r"lines 2 and 5 .*My Video a\.mp4 and My Video d\.mp4, have the same content"):
         make(videos, CLIPS)
-
-
-def test_folders_of_images(tmp_path: Path) -> None:
-    pixels = moving_square(11, 32, 32)
-    write_pictures(tmp_path / "walk" / "01", pixels)
-    csv = write_csv(tmp_path / "x.csv", ["path", "split"], ["walk/01", "train"])
-    prepare(make(csv, IMAGES), tmp_path / "out")
-    (batch,) = SequenceStream(tmp_path / "out" / "train", 2)
-    clips = dict(zip(batch.keys, batch.x.numpy().transpose(0, 1, 3, 4, 2), strict=True))
-    np.testing.assert_array_equal(clips["000002-01-00000"], pixels[:4])
-    np.testing.assert_array_equal(clips["000002-01-00001"], pixels[4:8])
 
 
 def test_sounds(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ LABELS = np.array([3, 1, 4, 1, 5, 9], np.uint8)
         ("train-images.idx3-ubyte", "train-labels.idx1-ubyte.gz"),
     ],
 )
-def test_idx_files_come_back_as_they_were_written(tmp_path: Path, images: str, labels: str) -> None:
+def test_idx_files_are_read_as_written(tmp_path: Path, images: str, labels: str) -> None:
     for name, array in ((images, IMAGES), (labels, LABELS)):
         (tmp_path / name).write_bytes(gzip.compress(idx(array)) if name.endswith(".gz") else idx(array))
     digits = idx_digits(tmp_path)
@@ -35,7 +35,7 @@ def test_idx_files_come_back_as_they_were_written(tmp_path: Path, images: str, l
     np.testing.assert_array_equal(digits.labels, LABELS)
 
 
-def test_all_pairs_of_a_folder_are_read_and_none_twice(tmp_path: Path) -> None:
+def test_all_pairs_of_a_folder_are_read_once(tmp_path: Path) -> None:
     for prefix, part in (("train-", slice(0, 4)), ("t10k-", slice(4, 6))):
         (tmp_path / f"{prefix}images-idx3-ubyte").write_bytes(idx(IMAGES[part]))
         (tmp_path / f"{prefix}labels-idx1-ubyte").write_bytes(idx(LABELS[part]))
@@ -48,21 +48,21 @@ def test_all_pairs_of_a_folder_are_read_and_none_twice(tmp_path: Path) -> None:
 BAD_IDX = {
     "no IDX files": (None, idx(LABELS)),
     "no labels-idx1-ubyte": (idx(IMAGES), None),
-    "begins with 00000801, not 00000803": (idx(LABELS), idx(LABELS)),
-    "begins with 00000d03": (b"\0\0\x0d\3" + idx(IMAGES)[4:], idx(LABELS)),
-    "begins with ,": (b"", idx(LABELS)),
+    "starts with 00000801, not 00000803": (idx(LABELS), idx(LABELS)),
+    "starts with 00000d03": (b"\0\0\x0d\3" + idx(IMAGES)[4:], idx(LABELS)),
+    "starts with ,": (b"", idx(LABELS)),
     "fewer than the 864 values": (idx(IMAGES)[:-1], idx(LABELS)),
     "more than the 6 values": (idx(IMAGES), idx(LABELS) + b"\0"),
     "6 images, but labels-idx1-ubyte has 5 labels": (idx(IMAGES), idx(LABELS[:5])),
     "12 x 11, not squares": (idx(IMAGES[:, :, :11]), idx(LABELS)),
     "the label 10": (idx(IMAGES), idx(LABELS + np.uint8(1))),
     "not 1 byte to 256 MiB": (b"\0\0\x08\3" + b"\xff" * 12, idx(LABELS)),
-    "says it has [0] values": (idx(IMAGES), idx(LABELS[:0])),
+    "states [0] values": (idx(IMAGES), idx(LABELS[:0])),
 }
 
 
 @pytest.mark.parametrize("message", BAD_IDX)
-def test_bad_idx_files_are_told_in_a_sentence(tmp_path: Path, message: str) -> None:
+def test_invalid_idx_files(tmp_path: Path, message: str) -> None:
     for name, data in zip(("images-idx3-ubyte", "labels-idx1-ubyte"), BAD_IDX[message], strict=True):
         if data is not None:
             (tmp_path / name).write_bytes(data)
@@ -72,18 +72,16 @@ def test_bad_idx_files_are_told_in_a_sentence(tmp_path: Path, message: str) -> N
     assert str(tmp_path) in str(caught.value)
 
 
-@pytest.mark.parametrize("damage", ["truncated", "flipped", "not gzip"])
-def test_a_damaged_gzip_file_is_told_in_a_sentence(tmp_path: Path, damage: str) -> None:
+@pytest.mark.parametrize(("position", "new"), [(slice(-20, None), b""), (slice(-5, -4), b"\0"), (slice(2), b"xx")])
+def test_a_damaged_gzip_file(tmp_path: Path, position: slice, new: bytes) -> None:
+    """Truncated, with a wrong check sum, or not gzip."""
     data = bytearray(gzip.compress(idx(IMAGES)))
-    if damage == "truncated":
-        del data[-20:]
-    elif damage == "flipped":
-        data[-5] ^= 1  # in the check sum
-    else:
-        data[:2] = b"xx"
+    before = bytes(data)
+    data[position] = new
+    assert data != before
     (tmp_path / "images-idx3-ubyte.gz").write_bytes(data)
     (tmp_path / "labels-idx1-ubyte").write_bytes(idx(LABELS))
-    with pytest.raises(ValueError, match=r"images-idx3-ubyte.gz is cut off or damaged: .+"):
+    with pytest.raises(ValueError, match=r"images-idx3-ubyte.gz is truncated or damaged: .+"):
         idx_digits(tmp_path)
 
 
@@ -94,7 +92,7 @@ def test_real_mnist(shared_data: Path) -> None:
     raw = gzip.decompress((folder / "images-idx3-ubyte.gz").read_bytes())
     assert digits.images.shape == (8000, 28, 28)
     assert digits.images.tobytes() == raw[16:]
-    assert digits.labels[:10].tolist() == [7, 2, 1, 0, 4, 1, 4, 9, 5, 9]  # as anyone knows the t10k set
+    assert digits.labels[:10].tolist() == [7, 2, 1, 0, 4, 1, 4, 9, 5, 9]  # as the t10k set starts
 
 
 def test_sklearn_digits_keep_their_order_of_grey() -> None:

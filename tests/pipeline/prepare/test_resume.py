@@ -1,4 +1,4 @@
-"""A preparation that is ended at any moment and started again ends with the bytes of one that was left alone."""
+"""A preparation that is interrupted at any moment and repeated ends with the bytes of an uninterrupted one."""
 
 from __future__ import annotations
 
@@ -17,19 +17,29 @@ from seqviews.pipeline.prepare.write import prepare
 
 SCRIPT = """
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from toy_clips import ToyClips
 from seqviews.pipeline.prepare.write import prepare
 if __name__ == "__main__":
     prepare(ToyClips(counts=({sources}, 6, 6), shape=(8, 64, 64, 3)), Path(sys.argv[1]), shard_sources=2, workers=2)
 """
+TOOL = """
+import runpy, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a process in the background of a shell ignores it
+sys.argv = ["x", {out!r}]
+from seqviews.tools.run import run_tool, tool_parser
+def main(arguments):
+    runpy.run_path({script!r}, run_name="__main__")
+    return {{}}
+if __name__ == "__main__":
+    run_tool(main, tool_parser("x"), [])
+"""
 MANY = 60
 
 
 @pytest.fixture(scope="module")
 def script(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A preparation in a process of its own, with two workers; started with -c it could not spawn them."""
+    """A preparation in its own process, with two workers; a process started with -c cannot spawn them."""
     path = tmp_path_factory.mktemp("script") / "preparation.py"
     path.write_text(SCRIPT.format(sources=MANY))
     return path
@@ -53,65 +63,49 @@ def finished(out: Path) -> dict[str, tuple[int, int]]:
     return {p.name: (p.stat().st_ino, p.stat().st_mtime_ns) for p in out.rglob("*.tar")}
 
 
-def kill_at_random_moments(script: Path, out: Path, times: int, whole: float, seed: int) -> None:
-    """Start and kill until `times` have been killed; what was finished must stay the same file."""
-    moments = random.Random(seed)
-    for _ in range(times):
-        process = start(script, out)
-        time.sleep(moments.uniform(0, whole))
-        process.kill()
-        process.wait()
-        time.sleep(0.1)  # its workers notice
-        before = finished(out)
-        moments_later = start(script, out)
-        time.sleep(moments.uniform(0, whole))
-        moments_later.kill()
-        moments_later.wait()
-        assert {name: kept for name, kept in finished(out).items() if name in before} == before
-
-
-@pytest.mark.parametrize("times", [2, pytest.param(30, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("times", [4, pytest.param(60, marks=pytest.mark.slow)])
 def test_kill_9_at_random_moments(script: Path, undisturbed: dict[str, str], tmp_path: Path, times: int) -> None:
-    out = tmp_path / "out"
-    begun = time.monotonic()
+    """Finished shards must stay the same files."""
+    out, moments, before = tmp_path / "out", random.Random(times), dict[str, tuple[int, int]]()
+    started = time.monotonic()
     assert start(script, tmp_path / "timed").wait() == 0
-    whole = time.monotonic() - begun
-    kill_at_random_moments(script, out, times, whole, seed=times)
-    before = finished(out)
-    assert start(script, out).wait() == 0
+    duration = time.monotonic() - started
+    for attempt in range(times + 1):
+        process = start(script, out)
+        if attempt < times:
+            time.sleep(moments.uniform(0, duration))
+            process.kill()
+        assert process.wait() == 0 or attempt < times
+        time.sleep(0.1)  # until its workers notice
+        assert {name: kept for name, kept in finished(out).items() if name in before} == before
+        before = finished(out)
     assert digests(out) == undisturbed == digests(tmp_path / "timed")
-    assert {name: kept for name, kept in finished(out).items() if name in before} == before
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_it_within_two_seconds(script: Path, tmp_path: Path, number: signal.Signals) -> None:
-    out = tmp_path / "out"
-    tool = tmp_path / "tool.py"
-    tool.write_text(
-        "import signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a shell's & ignores it
-        f"import runpy, sys\nsys.argv = ['x', {str(out)!r}]\nfrom seqviews.tools.run import run_tool, tool_parser\n"
-        "def main(arguments):\n    runpy.run_path(SCRIPT, run_name='__main__')\n    return {}\n".replace(
-            "SCRIPT", repr(str(script))
-        )
-        + "if __name__ == '__main__':\n    run_tool(main, tool_parser('x'), [])\n"
-    )
+def test_a_signal_stops_the_tool_within_two_seconds(script: Path, tmp_path: Path, number: signal.Signals) -> None:
+    out, tool = tmp_path / "out", tmp_path / "tool.py"
+    tool.write_text(TOOL.format(out=str(out), script=str(script)))
     process = start(tool, out)
     while not finished(out):
         time.sleep(0.02)
-    begun = time.monotonic()
+    started = time.monotonic()
     process.send_signal(number)
-    _, told = process.communicate(timeout=10)
-    assert time.monotonic() - begun < 2
+    _, stderr = process.communicate(timeout=10)
+    assert time.monotonic() - started < 2
     assert process.returncode == 128 + number
-    assert told.decode().splitlines()[-1].endswith(": stopped")
+    assert stderr.decode().splitlines()[-1].endswith(": stopped")
     assert not list(out.rglob("manifest.json"))
-    assert not [p for p in out.rglob(".*") if p.suffix != ".json"], "a half-written file was left"
+    assert not [p for p in out.rglob(".*") if p.suffix != ".json"], "a partial file was left"
 
 
-def test_other_arguments_are_refused_by_name(tmp_path: Path) -> None:
+def test_repeated_calls(tmp_path: Path) -> None:
+    """The same call changes nothing, rewrites a damaged shard, and other arguments raise an error that names them."""
     out = tmp_path / "out"
-    prepare(ToyClips(), out, shard_sources=2)
-    before = digests(out)
+    manifests = prepare(ToyClips(), out, shard_sources=2)
+    before, files = digests(out), finished(out)
+    assert prepare(ToyClips(), out, shard_sources=2, workers=2) == manifests
+    assert (digests(out), finished(out)) == (before, files)
     with pytest.raises(FileExistsError, match=r"parameters\.seed is 0, not 1"):
         prepare(ToyClips(), out, shard_sources=2, seed=1)
     with pytest.raises(FileExistsError, match=r"dataset\.features\.codec is webp, not png"):
@@ -119,20 +113,6 @@ def test_other_arguments_are_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(FileExistsError, match=r"sources\.train is"):
         prepare(ToyClips(counts=(13, 3, 3)), out, shard_sources=2)
     assert digests(out) == before
-
-
-def test_the_same_call_again_changes_nothing(tmp_path: Path) -> None:
-    out = tmp_path / "out"
-    manifests = prepare(ToyClips(), out, shard_sources=2)
-    before, files = digests(out), finished(out)
-    assert prepare(ToyClips(), out, shard_sources=2, workers=2) == manifests
-    assert (digests(out), finished(out)) == (before, files)
-
-
-def test_a_finished_shard_that_was_damaged_is_written_again(tmp_path: Path) -> None:
-    out = tmp_path / "out"
-    prepare(ToyClips(), out, shard_sources=2)
-    before = digests(out)
     shard = out / "train" / "train-000001.tar"
     data = bytearray(shard.read_bytes())
     data[700] ^= 1
@@ -141,26 +121,26 @@ def test_a_finished_shard_that_was_damaged_is_written_again(tmp_path: Path) -> N
     assert digests(out) == before
 
 
-def test_two_at_once_are_refused(script: Path, tmp_path: Path) -> None:
+def test_a_second_process_is_rejected(script: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     process = start(script, out)
     while not finished(out):
         time.sleep(0.02)
     second = start(script, out)
-    _, told = second.communicate()
+    _, stderr = second.communicate()
     process.kill()
     assert second.returncode == 1
-    assert "another preparation is writing to" in told.decode()
+    assert "another preparation is writing to" in stderr.decode()
 
 
-def test_a_full_disk_is_an_error_and_more_room_ends_it(
+def test_a_full_disk_is_an_error_and_the_call_resumes_with_more_room(
     script: Path, undisturbed: dict[str, str], small_disk: Path
 ) -> None:
     out = small_disk / "out"
     process = start(script, out)
-    _, told = process.communicate()
+    _, stderr = process.communicate()
     assert process.returncode == 1
-    assert "No space left on device" in told.decode().splitlines()[-1]
+    assert "No space left on device" in stderr.decode().splitlines()[-1]
     before = finished(out)
     assert before
     assert not list(out.rglob("manifest.json"))

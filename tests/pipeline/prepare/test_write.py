@@ -1,19 +1,22 @@
-"""Preparation: the same bytes for any number of workers, and nothing half-written."""
+"""Preparation: the bytes do not depend on the number of workers, and no file is incomplete."""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
-from toy_clips import FailingClips, ToyClips, digests
+from toy_clips import ToyClips, digests
 
 from seqviews.pipeline.manifest import load_manifest
 from seqviews.pipeline.prepare.write import prepare, write_shards
+from seqviews.pipeline.records import Clip
 from seqviews.pipeline.stream.stream import SequenceStream
 
 
-def test_bytes_do_not_depend_on_workers(toy: Path, tmp_path: Path) -> None:
+def test_bytes_depend_on_the_seed_and_not_on_the_workers(toy: Path, tmp_path: Path) -> None:
     prepare(ToyClips(), tmp_path / "two", shard_sources=2, workers=2)
     assert digests(tmp_path / "two") == digests(toy)
     prepare(ToyClips(), tmp_path / "seed", shard_sources=2, seed=1)
@@ -30,7 +33,7 @@ def test_the_random_stream_of_a_source_does_not_depend_on_the_shards(toy: Path, 
     assert len(set(frames(toy).values())) == 36
 
 
-def test_manifests_tell_what_is_there(toy: Path) -> None:
+def test_manifests_match_the_files(toy: Path) -> None:
     manifest = load_manifest(toy / "train")
     assert manifest.parameters == {"counts": [12, 3, 3], "seed": 0, "shard_sources": 2}
     assert manifest.encoders["libwebp"].startswith("libwebp")
@@ -40,19 +43,25 @@ def test_manifests_tell_what_is_there(toy: Path) -> None:
 
 
 def test_progress_counts_every_source(tmp_path: Path) -> None:
-    seen: list[tuple[str, int, int]] = []
-    prepare(ToyClips(), tmp_path / "toy", shard_sources=5, progress=lambda *told: seen.append(told))
+    seen: list[tuple[str, float, float]] = []
+    prepare(ToyClips(), tmp_path / "toy", shard_sources=5, progress=lambda *report: seen.append(report))
     assert seen == [("train", 5, 12), ("train", 10, 12), ("train", 12, 12), ("val", 3, 3), ("test", 3, 3)]
 
 
-def test_a_target_that_holds_something_is_left_alone(tmp_path: Path) -> None:
+def test_a_target_with_other_contents_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("mine")
     with pytest.raises(FileExistsError, match="already holds something"):
         prepare(ToyClips(), tmp_path)
     assert [p.name for p in tmp_path.iterdir()] == ["mine.txt"]
 
 
-def test_a_failure_leaves_no_manifest_and_no_half_shard(tmp_path: Path) -> None:
+def test_a_failure_leaves_no_manifest_and_no_partial_shard(tmp_path: Path) -> None:
+    class FailingClips(ToyClips):
+        def records(self, source: str, rng: np.random.Generator) -> Iterator[Clip]:
+            if source == "train-7":
+                raise ValueError("train-7 cannot be read")
+            return super().records(source, rng)
+
     with pytest.raises(ValueError, match="train-7 cannot be read"):
         prepare(FailingClips(), tmp_path / "toy", shard_sources=2)
     left = [p.name for p in (tmp_path / "toy" / "train").iterdir()]
@@ -60,8 +69,8 @@ def test_a_failure_leaves_no_manifest_and_no_half_shard(tmp_path: Path) -> None:
     assert set(left) - tars <= {f".{name}.json" for name in tars}
 
 
-def test_a_split_without_sources_is_refused(tmp_path: Path) -> None:
+def test_a_split_without_sources_is_rejected(tmp_path: Path) -> None:
     toy = ToyClips()
-    with pytest.raises(ValueError, match="no source is in val: leave the split out"):
+    with pytest.raises(ValueError, match="the split val has no source: leave it out"):
         write_shards({"train": ["train-0"], "val": []}, tmp_path / "toy", toy.records, toy.info)
     assert not (tmp_path / "toy").exists()

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -10,7 +10,7 @@ import av
 import numpy as np
 import pytest
 from PIL import Image
-from toy_files import decoded, moving_square, naive_fit, write_pictures, write_video
+from toy_files import decoded, moving_square, naive_fit, write_images, write_video
 
 from seqviews.pipeline.sources.video import (
     ClipCutter,
@@ -33,31 +33,32 @@ FORMATS: dict[str, dict[str, Any]] = {
 }
 
 
+def assert_equal(found: Sequence[np.ndarray], expected: Sequence[Image.Image]) -> None:
+    for mine, theirs in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(mine, np.asarray(theirs))
+
+
 def pixels_of(path: Path) -> list[np.ndarray]:
     return [upright(frame) for frame in decode_video(path)]
 
 
 @pytest.mark.parametrize(
-    ("name", "codec", "pix_fmt", "height", "width"),
+    ("name", "options", "height", "width"),
     [
-        ("x.mp4", "libx264", "yuv420p", 48, 64),
-        ("odd.mp4", "libx264", "yuv444p", 37, 53),
-        ("odd.mkv", "ffv1", "yuv420p", 37, 53),
-        ("x.avi", "mpeg4", "yuv420p", 64, 48),
-        ("x.webm", "libvpx-vp9", "yuv420p", 48, 64),
-        ("x.ts", "mpeg2video", "yuv420p", 48, 64),
+        *((name, options, 48, 64) for name, options in FORMATS.items()),
+        ("odd.mp4", {"pix_fmt": "yuv444p"}, 37, 53),
+        ("odd.mkv", {"codec": "ffv1"}, 37, 53),
+        ("x.ts", {"codec": "mpeg2video"}, 48, 64),
     ],
 )
 def test_frames_are_those_that_pyav_decodes(
-    tmp_path: Path, name: str, codec: str, pix_fmt: str, height: int, width: int
+    tmp_path: Path, name: str, options: dict[str, Any], height: int, width: int
 ) -> None:
-    path = write_video(tmp_path / name, moving_square(13, height, width), codec=codec, pix_fmt=pix_fmt)
-    expected = decoded(path)
-    found = pixels_of(path)
-    assert len(found) == len(expected) == 13
-    for mine, theirs in zip(found, expected, strict=True):
-        np.testing.assert_array_equal(mine, np.asarray(theirs))
-    assert video_rate(path) == 25
+    for frames in (13,) if name == "x.ts" else (13, 1):  # PyAV marks the packet of a single frame in .ts as corrupt
+        path = write_video(tmp_path / name, moving_square(frames, height, width), **options)
+        assert_equal(pixels_of(path), decoded(path))
+        assert len(pixels_of(path)) == frames
+        assert frames == 1 or video_rate(path) == 25
 
 
 @pytest.mark.parametrize("height", [37, 64])
@@ -72,25 +73,16 @@ def test_fit_is_pillows_resize_and_crop(height: int, width: int, size: int, grey
     assert np.abs(found.astype(int) - expected).max() <= 1
 
 
-@pytest.mark.parametrize("name", FORMATS)
-def test_a_video_may_have_one_frame(tmp_path: Path, name: str) -> None:
-    assert len(pixels_of(write_video(tmp_path / name, moving_square(1, 48, 64), **FORMATS[name]))) == 1
-
-
-def clockwise_matrix() -> bytes:
-    """What a telephone writes into `tkhd` when it was held upright: (x, y) is shown at (-y, x), y pointing down."""
-    return b"".join(v.to_bytes(4, "big", signed=True) for v in (0, 1 << 16, 0, -1 << 16, 0, 0, 0, 0, 1 << 30))
-
-
-def test_a_rotation_is_applied(tmp_path: Path) -> None:
+def test_the_rotation_of_a_telephone(tmp_path: Path) -> None:
+    """A telephone that was held upright writes this matrix to `tkhd`: (x, y) is shown at (-y, x), y pointing down."""
+    matrix = b"".join(v.to_bytes(4, "big", signed=True) for v in (0, 1 << 16, 0, -1 << 16, 0, 0, 0, 0, 1 << 30))
     flat = write_video(tmp_path / "flat.mp4", moving_square(3, 48, 64))
     data = flat.read_bytes()
     start = data.index(b"tkhd") + 4 + 40
     assert data[start : start + 4] == (1 << 16).to_bytes(4, "big")
     turned = tmp_path / "turned.mp4"
-    turned.write_bytes(data[:start] + clockwise_matrix() + data[start + 36 :])
-    for mine, theirs in zip(pixels_of(turned), decoded(flat), strict=True):
-        np.testing.assert_array_equal(mine, np.asarray(theirs.transpose(Image.Transpose.ROTATE_270)))
+    turned.write_bytes(data[:start] + matrix + data[start + 36 :])
+    assert_equal(pixels_of(turned), [image.transpose(Image.Transpose.ROTATE_270) for image in decoded(flat)])
 
 
 @pytest.mark.parametrize("rotation", [90, 180, -90, 30])
@@ -100,8 +92,7 @@ def test_rotations_as_pyav_writes_them(tmp_path: Path, rotation: int) -> None:
         with pytest.raises(ValueError, match=r"x\.mp4 is rotated by -?(29|30) degrees"):
             list(decode_video(path))
         return
-    for mine, theirs in zip(pixels_of(path), decoded(path), strict=True):
-        np.testing.assert_array_equal(mine, np.asarray(theirs.rotate(rotation, expand=True)))
+    assert_equal(pixels_of(path), [image.rotate(rotation, expand=True) for image in decoded(path)])
 
 
 @pytest.mark.parametrize("name", ["x.mp4", "x.mkv"])
@@ -142,18 +133,12 @@ def sound_alone(path: Path) -> None:
         container.mux(stream.encode())
 
 
-@pytest.mark.parametrize(
-    ("make", "message"),
-    [
-        (lambda path: path.write_text("no video"), "cannot be decoded"),
-        (lambda path: path.write_bytes(b""), "cannot be decoded"),
-        (sound_alone, "has no video stream"),
-    ],
-)
-def test_files_without_video(tmp_path: Path, make: Callable[[Path], Any], message: str) -> None:
-    make(tmp_path / "x.mp4")
-    with pytest.raises(ValueError, match=rf"x\.mp4 {message}"):
-        list(decode_video(tmp_path / "x.mp4"))
+def test_files_without_video(tmp_path: Path) -> None:
+    (tmp_path / "text.mp4").write_text("no video")
+    sound_alone(tmp_path / "sound.mp4")
+    for name, message in [("text.mp4", "cannot be decoded"), ("sound.mp4", "has no video stream")]:
+        with pytest.raises(ValueError, match=rf"{name} {message}"):
+            list(decode_video(tmp_path / name))
 
 
 def test_without_pyav_the_error_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -168,27 +153,19 @@ def test_images_are_in_natural_order(tmp_path: Path) -> None:
         (tmp_path / name).touch()
     assert [p.name for p in list_images(tmp_path)] == ["a1.JPG", "a1.webp", "a2.png", "a10.png", "b1.png"]
     with pytest.raises(ValueError, match="has no images"):
-        list_images(write_pictures(tmp_path / "empty", np.empty((0, 4, 4, 3), np.uint8)))
+        list_images(write_images(tmp_path / "empty", np.empty((0, 4, 4, 3), np.uint8)))
 
 
 @pytest.mark.parametrize("suffix", ["png", "jpg", "jpeg", "webp", "PNG"])
-@pytest.mark.parametrize("mode", ["RGB", "L", "P", "1"])
-def test_images_are_those_that_pillow_decodes(tmp_path: Path, suffix: str, mode: str) -> None:
+@pytest.mark.parametrize("mode", ["RGB", "L", "P", "1", "RGBA", "LA"])
+def test_images_are_those_that_pillow_decodes_over_black(tmp_path: Path, suffix: str, mode: str) -> None:
     path = tmp_path / f"x.{suffix}"
-    picture = Image.fromarray(moving_square(1, 37, 53)[0]).convert(mode)
-    (picture.convert("L") if suffix.startswith("j") and mode == "P" else picture).save(path)
-    np.testing.assert_array_equal(read_image(path), np.asarray(Image.open(path).convert("RGB")))
-
-
-@pytest.mark.parametrize("suffix", ["png", "webp"])
-@pytest.mark.parametrize("mode", ["RGBA", "LA"])
-def test_transparency_is_composited_over_black(tmp_path: Path, suffix: str, mode: str) -> None:
-    values = np.random.default_rng(0).integers(0, 256, (37, 53, 4), dtype=np.uint8)
-    path = tmp_path / f"x.{suffix}"
-    Image.fromarray(values, "RGBA").convert(mode).save(path, lossless=True)
+    alpha = np.random.default_rng(0).integers(0, 256, (37, 53, 1), dtype=np.uint8)
+    image = Image.fromarray(np.concatenate([moving_square(1, 37, 53)[0], alpha], axis=2)).convert(mode)
+    (image.convert("L") if suffix.startswith("j") and mode not in ("RGB", "1") else image).save(path, lossless=True)
     above = Image.open(path).convert("RGBA")
     expected = Image.alpha_composite(Image.new("RGBA", above.size, (0, 0, 0, 255)), above).convert("RGB")
-    assert np.abs(read_image(path).astype(int) - np.asarray(expected)).max() <= 1
+    assert np.abs(read_image(path).astype(int) - np.asarray(expected)).max() <= (mode in ("RGBA", "LA"))
 
 
 @pytest.mark.parametrize("suffix", ["png", "jpg", "webp"])
@@ -229,7 +206,7 @@ def test_clips_of_a_video(tmp_path: Path, step: int, grey: bool) -> None:
 
 def test_clips_of_images_that_are_not_resized_are_their_pixels(tmp_path: Path) -> None:
     pixels = moving_square(23, 32, 32)
-    folder = write_pictures(tmp_path / "x", pixels)
+    folder = write_images(tmp_path / "x", pixels)
     cutter = ClipCutter(True, Window(5, 5), step=2, size=32)
     clips = list(cutter.records(folder, "{}", np.random.default_rng()))
     np.testing.assert_array_equal(np.concatenate([clip.frames for clip in clips]), pixels[::2][:10])
@@ -238,8 +215,8 @@ def test_clips_of_images_that_are_not_resized_are_their_pixels(tmp_path: Path) -
 
 
 def test_the_images_of_a_folder_have_one_size(tmp_path: Path) -> None:
-    folder = write_pictures(tmp_path / "x", moving_square(2, 32, 48))
-    (write_pictures(tmp_path / "y", moving_square(1, 48, 32)) / "0.png").rename(folder / "2.png")
+    folder = write_images(tmp_path / "x", moving_square(2, 32, 48))
+    (write_images(tmp_path / "y", moving_square(1, 48, 32)) / "0.png").rename(folder / "2.png")
     with pytest.raises(ValueError, match=r"1\.png is 48 x 32 and 2\.png is 32 x 48"):
         ClipCutter(True, Window(2, 2)).survey(folder, Event())
 

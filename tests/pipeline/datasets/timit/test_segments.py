@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,18 +10,20 @@ import pytest
 from timit_trees import Louder, samples_of, sphere, write_tree
 from toy_clips import digests
 
-from seqviews.pipeline.datasets.timit.segments import Cut, Timit, listen
+from seqviews.pipeline.datasets.timit.segments import Timit, UtteranceCutter, survey_timit
 from seqviews.pipeline.datasets.timit.tree import assign_splits, find_utterances
-from seqviews.pipeline.manifest import MelParameters, load_manifest
+from seqviews.pipeline.manifest import SPLITS, MelParameters, load_manifest
 from seqviews.pipeline.prepare.write import prepare
+from seqviews.pipeline.sources.windows import Window
 from seqviews.pipeline.stream.stream import SequenceStream
 
-VOICES = Cut(voices=2, converter=Louder())
+CUTTER = UtteranceCutter(Window(20, 20), voices=2, converter=Louder())
+FACTORS = ["speaker", "sex", "dialect", "sentence"]
 
 
-def heard(folder: Path, cut: Cut = VOICES, **options: Any) -> Timit:
+def survey(folder: Path, cutter: UtteranceCutter = CUTTER, **options: Any) -> Timit:
     tree = find_utterances(folder)
-    return listen(tree, assign_splits(tree), cut, **options)
+    return survey_timit(tree, assign_splits(tree), cutter, **options)
 
 
 def naive_mels(samples: np.ndarray, n_mels: int = 80) -> np.ndarray:
@@ -37,27 +40,21 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def prepared(tree: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("out") / "timit"
-    prepare(heard(tree), out, shard_sources=2)
+    prepare(survey(tree), out, shard_sources=2)
     return out
 
 
 def test_segments_are_the_frames_of_the_sounds(tree: Path, prepared: Path) -> None:
     seen = 0
-    for split in ("train", "val", "test"):
+    for split in SPLITS:
         names = load_manifest(prepared / split).factors
-        stream = SequenceStream(prepared / split, 4, factors=["speaker", "sex", "dialect", "sentence"])
-        for batch in stream:
+        for batch in SequenceStream(prepared / split, 4, factors=FACTORS):
             assert batch.converted is not None
             for i, key in enumerate(batch.keys):
                 speaker, sentence, number = key.split("-")
-                labels = {name: names[name][batch.factors[name][i]] for name in names}  # type: ignore[index]
+                labels = [names[name][batch.factors[name][i]] for name in FACTORS]  # type: ignore[index]
                 (path,) = tree.glob(f"*/*/{speaker.upper()}/{sentence.upper()}.WAV")
-                assert labels == {
-                    "speaker": speaker,
-                    "sex": speaker[0],
-                    "dialect": path.parts[-3].lower(),
-                    "sentence": sentence,
-                }
+                assert labels == [speaker, speaker[0], path.parts[-3].lower(), sentence]
                 samples = samples_of(str(path.relative_to(tree).with_suffix("")))
                 expected = naive_mels(samples)[20 * int(number) :][:20]
                 np.testing.assert_allclose(batch.x[i], expected, atol=2e-3)
@@ -76,13 +73,12 @@ def test_other_voices_differ_from_each_other_and_between_utterances(prepared: Pa
         assert batch.converted is not None
         difference = (batch.converted.float() - batch.x[:, None]).mean(dim=(2, 3))
         gains |= {(key[:-5], round(float(g), 2)) for key, row in zip(batch.keys, difference, strict=True) for g in row}
-    utterances = {name for name, _ in gains}
-    assert len(gains) > 1.7 * len(utterances)
+    assert len(gains) > 1.7 * len({name for name, _ in gains})
 
 
 def test_mean_and_deviation_are_those_of_the_segments_for_training(prepared: Path) -> None:
     frames = np.concatenate([batch.x.numpy().reshape(-1, 80) for batch in SequenceStream(prepared / "train", 4)])
-    for split in ("train", "val", "test"):
+    for split in SPLITS:
         mel = load_manifest(prepared / split).dataset.features.mel
         assert mel is not None
         assert mel.voices == 2
@@ -91,8 +87,8 @@ def test_mean_and_deviation_are_those_of_the_segments_for_training(prepared: Pat
 
 
 def test_no_speaker_is_in_two_splits_and_starts_are_seconds(prepared: Path, tree: Path) -> None:
-    timit = heard(tree)
-    speakers = {split: {name.split("/")[2] for name in timit.sources(split)} for split in ("train", "val", "test")}
+    timit = survey(tree)
+    speakers = {split: {name.split("/")[2] for name in timit.sources(split)} for split in SPLITS}
     assert sorted(map(len, speakers.values())) == [1, 2, 2]
     assert not speakers["train"] & speakers["val"] | speakers["train"] & speakers["test"]
     records = list(timit.records(timit.sources("train")[0], np.random.default_rng(0)))
@@ -100,72 +96,61 @@ def test_no_speaker_is_in_two_splits_and_starts_are_seconds(prepared: Path, tree
     assert {record.rate for record in records} == {100.0}
 
 
-def test_the_bytes_are_the_same_in_every_form_and_for_any_number_of_workers(
+def test_the_bytes_do_not_depend_on_the_form_of_the_tree_and_the_workers(
     tree: Path, prepared: Path, tmp_path: Path
 ) -> None:
     write_tree(tmp_path / "lower" / "timit", lower=True, riff=True, suffix=".wav.wav")
-    prepare(heard(tmp_path / "lower", threads=2), tmp_path / "out", shard_sources=2, workers=2)
+    prepare(survey(tmp_path / "lower", threads=2), tmp_path / "out", shard_sources=2, workers=2)
     assert digests(tmp_path / "out") == digests(prepared)
 
 
 def test_without_other_voices(tree: Path, tmp_path: Path) -> None:
-    manifests = prepare(heard(tree, Cut(frames=30, mel=MelParameters(n_mels=40))), tmp_path / "out")
+    manifests = prepare(survey(tree, UtteranceCutter(Window(30, 30), MelParameters(n_mels=40))), tmp_path / "out")
     assert manifests["train"].dataset.features.shape == (30, 40)
     (batch, *_) = SequenceStream(tmp_path / "out" / "test", 2)
     assert batch.converted is None
     assert batch.x.shape == (2, 30, 40)
 
 
-def test_what_is_skipped_is_named_and_counted(tmp_path: Path) -> None:
+def test_skipped_files_are_named_and_counted(tmp_path: Path) -> None:
     folder = write_tree(tmp_path / "x")
     home = folder / "TEST/DR3/FDHC0"
     (home / "SI7.WAV").write_bytes(sphere(samples_of("a"))[:-100])
     (home / "SX8.WAV").write_bytes(sphere(samples_of("a")[:480]))
-    timit = heard(folder)
+    timit = survey(folder)
     assert [(skip.path.name, skip.fault) for skip in timit.skipped] == [("SI7.WAV", "damaged"), ("SX8.WAV", "short")]
     assert "30 ms" in timit.skipped[1].message
     assert timit.left_out["skipped"] == {"damaged": 1, "short": 1}
     assert len(timit.sources("test")) == 4
-    with pytest.raises(ValueError, match=r"SI7\.WAV is cut short.*; 1 more"):
-        heard(folder, strict=True)
+    with pytest.raises(ValueError, match=r"SI7\.WAV is truncated.*; 1 more"):
+        survey(folder, strict=True)
 
 
 def test_tails_are_counted(tree: Path) -> None:
-    timit = heard(tree)
+    timit = survey(tree)
     lengths = []
     for name in timit.sources("test"):
         (path,) = [p for p in tree.rglob("*.WAV") if str(p.relative_to(tree)).lower() == f"{name}.wav"]
         lengths.append(1 + (path.stat().st_size - 1024) // 2 // 160)
     assert timit.left_out["tails"]["test"] == sum(length % 20 for length in lengths)
-    assert timit.seconds("test") == pytest.approx(sum(lengths) / 100)
+    assert timit.hours("test") == pytest.approx(sum(lengths) / 100 / 3600)
 
 
-def test_a_split_of_which_nothing_is_left(tmp_path: Path) -> None:
+def test_trees_that_are_rejected(tmp_path: Path) -> None:
     folder = write_tree(tmp_path, sentences=["SX1"])
+    (folder / "TEST/DR3/FDHC0/SX1.WAV").write_bytes((folder / "TRAIN/DR1/FCJF0/SX1.WAV").read_bytes())
+    with pytest.raises(ValueError, match="are the same recording"):
+        survey(folder)
     for path in folder.glob("TEST/*/*/*.WAV"):
         path.write_bytes(b"")
     with pytest.raises(ValueError, match=r"no utterance of the split test is left: .*SX1\.WAV is empty"):
-        heard(folder)
-
-
-def test_the_same_recording_in_two_splits(tmp_path: Path) -> None:
-    folder = write_tree(tmp_path)
-    (folder / "TEST/DR3/FDHC0/SX8.WAV").write_bytes((folder / "TRAIN/DR1/FCJF0/SX8.WAV").read_bytes())
-    with pytest.raises(ValueError, match="are the same recording"):
-        heard(folder)
+        survey(folder)
 
 
 def test_other_sounds_and_other_voices_are_other_parameters(tmp_path: Path) -> None:
     folder = write_tree(tmp_path)
-    before = heard(folder).parameters
-    assert heard(folder).parameters == before
-    assert heard(folder, Cut(voices=2, converter=Louder({"kind": "softer"}))).parameters != before
-    samples = samples_of("another")
-    (folder / "TEST/DR3/FDHC0/SX8.WAV").write_bytes(sphere(samples))
-    assert heard(folder).parameters["samples_sha256"] != before["samples_sha256"]
-
-
-@pytest.mark.parametrize("options", [{"frames": 0}, {"voices": 2}, {"voices": -1}, {"mel": MelParameters(n_mels=0)}])
-def test_a_cut_that_is_none(options: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match=r"need a converter|at least 1 frame"):
-        Cut(**options)
+    before = survey(folder).parameters
+    assert survey(folder).parameters == before
+    assert survey(folder, replace(CUTTER, converter=Louder({"kind": "softer"}))).parameters != before
+    (folder / "TEST/DR3/FDHC0/SX8.WAV").write_bytes(sphere(samples_of("another")))
+    assert survey(folder).parameters["samples_sha256"] != before["samples_sha256"]

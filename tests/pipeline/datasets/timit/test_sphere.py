@@ -21,15 +21,12 @@ def riff(path: Path, samples: np.ndarray = SAMPLES, rate: int = RATE, subtype: s
 def test_sphere_and_riff_are_the_samples_whatever_the_name(tmp_path: Path) -> None:
     big_endian = bytearray(sphere(SAMPLES, sample_byte_format="-s2 10"))
     big_endian[1024:] = SAMPLES.astype(">i2").tobytes()
-    for number, data in enumerate([sphere(SAMPLES), bytes(big_endian), riff(tmp_path / "r")]):
+    soundfile.write(tmp_path / "nist", SAMPLES, RATE, subtype="PCM_16", format="NIST")
+    written = [(tmp_path / "nist").read_bytes(), riff(tmp_path / "riff")]
+    for number, data in enumerate([sphere(SAMPLES), bytes(big_endian), *written]):
         path = tmp_path / f"{number}.WAV.wav"
         path.write_bytes(data)
         np.testing.assert_array_equal(read_utterance(path), SAMPLES.astype(np.float32) / 32768)
-
-
-def test_a_header_as_soundfile_writes_it(tmp_path: Path) -> None:
-    soundfile.write(tmp_path / "x.wav", SAMPLES, RATE, subtype="PCM_16", format="NIST")
-    np.testing.assert_array_equal(read_utterance(tmp_path / "x.wav"), SAMPLES.astype(np.float32) / 32768)
 
 
 @pytest.mark.parametrize(
@@ -37,26 +34,22 @@ def test_a_header_as_soundfile_writes_it(tmp_path: Path) -> None:
     [
         (b"", "empty", "is empty"),
         (b"no sound at all", "damaged", "cannot be read as sound"),
-        (sphere(SAMPLES)[:-1000], "damaged", "is cut short"),
-        (sphere(SAMPLES)[:500], "damaged", "is cut short"),
+        (sphere(SAMPLES)[:-1000], "damaged", "is truncated"),
+        (sphere(SAMPLES)[:500], "damaged", "is truncated"),
         (sphere(SAMPLES)[:60], "damaged", "header is damaged"),
-        (sphere(SAMPLES, sample_count="-i 1000"), "damaged", "more sound than its header says"),
+        (sphere(SAMPLES, sample_count="-i 1000"), "damaged", "more sound than its header states"),
         (sphere(SAMPLES, sample_count=None), "damaged", "no sample_count"),
         (sphere(SAMPLES, sample_count="-i many"), "damaged", "many"),
         (sphere(SAMPLES).replace(b"1024", b"x024", 1), "damaged", "header is damaged"),
         (sphere(SAMPLES, sample_coding="-s4 ulaw"), "damaged", "'ulaw'"),
         (sphere(SAMPLES, sample_coding="-s26 pcm,embedded-shorten-v2.00"), "compressed", "sph2pipe -f rif"),
         (sphere(SAMPLES, sample_rate="-i 8000"), "rate", "8000 Hz"),
-        (
-            sphere(SAMPLES[: len(SAMPLES) // 2 * 2], channel_count="-i 2", sample_count=f"-i {len(SAMPLES) // 2}"),
-            "stereo",
-            "2",
-        ),
+        (sphere(SAMPLES[:8000], channel_count="-i 2", sample_count="-i 4000"), "stereo", "2"),
         (sphere(SAMPLES[:0]), "empty", "no samples"),
         (sphere(SAMPLES * 0), "silent", "digital silence"),
     ],
 )
-def test_what_is_wrong_has_a_name(tmp_path: Path, data: bytes, fault: Fault, message: str) -> None:
+def test_every_fault_has_a_name(tmp_path: Path, data: bytes, fault: Fault, message: str) -> None:
     path = tmp_path / "SX1.WAV"
     path.write_bytes(data)
     with pytest.raises(Unusable, match=message) as caught:
@@ -65,13 +58,12 @@ def test_what_is_wrong_has_a_name(tmp_path: Path, data: bytes, fault: Fault, mes
     assert str(path) in str(caught.value)
 
 
-def test_riff_with_something_wrong(tmp_path: Path) -> None:
-    whole, path = riff(tmp_path / "whole"), tmp_path / "SX1.wav"
-    two = np.stack([SAMPLES, SAMPLES], axis=1)
+def test_damaged_riff_and_missing_files(tmp_path: Path) -> None:
+    whole, path = riff(tmp_path / "whole"), tmp_path / "SX1.WAV"
     nan = np.where(np.arange(2000) == 5, np.nan, 0.1)
     for data, fault in [
         (whole[:-1000], "damaged"),
-        (riff(path, two), "stereo"),
+        (riff(path, np.stack([SAMPLES, SAMPLES], axis=1)), "stereo"),
         (riff(path, rate=44_100), "rate"),
         (riff(path, nan, subtype="FLOAT"), "damaged"),
         (riff(path, SAMPLES[:0]), "empty"),
@@ -80,13 +72,11 @@ def test_riff_with_something_wrong(tmp_path: Path) -> None:
         with pytest.raises(Unusable) as caught:
             read_utterance(path)
         assert caught.value.fault == fault
-
-
-def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    path.unlink()
     with pytest.raises(Unusable, match=r"SX1\.WAV cannot be read"):
-        read_utterance(tmp_path / "SX1.WAV")
+        read_utterance(path)
 
 
-def test_a_fault_comes_whole_out_of_another_process() -> None:
+def test_an_error_survives_pickling() -> None:
     error = pickle.loads(pickle.dumps(Unusable("stereo", "x has 2 channels")))
     assert (error.fault, str(error)) == ("stereo", "x has 2 channels")
