@@ -88,4 +88,4 @@ def work(rank: int, ranks: int, out: str) -> None:
 
 if __name__ == "__main__":
     for count in RANKS:
-        start_processes(work, args=(count, sys.argv[1]), nprocs=count, start_method="fork")
+        start_processes(work, args=(count, sys.argv[1]), nprocs=count, start_method="fork")  # type: ignore[no-untyped-call]  # not typed in torch

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from seqviews.model.train.config import TrainConfig
 from seqviews.pipeline.storage.local import LocalFolder
 from seqviews.tools.bench import WARM_UP, bench_train
 
@@ -18,10 +19,10 @@ def test_clips_are_those_of_the_presets_batches_and_the_warm_up_is_left_out(
 ) -> None:
     now = 0.0
 
-    def training(arguments: Any, parser: Any, callbacks: list[Any]) -> None:
+    def training(config: TrainConfig, callbacks: list[Any]) -> None:
         nonlocal now
-        assert arguments.batch_size == 32
-        assert arguments.max_clips == 10 * 32
+        assert config.batch_size == 32
+        assert config.max_clips == 10 * 32
         [clock] = callbacks
         events = (clock.on_train_batch_start, clock.on_before_backward, clock.on_after_backward)
         for step in range(10):
@@ -30,7 +31,7 @@ def test_clips_are_those_of_the_presets_batches_and_the_warm_up_is_left_out(
                 event()
 
     monkeypatch.setattr("time.perf_counter", lambda: now)
-    monkeypatch.setattr("seqviews.tools.train.start_training", training)
+    monkeypatch.setattr("seqviews.model.train.trainer.train", training)
     percent = {"waiting for data": 12.5, "views, networks, loss": 25.0, "backward": 50.0}
     expected = {"clips_per_second": 4.0, "percent": percent | {"clipping, optimizer, log": 12.5}}
     assert bench_train(LocalFolder(tmp_path), 10) == expected

@@ -1,8 +1,6 @@
-"""The released script's step, as the benchmark has it, computes what ours does: else the two rates say nothing."""
+"""The released script's step, as the benchmark has it, computes what ours does: otherwise the rates say nothing."""
 
 from __future__ import annotations
-
-from dataclasses import fields
 
 import pytest
 import torch
@@ -10,32 +8,31 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from seqviews.model.gaussian import Gaussian
-from seqviews.model.methods.cdsvae import CDSVAE
-from seqviews.model.methods.cdsvae_released import ReleasedNetworks
-from seqviews.model.methods.objective import LossTerms
-from seqviews.tools.bench_step import SHAPE, Side, ThreePasses, random_views
+from seqviews.model.methods.cdsvae_released import ReleasedCDSVAE
+from seqviews.tools.bench_step import ALPHA, BETA, GAMMA, SHAPE, Side, ThreePasses, random_views
 
 
-def test_three_full_passes_give_our_terms_and_gradients(monkeypatch: pytest.MonkeyPatch) -> None:
+def small() -> ReleasedCDSVAE:
+    torch.manual_seed(0)
+    return ReleasedCDSVAE(frame_shape=SHAPE, alpha=ALPHA, beta=BETA, gamma=GAMMA, width=0.125, hidden_dim=24)
+
+
+def test_three_full_passes_give_our_loss_and_gradients(monkeypatch: pytest.MonkeyPatch) -> None:
     def mean(self: Gaussian, generator: torch.Generator | None = None) -> Tensor:
         return self.mean
 
     monkeypatch.setattr(Gaussian, "rsample", mean)  # the two sides draw in another order
-    torch.manual_seed(0)
-    model = CDSVAE(frame_shape=SHAPE, variant="released", width=0.125, hidden_dim=24).double()
+    model = small().double()
     views = random_views(4, channels_last=True)
+    assert views.motion is not None
     views = type(views)(views.anchor.double(), views.motion.double(), views.order)
-    sides = [model.loss(views), ThreePasses(model, torch.contiguous_format).loss(views)]
-    for field in fields(LossTerms):
-        ours, theirs = (getattr(terms, field.name) for terms in sides)
-        assert_close(ours, theirs, msg=field.name)
-        if not field.name.endswith("off_diagonal"):  # detached
-            one, other = (
-                torch.autograd.grad(x, list(model.parameters()), retain_graph=True, materialize_grads=True)
-                for x in (ours, theirs)
-            )
-            assert any(gradient.abs().max() > 0 for gradient in one)
-            assert_close(one, other, rtol=1e-6, atol=1e-9)
+    ours = model.loss(views, "model").total
+    theirs = ThreePasses(model, torch.contiguous_format).loss(views, "model").total
+    assert_close(ours, theirs)
+    parameters = list(model.parameters())
+    gradients = [torch.autograd.grad(total, parameters, materialize_grads=True) for total in (ours, theirs)]
+    assert any(gradient.abs().max() > 0 for gradient in gradients[0])
+    assert_close(*gradients, rtol=1e-6, atol=1e-9)
 
 
 @pytest.mark.parametrize("full_passes", [False, True])
@@ -49,10 +46,9 @@ def test_the_stages_are_those_of_the_side_and_make_up_its_step(
         now += seconds
 
     monkeypatch.setattr("time.perf_counter", lambda: now)
-    model = CDSVAE(frame_shape=SHAPE, variant="released", width=0.125, hidden_dim=24)
-    assert isinstance(model.networks, ReleasedNetworks)
+    model = small()
     passes = ThreePasses(model, torch.contiguous_format)
-    of = passes if full_passes else model.networks
+    of = passes if full_passes else model
     optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
     monkeypatch.setattr(optimizer, "step", lambda: took(3.0))
     loss = passes.loss if full_passes else model.loss
