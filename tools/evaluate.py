@@ -21,7 +21,7 @@ trajectory. Also reconstruction/foreground_psnr in dB, over the pixels that are 
 
 For speech, the metrics are keyed group/level/metric. Groups: all, many (speakers with ten or more utterances). Levels:
 segment, utterance. Metrics: content_eer with s, motion_eer with z, and gap, motion minus content; each also with _low
-and _high, the ends of its 95 %% confidence interval over speakers. With --baseline, the same keys after
+and _high, the ends of its 95 % confidence interval over speakers. With --baseline, the same keys after
 baseline_difference/ are the metrics of this run minus those of the baseline. Also probe/z and probe/mel, accuracies
 from 0 to 1.
 """

@@ -33,13 +33,6 @@ def test_writes_metrics_images_and_a_report(
     assert {"report.html", "swap_grid.png"} < {path.name for path in (run / "evaluation").iterdir()}
 
 
-def test_compares_runs_on_speech(speech: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    run, baseline = (save_run(tmp_path / str(seed), (N_MELS,), SCALE, seed) for seed in range(2))
-    assert evaluate(run, speech, tmp_path, "--baseline", baseline, "--out", tmp_path / "out") == 0
-    assert "baseline_difference/all/segment/gap_low: " in capsys.readouterr().out
-    assert (tmp_path / "out" / "report.html").is_file()
-
-
 def test_code_that_no_package_registers_requires_trust(
     few_squares: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

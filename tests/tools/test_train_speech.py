@@ -30,9 +30,9 @@ def test_a_run_keeps_the_scale_of_its_mels_and_is_evaluated(
     assert isinstance(scale, MelScale)
     assert scale.mean.tolist() == [-6.0] * N_MELS
     assert scale.deviation.tolist() == [2.0] * N_MELS
-    assert call(evaluate.main, "--run", tmp_path / "run", "--data", speech) == 0
+    assert call(evaluate.main, "--run", tmp_path / "run", "--data", speech, "--baseline", tmp_path / "run") == 0
+    assert "baseline_difference/all/segment/gap_high: 0.0" in capsys.readouterr().out.splitlines()
     assert (tmp_path / "run" / "evaluation" / "cross_generation.png").is_file()
-    capsys.readouterr()
     assert call(show_views.main, "--run", tmp_path / "run", "--step", 1, "--out", tmp_path / "views.png") == 1
     assert "holds speech, and only clips can be drawn" in capsys.readouterr().err.splitlines()[-1]
 
