@@ -65,25 +65,23 @@ class StoredFile(Protocol):
     def sha256(self) -> str: ...  # noqa: D102
 
 
-class Prefetcher(ABC):
-    """Reads the files of one folder whole and checks them; object storage fetches them ahead of need into a cache."""
+class Prefetcher:
+    """Reads the files of one folder whole and checks them; object storage fetches them ahead of use into a cache."""
 
     cache: Cache | None = None
-    """The cache that the files go through; None on disk."""
+    """The cache that the files go through; None on disk, where only `read` does anything."""
 
-    @abstractmethod
     def read(self, file: StoredFile) -> bytes | mmap:
         """Return the bytes of a file. Any number of threads may call this at a time.
 
         Raises:
             ShardError: If the file cannot be read, or its size or SHA-256 is not the expected one.
         """
+        raise NotImplementedError
 
-    @abstractmethod
     def prefetch_now(self, files: Sequence[StoredFile]) -> None:
         """Start to fetch files that will be read next."""
 
-    @abstractmethod
     def prefetch(self, files: Sequence[StoredFile], priority: Callable[[str], float]) -> None:
         """Start to fetch files that will be read later, as far as the cache has room.
 
@@ -92,7 +90,6 @@ class Prefetcher(ABC):
             priority: Maps a SHA-256 to the number of windows until that file is read; used until the next call.
         """
 
-    @abstractmethod
     def cancel(self) -> None:
         """Cancel what is being fetched; later calls start again."""
 

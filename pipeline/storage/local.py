@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -129,12 +129,3 @@ class _LocalReader(Prefetcher):
         if hashlib.sha256(data).hexdigest() != file.sha256:
             raise ShardError(f"{path}: its SHA-256 is not the manifest's, so it is damaged: copy or prepare it again")
         return data
-
-    def prefetch_now(self, files: Sequence[StoredFile]) -> None:
-        pass
-
-    def prefetch(self, files: Sequence[StoredFile], priority: Callable[[str], float]) -> None:
-        pass
-
-    def cancel(self) -> None:
-        pass

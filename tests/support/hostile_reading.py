@@ -33,7 +33,7 @@ Record: TypeAlias = tuple[str, bytes, int, bytes]  # key, frames, shade, path
 
 @dataclass
 class Report:
-    """What became of many attacks: faults in words, and how often data was refused and read."""
+    """The result of many attacks: descriptions of faults, and how often data was rejected and read."""
 
     rejected: int = 0
     read: int = 0

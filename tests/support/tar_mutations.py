@@ -91,7 +91,8 @@ def cut_and_closed(rng: np.random.Generator, original: Original) -> bytes:
 def blocks_moved(rng: np.random.Generator, original: Original) -> bytes:
     blocks = [original.data[i : i + BLOCK] for i in range(0, len(original.data), BLOCK)]
     i, j = (int(k) for k in rng.integers(len(blocks), size=2))
-    return b"".join(rearranged(rng, blocks, i, j, ["swap", "missing", "twice", "zero"], bytes(BLOCK)))
+    blocks = rearranged(rng, blocks, i, j, ["swap", "missing", "twice", "zero"], bytes(BLOCK))
+    return b"".join(blocks)
 
 
 def rearranged(rng: np.random.Generator, items: list[T], i: int, j: int, changes: list[str], other: T) -> list[T]:
