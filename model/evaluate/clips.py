@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, TypeAlias, cast
 import torch
 from torch import Tensor
 
-from seqviews.model.evaluate.encode import REPORT_EVERY, Encoded, Progress, collect, encode, no_progress
+from seqviews.model.evaluate.encode import REPORT_EVERY, Encoded, collect, encode, no_progress
 from seqviews.model.evaluate.metrics import factor_scores, foreground_psnr
 from seqviews.model.protocol import Autoencoder, Method, Posterior, Sampler, missing_capabilities, require
 from seqviews.model.scaling import Scale
 from seqviews.pipeline.manifest import DatasetInfo
-from seqviews.pipeline.records import Batch
+from seqviews.pipeline.records import Batch, Progress
 
 if TYPE_CHECKING:
     from seqviews.pipeline.stream.stream import SequenceStream
@@ -42,7 +42,7 @@ PURPOSES = {
     "sample_dynamic": "draws of z",
 }
 """What is left out without a capability."""
-PSNR = "reconstruction/foreground_psnr"
+PSNR, JUDGED = "reconstruction/foreground_psnr", "judged/"  # no factor has such a name
 
 Predict: TypeAlias = Callable[[Tensor], Mapping[str, Tensor]]
 """Predicts from clips `[B, T, C, H, W]`, by factor, class probabilities `[B, K]` or trajectories `[B, T, n, 2]`."""
@@ -82,20 +82,23 @@ def judge_real_clips(
         progress: Likewise.
 
     Returns:
-        The clips. Their values are the predictions of the judge, by factor, and of a method that can encode and decode
-        the latents and `PSNR`, `metrics.foreground_psnr` of the reconstructions, `[N]`.
+        The clips. Their values are the predictions of the judge, `judged/FACTOR`, and if the method can encode and
+        decode, the latents and `PSNR`, `metrics.foreground_psnr` of the reconstructions, `[N]`.
 
     Raises:
         ValueError: If there are fewer than two, which cannot be swapped.
     """
     autoencoder = cast(Autoencoder, method)
 
+    def predict(x: Tensor) -> dict[str, Tensor]:
+        return {f"{JUDGED}{name}": value for name, value in judge(x).items()}
+
     def keep(x: Tensor, posterior: Posterior, batch: Batch) -> dict[str, Tensor]:
         decoded = autoencoder.decode(posterior.static.mean, posterior.dynamic.mean)
-        return {**judge(x), PSNR: foreground_psnr(decoded, x)}
+        return {**predict(x), PSNR: foreground_psnr(decoded, x)}
 
     if missing_capabilities(method, "encode", "decode"):
-        clips = collect(stream, lambda batch: judge(scale(batch.x.to(device))), maximum, progress)
+        clips = collect(stream, lambda batch: predict(scale(batch.x.to(device))), maximum, progress)
     else:
         clips = encode(autoencoder, stream, scale, device, keep=keep, maximum=maximum, progress=progress)
     if len(clips) < 2:
@@ -143,7 +146,7 @@ def score(
     settings, generator = possible_settings(method), torch.Generator(device).manual_seed(seed)
     autoencoder, sampler = cast(Autoencoder, method), cast(Sampler, method)
     scores = {PSNR: float(clips.values[PSNR].nanmean())} if PSNR in clips.values else {}
-    judged = {name: value for name, value in clips.values.items() if name not in {PSNR, "static", "dynamic"}}
+    judged = {name.removeprefix(JUDGED): value for name, value in clips.values.items() if name.startswith(JUDGED)}
     results = {"real": (judged, clips.factors)}
     for setting, (s, z, truth) in _latents(autoencoder, settings, clips, info, seed, generator).items():
 

@@ -12,20 +12,18 @@ from torch import Tensor
 from seqviews.model.protocol import Encoder, Method, Posterior, Sampler, missing_capabilities
 from seqviews.model.scaling import Scale
 from seqviews.pipeline.manifest import DatasetInfo
-from seqviews.pipeline.records import Batch
+from seqviews.pipeline.records import Batch, Progress
 
 if TYPE_CHECKING:
     from seqviews.pipeline.stream.stream import SequenceStream
 
 REPORT_EVERY = 10  # batches
 
-Progress: TypeAlias = Callable[[str, int, int], None]
-"""Called now and then with a task, how much of it is done, and how much there is."""
 Keep: TypeAlias = Callable[[Tensor, Posterior, Batch], Mapping[str, Tensor]]
 """Computes what else to keep, `[B, ...]` by name, from the scaled records of a batch, their posterior and the batch."""
 
 
-def no_progress(task: str, done: int, total: int) -> None:
+def no_progress(task: str, done: float, total: float) -> None:
     """Report nothing."""
 
 
@@ -74,7 +72,7 @@ def encode(
 
     Args:
         method: In evaluation mode, on the device.
-        stream: One epoch of it is read; it gives the factors that it was asked for.
+        stream: One epoch of it is read, with the factors that it decodes.
         scale: What the records go through first, on the device.
         device: Where method and scale are.
         keep: Computes what else is kept of each batch.

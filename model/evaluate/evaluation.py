@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from seqviews.model.evaluate import clip_panels, clips, speech, speech_panels
-from seqviews.model.evaluate.encode import Encoded, Progress, check_records, default_device, encode, no_progress
+from seqviews.model.evaluate.encode import Encoded, check_records, default_device, encode, no_progress
 from seqviews.model.evaluate.judge import STEPS, cached_judge
 from seqviews.model.evaluate.probe import PROBED, ProbedMels, probe
 from seqviews.model.protocol import Posterior, missing_capabilities, require
@@ -26,7 +26,7 @@ from seqviews.model.train.data import split_stream
 from seqviews.model.train.runs import LOG, Run
 from seqviews.pipeline.files import write_atomically
 from seqviews.pipeline.manifest import Split
-from seqviews.pipeline.records import Batch
+from seqviews.pipeline.records import Batch, Progress
 from seqviews.pipeline.stream.recordset import check_agreement
 
 if TYPE_CHECKING:
@@ -108,12 +108,12 @@ def evaluate(
         run: A training that has saved a checkpoint; it is not changed.
         data: Folder or URL of a prepared data set, of the kind that the run was trained on.
         config: How to evaluate it; the default configuration if None.
-        progress: Called now and then with the task, how much of it is done, and how much there is.
+        progress: Called now and then with a task, how much of it is done, and how much there is.
 
     Raises:
         ValueError: If the data set does not fit the run or has no labels, its splits do not agree, or the method lacks
             the capabilities that every evaluation requires.
-        ShardError: If a shard is not what its manifest says.
+        ShardError: If a shard contradicts the manifest.
     """
     task = _Task(run, data, config or EvaluateConfig(), progress)
     return _evaluate_clips(task) if task.info.modality == "clip" else _evaluate_speech(task)

@@ -14,10 +14,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from seqviews.model.evaluate import metrics
-from seqviews.model.evaluate.encode import Progress, no_progress
+from seqviews.model.evaluate.encode import no_progress
 from seqviews.model.evaluate.metrics import trajectory_distance
 from seqviews.pipeline.files import open_atomically
-from seqviews.pipeline.records import Batch, endless
+from seqviews.pipeline.records import Batch, Progress, endless
 
 if TYPE_CHECKING:
     from seqviews.pipeline.stream.stream import SequenceStream

@@ -84,7 +84,7 @@ def test_settings_depend_on_what_a_method_can_do(squares: Path) -> None:
 
 @pytest.mark.parametrize("method", [PerfectModel(), SquareGenerator()])
 def test_every_latent_is_drawn_five_times_per_clip(squares: Path, method: Method) -> None:
-    done: dict[str, tuple[int, int]] = {}
+    done: dict[str, tuple[float, float]] = {}
     scored(method, squares, batch_size=50, progress=lambda what, n, total: done.update({what: (n, total)}))
     once, drawn = (64, 64), (DRAWS * 64, DRAWS * 64)
     expected = {"reconstruction": once, "swap": once, "static_drawn": drawn, "dynamic_drawn": drawn}

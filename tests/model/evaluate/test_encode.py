@@ -18,7 +18,7 @@ from seqviews.pipeline.stream.stream import SequenceStream
 
 def test_rows_are_in_the_order_of_the_split(squares: Path) -> None:
     factors = ("shade", "path")
-    reported: list[tuple[str, int, int]] = []
+    reported: list[tuple[str, float, float]] = []
 
     def keep(x: Tensor, posterior: Posterior, batch: Batch) -> dict[str, Tensor]:
         return {"brightest": x.amax(dim=(1, 2, 3, 4)), "index": batch.indices}

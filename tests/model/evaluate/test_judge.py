@@ -72,7 +72,7 @@ def test_the_loss_ignores_the_order_of_points() -> None:
 
 
 def test_a_cached_judge_is_read_again_and_its_seed_determines_the_weights(squares: Path, tmp_path: Path) -> None:
-    steps: list[int] = []
+    steps: list[float] = []
 
     def get(folder: str, seed: int) -> dict[str, torch.Tensor]:
         splits = streams(squares)
