@@ -17,18 +17,39 @@ MAY_IMPORT = {
     "model": {"model"},
     "tools": {"tools", "model", "augment", "pipeline"},
 }
-# inside pipeline; every room may also import the files at the bottom
-LAYERS = {
-    "storage": set[str](),
-    "shards": {"storage"},
-    "stream": {"shards", "storage"},
-    "prepare": {"shards", "storage"},
+RECORDS, MANIFEST = "pipeline.records", "pipeline.manifest"
+BOTTOM = {RECORDS, MANIFEST, "pipeline.files"}
+SHARDS = BOTTOM | {"pipeline.shards", "pipeline.storage"}
+NUMBERS = {"model.gaussian", "model.ranks"}
+CONTRACT = NUMBERS | {"model.protocol"}
+SHOWN = BOTTOM | CONTRACT | {"model.scaling", "model.report"}
+ROOMS = {  # what the files of a folder may import; the first that fits
+    "pipeline/records": set[str](),
+    "pipeline/files": set[str](),
+    "pipeline/manifest": {RECORDS, "pipeline.shards.strict_json", "pipeline.storage"},
+    "pipeline/storage": {RECORDS, "pipeline.files", "pipeline.storage"},
+    "pipeline/shards": SHARDS,
+    "pipeline/stream": SHARDS | {"pipeline.stream"},
+    "pipeline/prepare": SHARDS | {"pipeline.prepare"},
+    "pipeline/sources": SHARDS | {"pipeline.sources"},
+    "pipeline/datasets": SHARDS | {"pipeline.prepare", "pipeline.sources", "pipeline.datasets"},
+    "augment": {"augment", RECORDS},
+    "model/ranks": set[str](),
+    "model/gaussian": NUMBERS,
+    "model/information": NUMBERS,
+    "model/protocol": NUMBERS,
+    "model/registry": CONTRACT,
+    "model/scaling": {MANIFEST},
+    "model/layers": NUMBERS | {"model.layers"},
+    "model/methods": CONTRACT | {"model.layers", "model.information", "model.methods"},
+    "model/report": SHOWN,
+    "model/train": SHOWN | {"model.registry", "model.train", "augment", "pipeline.storage", "pipeline.stream"},
+    "model/evaluate": SHOWN | {"model.train", "model.evaluate", "pipeline.storage.folder", "pipeline.stream.recordset"},
+    "model": {"model"},
+    "pipeline": {"pipeline"},
+    "tools": {"tools", "model", "augment", "pipeline"},
 }
-LAYERS |= {"sources": {"shards", "storage"}, "datasets": {"sources", "prepare", "shards", "storage"}}
-BOTTOM = {"pipeline.records", "pipeline.manifest", "pipeline.files"}
-BELOW_BOTTOM = {"pipeline.shards.strict_json", "pipeline.storage"}  # what manifest stands on
-# of the model, only training knows the views and the stream; evaluation knows what data looks like at rest
-RECORDS = {"pipeline.files", "pipeline.manifest", "pipeline.records", "pipeline.stream.recordset"}
+PACKAGES = ("pipeline", "augment", "model", "tools")
 
 
 def own_imports(path: Path) -> set[str]:
@@ -47,7 +68,7 @@ def own_imports(path: Path) -> set[str]:
             }
         elif isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
-    assert not {n.partition(".")[0] for n in names} & set(MAY_IMPORT), f"{path}: imports a folder by its bare name"
+    assert not {n.partition(".")[0] for n in names} & set(PACKAGES), f"{path}: imports a folder by its bare name"
     return {n.removeprefix("seqviews.") for n in names if n.startswith("seqviews.")}
 
 
@@ -59,37 +80,17 @@ def files(folder: str) -> list[Path]:
     return sorted(p for p in (ROOT / folder).rglob("*.py"))
 
 
-@pytest.mark.parametrize("path", [p for folder in MAY_IMPORT for p in files(folder)], ids=lambda p: p.name)
+@pytest.mark.parametrize("path", [p for package in PACKAGES for p in files(package)], ids=lambda p: p.name)
 def test_imports_point_one_way(path: Path) -> None:
-    folder = path.relative_to(ROOT).parts[0]
-    allowed = set(MAY_IMPORT[folder])
-    if folder == "model" and "train" in path.parts:
-        allowed |= {"augment", "pipeline"}
-    foreign = {name for name in own_imports(path) if name.partition(".")[0] not in allowed}
-    if folder == "augment":
-        foreign -= {"pipeline.records"}
-    if folder == "model":
-        foreign -= RECORDS
-    assert not foreign
-
-
-@pytest.mark.parametrize("path", files("pipeline"), ids=lambda p: p.name)
-def test_pipeline_has_layers(path: Path) -> None:
-    room = path.relative_to(ROOT).parts[1]
-    names = own_imports(path)
-    if room in LAYERS:
-        allowed = BOTTOM | {f"pipeline.{name}" for name in {room, *LAYERS[room]}}
-        allowed -= {"pipeline.manifest"} if room == "storage" else set()
-    elif f"pipeline.{path.stem}" in BOTTOM:
-        allowed = BELOW_BOTTOM | {"pipeline.records"} if path.stem == "manifest" else set()
-    else:
-        return  # the public names
-    assert not {n for n in names if not any(f"{n}.".startswith(f"{a}.") for a in allowed)}
+    name = str(path.relative_to(ROOT).with_suffix(""))
+    room = next(room for room in ROOMS if f"{name}/".startswith(f"{room}/"))
+    allowed = ROOMS[room]
+    assert not {n for n in own_imports(path) if not any(f"{n}.".startswith(f"{a}.") for a in allowed)}
 
 
 def test_no_two_files_import_each_other() -> None:
     """Imports inside functions count too."""
-    paths = {path: ".".join(path.relative_to(ROOT).with_suffix("").parts) for f in MAY_IMPORT for path in files(f)}
+    paths = {path: ".".join(path.relative_to(ROOT).with_suffix("").parts) for f in PACKAGES for path in files(f)}
     modules = {name.removesuffix(".__init__"): own_imports(path) for path, name in paths.items()}
     sorter = TopologicalSorter({name: imported & modules.keys() for name, imported in modules.items()})
     sorter.prepare()  # raises CycleError with the files

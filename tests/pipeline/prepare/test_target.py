@@ -20,7 +20,9 @@ from toy_clips import ToyClips
 from seqviews.pipeline.prepare.write import prepare
 from seqviews.pipeline.storage.bucket import Bucket
 from seqviews.pipeline.storage.folder import Timeouts
+from seqviews.pipeline.storage.local import LocalFolder
 from seqviews.pipeline.storage.urls import open_folder
+from seqviews.pipeline.stream.recordset import RecordSet
 from seqviews.pipeline.stream.stream import SequenceStream
 
 SCRIPT = """
@@ -60,6 +62,9 @@ def test_streams_from_bucket_and_folder_are_equal(storage: Storage, toy: Path) -
         for mine, expected in zip(ours, theirs, strict=True):
             assert (mine.x == expected.x).all()
             assert (mine.factors["shade"] == expected.factors["shade"]).all()
+        remote, local = (RecordSet(f / split).batch([7, 0], ["shade"]) for f in (storage.folder(), LocalFolder(toy)))
+        assert remote.keys == local.keys
+        assert (remote.x == local.x).all()
 
 
 def test_a_prefix_that_holds_something_else(storage: Storage, toy: Path) -> None:
