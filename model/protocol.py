@@ -12,14 +12,8 @@ from torch import Tensor, nn
 from seqviews.model.gaussian import Gaussian
 
 BETAS = (0.9, 0.95)  # the loss falls a hundredfold in a thousand steps; Adam's usual 0.999 would remember its start
-CAPABILITIES = {
-    "encode": "encode(x) -> Posterior: clips [B, T, C, H, W] in [0, 1], or segments [B, T, n_mels] of mean 0",
-    "decode": "decode(s, z) -> x: sequences of latents [B, S] and [B, T, D]",
-    "sample_static": "sample_static(n, generator) -> [n, S]: s from its prior",
-    "sample_dynamic": "sample_dynamic(n, length, generator) -> [n, length, D]: z from its prior",
-    "sample": "sample(n, length, generator) -> x: sequences from the priors, for a generator without an encoder",
-}
-"""What a method may offer beyond `loss`; a command that needs one that is missing names it."""
+CAPABILITIES = ("encode", "decode", "sample_static", "sample_dynamic", "sample")
+"""What a method may offer beyond `loss`, as `Autoencoder` and `Sampler` describe it; what needs a missing one names it."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -115,15 +109,11 @@ class Method(nn.Module):
         return torch.optim.Adam(self.parameters_of(player), lr=learning_rate, betas=BETAS, fused=True)
 
 
-class Encoder(Protocol):
-    """A method that can `encode`; see `CAPABILITIES`."""
+class Autoencoder(Protocol):
+    """A method with all that swaps and draws need; a method may have some of it."""
 
     def encode(self, x: Tensor) -> Posterior:
         """The posterior of clips `[B, T, C, H, W]` in [0, 1], or of segments `[B, T, n_mels]` of mean 0."""
-
-
-class Decoder(Protocol):
-    """A method that can `decode` and draw from its priors; see `CAPABILITIES`."""
 
     def decode(self, s: Tensor, z: Tensor) -> Tensor:
         """Sequences of latents `[B, S]` and `[B, T, D]`."""
@@ -135,12 +125,8 @@ class Decoder(Protocol):
         """`[n, length, D]` from the prior of z."""
 
 
-class Autoencoder(Encoder, Decoder, Protocol):
-    """A method with all that swaps and draws need."""
-
-
 class Sampler(Protocol):
-    """A generator without an encoder; see `CAPABILITIES`."""
+    """A generator without an encoder."""
 
     def sample(self, n: int, length: int, generator: torch.Generator | None = None) -> Tensor:
         """Sequences `[n, length, ...]` from the priors."""
@@ -156,20 +142,14 @@ def missing_capabilities(method: nn.Module, *names: str) -> list[str]:
 
 
 def require(method: nn.Module, *names: str, purpose: str) -> None:
-    """Check that a method has capabilities.
-
-    Args:
-        method: Any method.
-        names: Of `CAPABILITIES`.
-        purpose: What they are needed for, for the message.
+    """Check that a method has capabilities; `purpose`, a plural, says what needs them.
 
     Raises:
         ValueError: If one is missing; the message names it.
 
     >>> require(Method(), "encode", purpose="latents")
     Traceback (most recent call last):
-    ValueError: Method has no encode, which latents need: encode(x) -> Posterior: clips [B, T, C, H, W] in [0, 1], or \
-segments [B, T, n_mels] of mean 0
+    ValueError: Method has no encode, which latents need (see seqviews.model.protocol)
     """
     for name in missing_capabilities(method, *names):
-        raise ValueError(f"{type(method).__name__} has no {name}, which {purpose} need: {CAPABILITIES[name]}")
+        raise ValueError(f"{type(method).__name__} has no {name}, which {purpose} need (see {__name__})")

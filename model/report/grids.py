@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from seqviews.model.protocol import Autoencoder, Decoder
+from seqviews.model.protocol import Autoencoder
 from seqviews.model.report.images import STRIP_FRAMES, Cell, Grid, Image, to_frames
 
 DRAWN, BETWEEN = 5, 3
@@ -66,7 +66,7 @@ def samples_grid(x: Tensor) -> Grid:
 
 
 @torch.inference_mode()
-def reconstruction_grid(model: Decoder, s: Tensor, z: Tensor, real: Tensor, psnr: Tensor) -> Grid:
+def reconstruction_grid(model: Autoencoder, s: Tensor, z: Tensor, real: Tensor, psnr: Tensor) -> Grid:
     """Each clip above what its own latents decode to.
 
     Args:
@@ -83,7 +83,7 @@ def reconstruction_grid(model: Decoder, s: Tensor, z: Tensor, real: Tensor, psnr
 
 
 @torch.inference_mode()
-def exchange_grid(model: Decoder, s: Tensor, z: Tensor, real: Tensor) -> Grid:
+def exchange_grid(model: Autoencoder, s: Tensor, z: Tensor, real: Tensor) -> Grid:
     """Pairs of clips, and what they decode to with their dynamic latents exchanged [P figure 12].
 
     Args:
@@ -103,7 +103,7 @@ def exchange_grid(model: Decoder, s: Tensor, z: Tensor, real: Tensor) -> Grid:
 
 
 @torch.inference_mode()
-def generation_grid(model: Decoder, s: Tensor, z: Tensor, real: Tensor, generator: torch.Generator) -> Grid:
+def generation_grid(model: Autoencoder, s: Tensor, z: Tensor, real: Tensor, generator: torch.Generator) -> Grid:
     """One latent of a clip kept, the other drawn several times [P figures 8, 10, 11].
 
     Left below the clip, its `z` with `DRAWN` draws of `s`; right, its `s` with `DRAWN` draws of `z`.
@@ -124,7 +124,7 @@ def generation_grid(model: Decoder, s: Tensor, z: Tensor, real: Tensor, generato
 
 
 @torch.inference_mode()
-def interpolation_grid(model: Decoder, s: Tensor, z: Tensor) -> Grid:
+def interpolation_grid(model: Autoencoder, s: Tensor, z: Tensor) -> Grid:
     """From one `s` to another on a straight line, with one motion: a column a pair [P figure 16].
 
     Args:
@@ -143,7 +143,7 @@ def interpolation_grid(model: Decoder, s: Tensor, z: Tensor) -> Grid:
 
 
 @torch.inference_mode()
-def swap_grid(model: Decoder, s: Tensor, z: Tensor, content: Tensor, motion: Tensor) -> Grid:
+def swap_grid(model: Autoencoder, s: Tensor, z: Tensor, content: Tensor, motion: Tensor) -> Grid:
     """Every static latent with every dynamic one: a column for each `s`, a row for each `z` [P figure 3].
 
     The top row shows the real clips of the columns' `s`, the left column those of the rows' `z`.
@@ -168,7 +168,7 @@ def swap_grid(model: Decoder, s: Tensor, z: Tensor, content: Tensor, motion: Ten
 
 
 @torch.inference_mode()
-def sample_grid(model: Decoder, s: Tensor, z: Tensor, real: Tensor, generator: torch.Generator) -> Grid:
+def sample_grid(model: Autoencoder, s: Tensor, z: Tensor, real: Tensor, generator: torch.Generator) -> Grid:
     """One factor kept, the other drawn: a row for each clip [P figures 8, 11].
 
     The columns are the real clip, its `z` with two draws of `s`, and its `s` with two draws of `z`; the draws are the
