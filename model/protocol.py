@@ -12,8 +12,6 @@ from torch import Tensor, nn
 from seqviews.model.gaussian import Gaussian
 
 BETAS = (0.9, 0.95)  # the loss falls a hundredfold in a thousand steps; Adam's usual 0.999 would remember its start
-CAPABILITIES = ("encode", "decode", "sample_static", "sample_dynamic", "sample")
-"""What a method may offer beyond `loss`, as `Autoencoder` and `Sampler` describe it; what needs a missing one names it."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -109,11 +107,15 @@ class Method(nn.Module):
         return torch.optim.Adam(self.parameters_of(player), lr=learning_rate, betas=BETAS, fused=True)
 
 
-class Autoencoder(Protocol):
-    """A method with all that swaps and draws need; a method may have some of it."""
+class Encoder(Protocol):
+    """A method that encodes. Beyond `loss`, all is optional; what needs a capability that is missing names it."""
 
     def encode(self, x: Tensor) -> Posterior:
         """The posterior of clips `[B, T, C, H, W]` in [0, 1], or of segments `[B, T, n_mels]` of mean 0."""
+
+
+class Autoencoder(Encoder, Protocol):
+    """A method with all that swaps and draws need."""
 
     def decode(self, s: Tensor, z: Tensor) -> Tensor:
         """Sequences of latents `[B, S]` and `[B, T, D]`."""
@@ -133,7 +135,7 @@ class Sampler(Protocol):
 
 
 def missing_capabilities(method: nn.Module, *names: str) -> list[str]:
-    """Which of `CAPABILITIES` a method lacks.
+    """Which of these optional methods, such as `encode`, a method lacks.
 
     >>> missing_capabilities(Method(), "encode", "decode")
     ['encode', 'decode']

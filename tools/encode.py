@@ -9,7 +9,7 @@ from typing import Any, cast
 import numpy as np
 
 from seqviews.model.evaluate.encode import check_records, default_device, encode
-from seqviews.model.protocol import Autoencoder, require
+from seqviews.model.protocol import Encoder, require
 from seqviews.model.train.runs import Run
 from seqviews.pipeline.files import open_atomically
 from seqviews.pipeline.manifest import SPLITS, load_manifest
@@ -56,7 +56,7 @@ def encode_data(arguments: argparse.Namespace) -> dict[str, Any]:
     parts: list[dict[str, Any]] = []
     with progress_bar() as progress:
         for split, stream in zip(splits, streams, strict=True):
-            found = encode(cast(Autoencoder, method), stream, scale, device, progress=progress)
+            found = encode(cast(Encoder, method), stream, scale, device, progress=progress)
             parts.append({"static": found.static.numpy(), "dynamic": found.dynamic.numpy()})
             parts[-1] |= {f"factor_{name}": values.numpy() for name, values in found.factors.items()}
             parts[-1] |= {"keys": np.array(found.keys), "split": np.full(len(found), split)}

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias, cast
 import torch
 from torch import Tensor
 
-from seqviews.model.protocol import Autoencoder, Method, Posterior, Sampler, missing_capabilities
+from seqviews.model.protocol import Encoder, Method, Posterior, Sampler, missing_capabilities
 from seqviews.model.scaling import Scale
 from seqviews.pipeline.manifest import DatasetInfo
 from seqviews.pipeline.records import Batch, Progress
@@ -59,7 +59,7 @@ class Encoded:
 
 
 def encode(
-    method: Autoencoder,
+    method: Encoder,
     stream: SequenceStream,
     scale: Scale,
     device: torch.device | str = "cpu",
@@ -138,7 +138,7 @@ def check_records(method: Method, scale: Scale, info: DatasetInfo, device: torch
         frame = [frame[2], *frame[:2]]
     try:
         if not missing_capabilities(method, "encode"):
-            cast(Autoencoder, method).encode(torch.zeros(1, length, *frame, device=device))
+            cast(Encoder, method).encode(torch.zeros(1, length, *frame, device=device))
         elif not missing_capabilities(method, "sample"):
             sampled = list(cast(Sampler, method).sample(1, length, torch.Generator(device)).shape[2:])
             if sampled != frame:

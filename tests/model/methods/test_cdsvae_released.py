@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -203,7 +204,7 @@ def test_under_autocast_it_stays_in_float32() -> None:
 
 
 def test_other_sizes_are_read_off_the_checkpoint(tmp_path: Path) -> None:
-    sizes = {"static_dim": 10, "dynamic_dim": 6, "feature_dim": 20, "hidden_dim": 24}
+    sizes: dict[str, Any] = {"static_dim": 10, "dynamic_dim": 6, "feature_dim": 20, "hidden_dim": 24}
     small = ReleasedCDSVAE(frame_shape=(1, 64, 64), width=0.25, **sizes).eval()
     torch.save({"model": small.state_dict()}, tmp_path / "small.pth")
     x = torch.rand(1, 2, 1, 64, 64)
