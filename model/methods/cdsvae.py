@@ -185,6 +185,8 @@ class CDSVAE(Method):
             prior = self.p_dynamic(z)
         reconstruction = self.decode(s, z)
         with torch.autocast(features.device.type, enabled=False):
+            with torch.set_grad_enabled(torch.is_grad_enabled() and self._uses_weighted_sampling):
+                mws = mws_information(gather(s), static.gather(), gather(z), dynamic.gather())
             terms = {
                 "reconstruction": functional.mse_loss(reconstruction, views.anchor, reduction="sum") / len(s),
                 "kl_static": static.kl(Gaussian.standard(s)).mean(),
@@ -194,8 +196,6 @@ class CDSVAE(Method):
                 terms["mi_static"] = self._contrast(static.mean, content.mean)
             if motion is not None:
                 terms["mi_dynamic"] = self._contrast(dynamic.mean.flatten(1), motion.mean.flatten(1))
-            with torch.set_grad_enabled(torch.is_grad_enabled() and self._uses_weighted_sampling):
-                mws = mws_information(gather(s), static.gather(), gather(z), dynamic.gather())
             terms |= {"mws_static": mws.static, "mws_dynamic": mws.dynamic, "mi_between": mws.between}
             terms |= {"static_off_diagonal": mws.static_off_diagonal, "dynamic_off_diagonal": mws.dynamic_off_diagonal}
             return Loss(self._total(terms), terms)
