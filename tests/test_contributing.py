@@ -24,7 +24,7 @@ from seqviews.tools import evaluate, train
 TEXT = (Path(__file__).parents[1] / "CONTRIBUTING.md").read_text(encoding="utf-8")
 METHOD, AUGMENTATION, DATA_SET, STORE = re.findall(r"^```python\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
 (PROJECT,) = re.findall(r"^```toml\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
-(TRAIN,) = re.findall(r"^    seqviews train (.*)$", TEXT, re.MULTILINE)
+(TRAIN,) = re.findall(r"^    seqviews train (.*)$", TEXT.replace("\\\n", ""), re.MULTILINE)
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +61,7 @@ def test_the_method_trains_two_steps_and_is_evaluated(
     run = Run.load(out)
     assert (run.steps, type(run.method).__name__, run.config.model["size"]) == (2, "FrameAutoencoder", 4)
     assert run.config.motion == {"name": "mirror", "p": 0.3}
-    judging = ["--judges", tmp_path, "--judge-steps", "2"]
+    judging = ["--judges", tmp_path, "--judge-steps", "20"]
     assert run_main(evaluate.main, "--run", out, "--data", "data/bars", *judging) == 0
     assert "FrameAutoencoder has no sample_static" in (out / "evaluation" / "report.html").read_text()
 
