@@ -57,10 +57,10 @@ def test_the_method_trains_two_steps_and_is_evaluated(
     monkeypatch.chdir(names["data"].parents[1])
     out = tmp_path / "run"
     arguments = shlex.split(TRAIN.replace("runs/bars", str(out)))
-    assert run_main(train.main, *arguments, "--motion", "mirror", "--motion.p", "0.3") == 0
+    assert run_main(train.main, *arguments, "--motion", "brightness", "--motion.strength", "0.3") == 0
     run = Run.load(out)
     assert (run.steps, type(run.method).__name__, run.config.model["size"]) == (2, "FrameAutoencoder", 4)
-    assert run.config.motion == {"name": "mirror", "p": 0.3}
+    assert run.config.motion == {"name": "brightness", "strength": 0.3}
     judging = ["--judges", tmp_path, "--judge-steps", "20"]
     assert run_main(evaluate.main, "--run", out, "--data", "data/bars", *judging) == 0
     assert "FrameAutoencoder has no sample_static" in (out / "evaluation" / "report.html").read_text()
@@ -68,17 +68,17 @@ def test_the_method_trains_two_steps_and_is_evaluated(
 
 @pytest.mark.usefixtures("plugin")
 def test_the_augmentation_is_a_motion_view(names: dict[str, Any]) -> None:
-    from my_methods import Mirror  # type: ignore[import-not-found]  # installed by the fixture
+    from my_methods import Brightness  # type: ignore[import-not-found]  # installed by the fixture
 
     (batch,) = SequenceStream(names["data"] / "train", batch_size=16)
     seeds = record_seeds(0, 0, batch.indices)
-    views = MultiView(motion=Mirror())(batch.x, seeds)
-    mirrored = Mirror().draw(seeds)
-    assert 0 < mirrored.sum() < len(mirrored)
-    expected = [clip.flip(-1) if flip else clip for clip, flip in zip(views.anchor, mirrored, strict=True)]
+    views = MultiView(motion=Brightness())(batch.x, seeds)
+    factors = Brightness().draw(seeds)
+    assert 0.5 <= factors.min() < 0.8 < 1.2 < factors.max() <= 1.5
+    expected = [(clip * factor).clamp(0, 1) for clip, factor in zip(views.anchor, factors, strict=True)]
     assert torch.equal(views.motion, torch.stack(expected))
-    assert torch.equal(Mirror(p=1.0)(views.anchor), views.anchor.flip(-1))
-    assert torch.equal(Mirror().draw(seeds[3:]), mirrored[3:])  # whatever the batch
+    assert torch.equal(Brightness(strength=0)(views.anchor), views.anchor)
+    assert torch.equal(Brightness().draw(seeds[3:]), factors[3:])  # whatever the batch
 
 
 def test_the_data_set_is_prepared_checked_and_streamed(names: dict[str, Any]) -> None:
