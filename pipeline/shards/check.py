@@ -190,9 +190,7 @@ class _ShardChecker:
         features, factors = self.manifest.dataset.features, self.manifest.factors
         voices = features.converted_shape
         key = shard.decode(
-            record,
-            np.empty(features.shape, features.dtype),
-            None if voices is None else np.empty(voices, np.float16),
+            record, np.empty(features.shape, features.dtype), None if voices is None else np.empty(voices, np.float16)
         )
         frames, given, name = features.shape[0], shard.factors(record), f"{shard.name}: {key}"
         values = {f: factor_array(f, classes, [given.get(f)], [name], frames)[0] for f, classes in factors.items()}

@@ -12,15 +12,7 @@ import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError
 
 from seqviews.pipeline.storage.connection import connect, translated
-from seqviews.pipeline.storage.folder import (
-    MANIFEST,
-    Cache,
-    Folder,
-    Prefetcher,
-    StorageError,
-    Timeouts,
-    TransientError,
-)
+from seqviews.pipeline.storage.folder import MANIFEST, Cache, Folder, Prefetcher, StorageError, Timeouts, TransientError
 from seqviews.pipeline.storage.prefetch import CachePrefetcher
 
 CHUNK = 256 << 10

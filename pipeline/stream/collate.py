@@ -31,11 +31,7 @@ class StoredRecord(NamedTuple):
 
 
 def collate(
-    records: Iterable[StoredRecord],
-    size: int,
-    features: Features,
-    classes: Mapping[str, list[str] | None],
-    epoch: int,
+    records: Iterable[StoredRecord], size: int, features: Features, classes: Mapping[str, list[str] | None], epoch: int
 ) -> Batch:
     """Decode records into a batch.
 

@@ -12,15 +12,7 @@ import pytest
 from PIL import Image
 from toy_files import decoded, moving_square, naive_fit, write_images, write_video
 
-from seqviews.pipeline.sources.video import (
-    ClipCutter,
-    decode_video,
-    fit,
-    list_images,
-    read_image,
-    upright,
-    video_rate,
-)
+from seqviews.pipeline.sources.video import ClipCutter, decode_video, fit, list_images, read_image, upright, video_rate
 from seqviews.pipeline.sources.windows import Window
 
 FORMATS: dict[str, dict[str, Any]] = {
