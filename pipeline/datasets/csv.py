@@ -162,8 +162,7 @@ class CsvDataset:
         licence, attribution: The licence of the records, and the people to credit.
 
     Raises:
-        ValueError: If the name is invalid, a split has no file that is long enough for a record, or the same content is
-            in two splits.
+        ValueError: If the name is invalid, a split has no file as long as a record, or two have the same content.
     """
 
     index: Index

@@ -47,7 +47,7 @@ def check_dataset(
     threads: int = 2,
     progress: Callable[[str, int, int], None] = lambda split, done, total: None,
 ) -> dict[str, SplitCheck]:
-    """Read a whole prepared data set and report everything that is wrong with it.
+    """Read a whole prepared data set and report, by split, everything that is wrong with it.
 
     Each shard's size, SHA-256, structure and record count must be the manifest's, and keys unique in the split. Each
     record must decode to the manifest's shape and type and have its factors, in range. No source may be in two splits.
@@ -59,9 +59,6 @@ def check_dataset(
             their classes may be in two splits either.
         threads: Number of shards that are checked at a time, each held in memory.
         progress: Called after every shard with the split, the number of shards checked and their total.
-
-    Returns:
-        The result by split; the data set is sound if no split has problems.
 
     Raises:
         ShardError: If the folder is neither a data set nor a split.

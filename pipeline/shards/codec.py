@@ -176,12 +176,8 @@ def factor_array(
 ) -> NDArray[np.int64] | NDArray[np.float32]:
     """Return one factor of several records: int64 `[B]` classes or float32 `[B, frames, ...]` trajectories.
 
-    Args:
-        name: The factor.
-        classes: Its class names; None if it is a trajectory.
-        values: Its value in each record's JSON, None where it is missing.
-        records: Names of the records, for error messages.
-        frames: Length of the records.
+    `classes` is None for a trajectory. `values` are those in the records' JSON, None where missing; `records` has the
+    names for error messages.
 
     Raises:
         ShardError: If a value is not a class, or not finite numbers for each frame in one shape.

@@ -15,10 +15,8 @@ INDEXED_RECORDS = 100_000
 class ShardReader:
     """Reads shards of a split whole; `prefetcher` fetches them ahead of their use.
 
-    The SHA-256 is checked in every read, the structure of the tar only in the first.
-
-    Raises:
-        ShardError: If the split is in object storage and the cache cannot be used.
+    The SHA-256 is checked in every read, the structure of the tar only in the first. Raises `ShardError` if the split
+    is in object storage and the cache cannot be used.
     """
 
     def __init__(self, folder: Folder, features: Features) -> None:

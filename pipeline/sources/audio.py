@@ -95,10 +95,8 @@ class Converter(Protocol):
 class SegmentCutter:
     """Cuts sound files into log-mel segments of the window's frames, each stored in `voices` other voices as well.
 
-    The seeds of the voices are drawn for each file; without voices no converter is needed.
-
-    Raises:
-        ValueError: If one of these is out of bounds.
+    The seeds of the voices are drawn for each file; without voices no converter is needed. Raises `ValueError` if an
+    attribute is out of bounds.
     """
 
     window: Window

@@ -42,8 +42,7 @@ def _natural(name: str) -> list[tuple[int, str]]:
 def read_image(path: Path) -> NDArray[np.uint8]:
     """The pixels of a PNG, JPEG or WebP image, uint8 `[H, W, 3]`; transparency is composited over black.
 
-    Raises:
-        ValueError: If the image is damaged or truncated, or not 8 bits grey or RGB.
+    Raises `ValueError` if the image is damaged or truncated, or not 8 bits grey or RGB.
     """
     data, suffix = path.read_bytes(), path.suffix.lower()
     jpeg = suffix not in {".png", ".webp"}
@@ -165,10 +164,7 @@ def fit(pixels: NDArray[np.uint8], size: int, grey: bool) -> NDArray[np.uint8]:
 class ClipCutter:
     """Cuts video files, or with `images` folders of images, into clips of `size` x `size` pixels, grey or RGB.
 
-    Only every `step`-th frame of a file is used.
-
-    Raises:
-        ValueError: If one of these is out of bounds.
+    Only every `step`-th frame of a file is used. Raises `ValueError` if an attribute is out of bounds.
     """
 
     images: bool

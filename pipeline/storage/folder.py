@@ -37,15 +37,10 @@ class Cache:
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """How long to wait for object storage that does not answer, or answers wrongly.
+    """How long to wait, in seconds, for object storage that does not answer, or answers wrongly."""
 
-    Attributes:
-        stall: Seconds without a byte after which a request is abandoned and repeated.
-        deadline: Seconds after which a request is not repeated; a download has 20 more for every megabyte.
-    """
-
-    stall: float = 5.0
-    deadline: float = 60.0
+    stall: float = 5.0  # without a byte, after which a request is abandoned and repeated
+    deadline: float = 60.0  # after which a request is not repeated; a download has 20 more for every megabyte
 
 
 class StoredFile(Protocol):
@@ -115,9 +110,9 @@ class Folder(ABC):
     def prefetcher(self) -> Prefetcher:
         """Return a new reader of its shards. Raises `ShardError` if the cache cannot be used."""
 
-    @abstractmethod
     def for_writing(self) -> Folder:
         """Return the same folder, set up for writing. Raises `ValueError` if it is read-only."""
+        return self
 
     @abstractmethod
     def is_empty(self) -> bool:

@@ -55,10 +55,6 @@ class LocalFolder(Folder):
         """Return a reader that needs no cache."""
         return _LocalReader(self.path)
 
-    def for_writing(self) -> LocalFolder:
-        """Return this folder."""
-        return self
-
     def is_empty(self) -> bool:
         """Whether it holds no files but temporary ones, or does not exist."""
         return not self.path.exists() or (self.path.is_dir() and all(map(is_temporary, self.path.iterdir())))

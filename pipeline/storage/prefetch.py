@@ -28,10 +28,8 @@ Open: TypeAlias = Callable[[str], Awaitable[tuple[int, AsyncIterator[bytes]]]]
 class CachePrefetcher(Prefetcher):
     """The shards of the split at a URL in object storage, through the cache.
 
-    One thread fetches all shards of a process, by coroutines, which can be cancelled at any moment.
-
-    Raises:
-        ShardError: If the cache cannot be used.
+    One thread fetches all shards of a process, by coroutines, which can be cancelled at any moment. Raises `ShardError`
+    if the cache cannot be used.
     """
 
     def __init__(self, url: str, open: Open, cache: Cache, timeouts: Timeouts) -> None:
@@ -177,9 +175,9 @@ def _loop() -> asyncio.AbstractEventLoop:
         await asyncio.gather(*tasks, return_exceptions=True)
         loop.stop()
 
+    @atexit.register
     def end() -> None:
         asyncio.run_coroutine_threadsafe(cancel(), loop)
         thread.join(5)
 
-    atexit.register(end)
     return loop

@@ -33,8 +33,7 @@ class MixtureSchedule:
     """
 
     def __init__(self, sizes: Sequence[int], weights: Sequence[float] | None = None) -> None:
-        if weights is None:
-            weights = sizes
+        weights = sizes if weights is None else weights
         if len(weights) != len(sizes) or not all(math.isfinite(weight) and weight > 0 for weight in weights):
             raise ValueError(f"weights are {list(weights)}, not {len(sizes)} numbers over 0, one for each data set")
         exact = [Fraction(str(weight)) for weight in weights]  # 0.7 means 7/10, as written

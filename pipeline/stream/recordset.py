@@ -31,8 +31,7 @@ class RecordSet:
 
     Attributes:
         manifest: The manifest of the whole split.
-        shards: The shards with kept records.
-        counts: The number of kept records of each of these shards.
+        shards, counts: The shards with kept records, and the number of these in each.
         prefetcher: Fetches shards of the split ahead of their use.
         identity: Identifies the records: the manifest's digest and, with `where`, the SHA-256 of the kept indices.
 
@@ -81,13 +80,9 @@ class RecordSet:
         return kept[record], first + kept[record]
 
     def batch(self, indices: Iterable[int], factors: Sequence[str] = ()) -> Batch:
-        """Decode the records at some indices of the split, in this order; `epoch` is 0.
+        """Decode the records at some indices of the split, as in `Batch.indices`, with these factors; `epoch` is 0.
 
-        Each shard that holds any of them is read once and checked, one after the other.
-
-        Args:
-            indices: Indices as in `Batch.indices`, in any order, also repeated.
-            factors: Names of the factors to decode.
+        The indices may be in any order and repeated. Each shard that holds any of them is read once and checked.
 
         Raises:
             IndexError: If an index is outside the split.

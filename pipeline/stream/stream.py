@@ -129,8 +129,8 @@ class SequenceStream(IterableDataset[Batch]):
                 if number < len(self):
                     pending.append(pool.submit(_decode, plan.batch(number), features, self._classes, epoch))
                 if number >= start + PREFETCH:
-                    batch = pending.popleft().result()
-                    self._mark_received(epoch, number - PREFETCH + 1)
+                    batch, received = pending.popleft().result(), number - PREFETCH + 1
+                    self.epoch, self._received = (epoch, received) if received < len(self) else (epoch + 1, 0)
                     yield batch
         except BaseException:  # also when the caller stops early
             for records in self.sets:
@@ -138,11 +138,6 @@ class SequenceStream(IterableDataset[Batch]):
             raise
         finally:
             pool.shutdown(cancel_futures=True)
-
-    def _mark_received(self, epoch: int, received: int) -> None:
-        finished = received == len(self)
-        self.epoch = epoch + finished
-        self._received = 0 if finished else received
 
     def set_epoch(self, epoch: int) -> None:
         """Let the next `iter()` yield this epoch; a position in this epoch that was loaded from a state is kept."""

@@ -19,8 +19,7 @@ def test_round_trip(toy: Path) -> None:
     manifest = load_manifest(toy / "train")
     assert Manifest.from_json(manifest.to_json()) == manifest
     assert (toy / "train" / "manifest.json").read_text() == manifest.to_json()
-    assert len(manifest) == 36
-    assert manifest.factors == {"shade": ["dark", "light"], "path": None}
+    assert (len(manifest), manifest.factors) == (36, {"shade": ["dark", "light"], "path": None})
     assert manifest.digest != load_manifest(toy / "val").digest
 
 

@@ -107,8 +107,8 @@ class Timit:
             licence="LDC93S1, under the licence of the Linguistic Data Consortium: not to be passed on",
             attribution="Garofolo et al., TIMIT Acoustic-Phonetic Continuous Speech Corpus, 1993",
             features=self.features,
-            static={name: list(self._classes[name]) for name in ("speaker", "sex", "dialect")},
-            dynamic={"sentence": list(self._classes["sentence"])},
+            static={name: self._classes[name] for name in ("speaker", "sex", "dialect")},
+            dynamic={"sentence": self._classes["sentence"]},
         )
 
     @cached_property
@@ -126,11 +126,7 @@ class Timit:
 
     @cached_property
     def left_out(self) -> dict[str, Any]:
-        """Counts of what is not in the shards.
-
-        `sa`, `second_copies` and `not_in_a_split` are utterances, `tails` frames that fill no segment, by split, and
-        `skipped` files or folders by their fault.
-        """
+        """Counts of utterances, of frames that fill no segment, by split, and of skipped files or folders, by fault."""
         window = self.cutter.window
         return {
             **{name: self.tree.left_out.get(name, 0) for name in ("sa", "second_copies")},
@@ -166,18 +162,17 @@ class Timit:
         """The segments of an utterance, in order; only its other voices are random."""
         utterance, survey = self._by_name[source]
         key = f"{utterance.speaker}-{utterance.sentence}-{{:04d}}"
-        factors = {name: self._classes[name][label] for name, label in utterance.labels.items()}
+        factors = {name: self._classes[name].index(label) for name, label in utterance.labels.items()}
         return self.cutter.records(utterance.file, key, rng, factors=factors, source=source, rate=survey.rate)
 
     def _files(self, split: str) -> list[tuple[Utterance, FileSurvey]]:
         return [(utterance, survey) for utterance, survey in self.files if self.splits[utterance.speaker] == split]
 
     @cached_property
-    def _classes(self) -> dict[str, dict[str, int]]:
-        """The index of each class, by factor; classes are sorted by name."""
+    def _classes(self) -> dict[str, list[str]]:
+        """The class names of each factor, sorted."""
         labels = [utterance.labels for utterance, _ in self.files]
-        names = {factor: sorted({label[factor] for label in labels}) for factor in labels[0]}
-        return {factor: {name: i for i, name in enumerate(classes)} for factor, classes in names.items()}
+        return {factor: sorted({label[factor] for label in labels}) for factor in labels[0]}
 
     @cached_property
     def _by_name(self) -> dict[str, tuple[Utterance, FileSurvey]]:

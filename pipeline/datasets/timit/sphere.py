@@ -22,8 +22,7 @@ class Unusable(ValueError):
 
     def __init__(self, fault: Fault, message: str) -> None:
         super().__init__(fault, message)  # both, so that it survives pickling
-        self.fault = fault
-        self.message = message
+        self.fault, self.message = fault, message
 
     def __str__(self) -> str:
         return self.message

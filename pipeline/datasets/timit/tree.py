@@ -65,17 +65,11 @@ class Skipped:
 
 @dataclass(frozen=True, slots=True)
 class Tree:
-    """The contents of a folder of TIMIT.
-
-    Attributes:
-        utterances: Sorted by name.
-        skipped: Files and folders that do not belong to TIMIT.
-        left_out: Counts of valid files that are not used: SA sentences, second copies in another container.
-    """
+    """The contents of a folder of TIMIT: the utterances sorted by name, and what does not belong to TIMIT."""
 
     utterances: tuple[Utterance, ...]
     skipped: tuple[Skipped, ...]
-    left_out: Mapping[str, int]
+    left_out: Mapping[str, int]  # valid files that are not used: SA sentences, second copies in another container
 
 
 def find_utterances(folder: Path, keep_sa: bool = False) -> Tree:
