@@ -12,15 +12,7 @@ import pytest
 from PIL import Image
 from toy_files import decoded, moving_square, naive_fit, write_images, write_video
 
-from seqviews.pipeline.sources.video import (
-    ClipCutter,
-    decode_video,
-    fit,
-    list_images,
-    read_image,
-    upright,
-    video_rate,
-)
+from seqviews.pipeline.sources.video import ClipCutter, decode_video, fit, list_images, read_image, upright, video_rate
 from seqviews.pipeline.sources.windows import Window
 
 FORMATS: dict[str, dict[str, Any]] = {
@@ -227,7 +219,7 @@ def test_the_images_of_a_folder_have_one_size(tmp_path: Path) -> None:
         ({"step": 0}, "every 0th frame"),
         ({"size": 0}, "in 0 pixels"),
         ({"size": 4097}, "in 4097 pixels"),
-        ({"window": Window(8, 8), "size": 2048}, "16383: use --codec npy"),
+        ({"window": Window(8, 8), "size": 2048}, "16383 rows: use --codec npy"),
     ],
 )
 def test_a_clip_cutter_out_of_bounds(options: dict[str, Any], message: str) -> None:
