@@ -41,6 +41,7 @@ class PresetAction(ActionConfigFile):
             values = read_yaml(preset_path(value))
         except ValueError as error:
             raise argparse.ArgumentError(None, str(error)) from None
+        values.pop("out", None)  # a file of somebody else does not choose where to write
         ActionConfigFile.apply_config(parser, cfg, dest, json.dumps(values))
 
 

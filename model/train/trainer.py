@@ -227,8 +227,8 @@ def _resumed_step(out: Path, config: TrainConfig) -> int | None:
         return None
     found, wanted = (asdict(c) for c in (TrainConfig.read(out / CONFIG), config))
     if found["devices"] != wanted["devices"]:
-        counts = f"{wanted['devices']} processes instead of {found['devices']}"
-        logger.warning("resuming with %s: the same batches and losses, equal up to rounding", counts)
+        message = "resuming on %d devices, started on %d: the batches and losses are the same up to rounding"
+        logger.warning(message, wanted["devices"], found["devices"])
     differing = [name for name in wanted if wanted[name] != found[name] and name not in ("out", "devices")]
     if differing:
         changes = "; ".join(f"{name} is {found[name]}, not {wanted[name]}" for name in differing[:3])
