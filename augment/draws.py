@@ -1,7 +1,5 @@
 """Random numbers as a pure function of a record's seed, so that its views do not depend on the batch."""
 
-from __future__ import annotations
-
 from enum import IntEnum
 
 import torch

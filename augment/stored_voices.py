@@ -1,7 +1,5 @@
 """Motion view of speech: the same words in a stored other voice [P 2.3], optionally by another microphone."""
 
-from __future__ import annotations
-
 import math
 
 import torch

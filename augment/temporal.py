@@ -1,7 +1,5 @@
 """Content views: the same frames in another order [P 2.3]."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 

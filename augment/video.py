@@ -1,7 +1,5 @@
 """Motion views of clips: another crop, colour and sharpness, the same motion."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from typing import Any

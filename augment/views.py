@@ -1,7 +1,5 @@
 """Views of a batch: the anchor, the same motion with other content, the same content in another order [P 2.3]."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol

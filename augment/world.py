@@ -1,7 +1,5 @@
 """Voice conversion with WORLD: the same words at the same time in another voice [P 2.3]."""
 
-from __future__ import annotations
-
 import functools
 import math
 import warnings

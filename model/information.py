@@ -1,7 +1,5 @@
 """Estimates of mutual information from one batch: InfoNCE and minibatch weighted sampling, in nats."""
 
-from __future__ import annotations
-
 import math
 from typing import NamedTuple
 

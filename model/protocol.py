@@ -1,7 +1,5 @@
 """Method: what a way to learn sequences offers to be trained and evaluated here."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar, Protocol

@@ -4,8 +4,6 @@ A configuration comes from anybody. Nothing is imported or called on its word bu
 and its arguments are plain data.
 """
 
-from __future__ import annotations
-
 import inspect
 import re
 from collections.abc import Callable, Mapping, Sequence

@@ -1,7 +1,5 @@
 """Scale stored values to what a method takes, and back: pixels to [0, 1], mels to mean 0 and deviation 1."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import ClassVar, Literal
 

@@ -1,7 +1,5 @@
 """Measure the stream from a bucket: cold and warm, against webdataset over `pipe:curl` and against a folder."""
 
-from __future__ import annotations
-
 import shutil
 import statistics
 import tempfile

@@ -4,8 +4,6 @@ Keys must be unique over their split, records of the shape, type and factors tha
 be in two splits. Ends with exit code 1 if anything is wrong, after telling all of it.
 """
 
-from __future__ import annotations
-
 import argparse
 import importlib
 import json

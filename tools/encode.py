@@ -1,7 +1,5 @@
 """Encode a prepared data set with a trained method, into one file that numpy opens."""
 
-from __future__ import annotations
-
 import argparse
 from pathlib import Path
 from typing import Any, cast

@@ -1,7 +1,5 @@
 """Evaluate a trained method on a prepared data set: metrics.json, images, and report.html, which holds all of it."""
 
-from __future__ import annotations
-
 import argparse
 import sys
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Shard your own data: videos, folders of frames or sound files listed in a CSV."""
 
-from __future__ import annotations
-
 import argparse
 from pathlib import Path
 from typing import Any

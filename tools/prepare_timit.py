@@ -1,7 +1,5 @@
 """Shard TIMIT: log-mel segments of 0.2 s, each also in other voices."""
 
-from __future__ import annotations
-
 import argparse
 import sys
 from pathlib import Path

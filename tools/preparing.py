@@ -1,7 +1,5 @@
 """Options that the tools share, and the call that the preparation tools make."""
 
-from __future__ import annotations
-
 import argparse
 from contextlib import nullcontext
 from pathlib import Path

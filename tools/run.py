@@ -1,7 +1,5 @@
 """What every tool does the same: options, progress, errors, exit codes."""
 
-from __future__ import annotations
-
 import argparse
 import json
 import logging

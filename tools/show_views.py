@@ -3,8 +3,6 @@
 The training need not have been run: what it sees at a step is a pure function of its arguments.
 """
 
-from __future__ import annotations
-
 import argparse
 from collections.abc import Mapping
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Train a method on a prepared data set."""
 
-from __future__ import annotations
-
 import argparse
 import json
 import logging

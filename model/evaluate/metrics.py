@@ -1,7 +1,5 @@
 """Metrics of generated clips, as pure functions of what a judge predicts and what is true."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Mapping
 

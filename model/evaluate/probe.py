@@ -1,7 +1,5 @@
 """Whether z holds the words: a linear classifier from the z of a frame to the sound of the frame."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import librosa

@@ -4,8 +4,6 @@ A modality is a pair: an encoder `[N, *frame_shape] -> [N, feature_dim]` and a d
 *frame_shape]` that work frame by frame. `layers.segments` has the pair for speech.
 """
 
-from __future__ import annotations
-
 from itertools import pairwise
 
 import torch

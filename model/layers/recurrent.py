@@ -1,7 +1,5 @@
 """Recurrent networks: features of frames to static and dynamic latents, and the prior of the dynamic ones."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional

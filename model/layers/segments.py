@@ -4,8 +4,6 @@ The paper takes DSVAE's architecture for speech [P C.2] and gives no sizes: fram
 one by one, and so do the latents on their way back.
 """
 
-from __future__ import annotations
-
 from torch import Tensor, nn
 
 from seqviews.model.layers.clips import scaled

@@ -1,7 +1,5 @@
 """C-DSVAE: a sequential variational autoencoder of a static and a dynamic latent, with contrastive views [P]."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from typing import ClassVar, Literal, TypeAlias
 

@@ -1,7 +1,5 @@
 """C-DSVAE in the layout of the authors' public code: the same structure and the same names of the weights."""
 
-from __future__ import annotations
-
 import pickle
 from collections.abc import Mapping
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Sounds of a report: log-mels back to waveforms by the Griffin-Lim algorithm."""
 
-from __future__ import annotations
-
 import io
 from collections.abc import Mapping
 from dataclasses import dataclass

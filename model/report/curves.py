@@ -1,7 +1,5 @@
 """Plots of a run: learning curves from its log [P figures 6, 14, 15], and error rates of verification."""
 
-from __future__ import annotations
-
 import csv
 import math
 from collections.abc import Mapping, Sequence

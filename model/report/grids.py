@@ -1,7 +1,5 @@
 """Grids of what a method makes of its latents: clips decoded, swapped, drawn from the priors, interpolated."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 

@@ -23,14 +23,12 @@ and `speech.html`
     published       published results on this data set: tuples (source, content EER, motion EER)
 """
 
-from __future__ import annotations
-
 import base64
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -68,12 +66,12 @@ class Panel:
     moving: bytes | None = None
 
     @classmethod
-    def of_grid(cls, name: str, heading: str, caption: str, grid: Grid) -> Panel:
+    def of_grid(cls, name: str, heading: str, caption: str, grid: Grid) -> Self:
         """The grid, still and moving."""
         return cls(name, heading, caption, png(grid.still()), grid.moving())
 
     @classmethod
-    def of_image(cls, name: str, heading: str, caption: str, image: Image) -> Panel:
+    def of_image(cls, name: str, heading: str, caption: str, image: Image) -> Self:
         """An image that does not move."""
         return cls(name, heading, caption, png(image))
 

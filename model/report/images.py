@@ -1,7 +1,5 @@
 """Images of clips: film strips and animations in a grid, as pixels that no plotting library has resampled."""
 
-from __future__ import annotations
-
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet

@@ -1,7 +1,5 @@
 """What happens between the steps of a training: metrics and images logged, validation, progress, checkpoints."""
 
-from __future__ import annotations
-
 import logging
 import math
 import time

@@ -1,7 +1,5 @@
 """The splits of a prepared data set, as training and evaluation read them."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from pathlib import Path
 

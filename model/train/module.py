@@ -1,7 +1,5 @@
 """TrainingModule: a step of a method, for Lightning: views, losses, gradients, learning rate."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import replace
 from typing import Any

@@ -1,7 +1,5 @@
 """What a method sees at a step of a training, which need not have been run."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

@@ -1,10 +1,9 @@
 """Run: the folder of a training, opened once: its configuration, its method and its scale."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -42,7 +41,7 @@ class Run:
     steps: int
 
     @classmethod
-    def load(cls, folder: Path | str, *, trust_code: bool = False) -> Run:
+    def load(cls, folder: Path | str, *, trust_code: bool = False) -> Self:
         """Open the folder of a training.
 
         Args:

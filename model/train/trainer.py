@@ -1,7 +1,5 @@
 """Train a method on the views of a stream, with Lightning."""
 
-from __future__ import annotations
-
 import functools
 import os
 import sys
