@@ -68,8 +68,7 @@ class MultiView(nn.Module):
 
     def __init__(self, motion: MotionView | None = None, content: ContentView | None = None) -> None:
         super().__init__()
-        self.motion = motion
-        self.content = content
+        self.motion, self.content = motion, content
 
     @torch.no_grad()
     def forward(self, x: Tensor, seeds: Tensor, converted: Tensor | None = None) -> Views:

@@ -9,8 +9,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-FrameShape = tuple[int, int, int]
-"""(C, H, W)."""
+FrameShape = tuple[int, int, int]  # (C, H, W)
 
 
 def stage_channels(frame_shape: FrameShape, width: float) -> list[int]:
