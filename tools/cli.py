@@ -1,7 +1,5 @@
 """`seqviews TOOL ...`: every tool of this folder under one command."""
 
-from __future__ import annotations
-
 import importlib
 import sys
 

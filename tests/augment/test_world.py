@@ -1,7 +1,5 @@
 """Voice conversion measured independently: Harvest for pitch, linear prediction for formants, log-mels for timing."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """Two real processes, started by Lightning and by torchrun, train as one process does with the same batches."""
 
-from __future__ import annotations
-
 import csv
 import os
 import subprocess
