@@ -18,7 +18,7 @@ SETTINGS = {name: f"the {name}" for name in ("real", "reconstruction", "swap", "
 HOSTILE = "</pre><script>alert('&\"')</script>"
 CONTEXT = {
     "info": MovingSquares().info,
-    "panels": [Panel("a", "A", "", b"\x89PNG data", b"\x89PNG moves"), Panel("b", "B", "", b"\x89PNG still")],
+    "panels": [Panel("a", "A", "", b"\x89PNG data", b"RIFF moves"), Panel("b", "B", "", b"\x89PNG still")],
     "players": [Player("who", "what", b"RIFF")],
     "about": {},
     "configuration": "",
@@ -108,9 +108,12 @@ def test_a_page_needs_nothing_else_and_no_metrics(template: str) -> None:
     assert "What could not be judged" not in page(template, {}, missing={})
     assert "http" not in html
     assert not re.search(r"<(link|iframe|script [^>]*src)", html)
-    sources = [base64.b64decode(data) for data in re.findall(r'src="data:(?:image/png|audio/wav);base64,(.*?)"', html)]
+    sources = [
+        base64.b64decode(data)
+        for data in re.findall(r'src="data:(?:image/png|image/webp|audio/wav);base64,(.*?)"', html)
+    ]
     sounds = [b"RIFF"] if template == "speech.html" else []
-    assert sources == [b"\x89PNG moves", b"\x89PNG data", b"\x89PNG still", *sounds]
+    assert sources == [b"RIFF moves", b"\x89PNG data", b"\x89PNG still", *sounds]
     assert html.count("src=") == len(sources)
     with pytest.raises(UndefinedError, match="info"):
         render(template)
@@ -143,6 +146,6 @@ def test_hostile_text_is_escaped_and_tags_are_closed(template: str) -> None:
 
 def test_a_panel_of_clips_has_two_files() -> None:
     clip = np.zeros((2, 8, 8, 3), np.uint8)
-    assert list(Panel.of_grid("a", "", "", Grid([[Cell(clip)]])).files) == ["a.png", "a-moving.png"]
+    assert list(Panel.of_grid("a", "", "", Grid([[Cell(clip)]])).files) == ["a.png", "a-moving.webp"]
     assert list(Panel.of_grid("b", "", "", Grid([[Cell(clip[:1])]])).files) == ["b.png"]
     assert list(Panel.of_image("c", "", "", clip[0]).files) == ["c.png"]
