@@ -75,7 +75,7 @@ def is_module(name: str) -> bool:
 
 
 def files(folder: str) -> list[Path]:
-    return sorted(p for p in (ROOT / folder).rglob("*.py"))
+    return sorted((ROOT / folder).rglob("*.py"))
 
 
 @pytest.mark.parametrize("path", [p for package in PACKAGES for p in files(package)], ids=lambda p: p.name)
@@ -107,7 +107,8 @@ def loaded_by(statement: str) -> set[str]:
     return set(done.stdout.split())
 
 
-HEAVY = {"torch", "kornia", "lightning", "sklearn", "matplotlib", "librosa", "imagecodecs", "jsonargparse", "datasets"}
+NETWORKS = {"torch", "kornia", "lightning", "sklearn", "scipy"}
+HEAVY = NETWORKS | {"matplotlib", "librosa", "imagecodecs", "jsonargparse", "datasets", "webdataset"}
 
 
 @pytest.mark.parametrize(

@@ -4,14 +4,16 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeAlias
 
 import pytest
 from timit_trees import samples_of, sphere, write_tree
-from tool_calls import TOOLS, call
+from tool_calls import TOOLS, Capsys, Failure, call
 from toy_files import write_csv
 
 from seqviews.tools import prepare_folder, prepare_smmnist, prepare_sprites, prepare_timit
 
+Main: TypeAlias = Callable[[list[str]], None]
 SMMNIST = ["--digits", "sklearn", "--clips", "4", "2", "0"]
 
 
@@ -33,11 +35,7 @@ SMMNIST = ["--digits", "sklearn", "--clips", "4", "2", "0"]
     ],
 )
 def test_invalid_arguments_exit_with_2(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    main: Callable[[list[str]], None],
-    options: list[str],
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capsys, main: Main, options: list[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert call(main, *options) == 2
@@ -61,23 +59,17 @@ def test_invalid_arguments_exit_with_2(
     ],
 )
 def test_a_failure_is_one_sentence_and_writes_nothing(
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    main: Callable[[list[str]], None],
-    options: list[object],
-    message: str,
+    tmp_path: Path, failure: Failure, main: Main, options: list[object], message: str
 ) -> None:
     (tmp_path / "x").mkdir()
-    assert call(main, "--out", tmp_path / "out", *(str(o).format(tmp=tmp_path) for o in options)) == 1
-    (line,) = capsys.readouterr().err.splitlines()
+    line = failure(main, "--out", tmp_path / "out", *(str(o).format(tmp=tmp_path) for o in options))
     assert message.format(tmp=tmp_path) in line
     assert not (tmp_path / "out").exists()
 
 
-def test_a_folder_with_other_contents_is_left_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_folder_with_other_contents_is_left_alone(tmp_path: Path, failure: Failure) -> None:
     (tmp_path / "mine").write_text("do not touch")
-    assert call(prepare_smmnist.main, *SMMNIST, "--out", tmp_path) == 1
-    (line,) = capsys.readouterr().err.splitlines()
+    line = failure(prepare_smmnist.main, *SMMNIST, "--out", tmp_path)
     assert f"{tmp_path} already holds something" in line
     assert [path.name for path in tmp_path.iterdir()] == ["mine"]
 

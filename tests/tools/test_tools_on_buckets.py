@@ -12,12 +12,11 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-import yaml
 from fault_proxy import Fault
 from killed_training import Training, weights
 from moving_squares import MovingSquares
 from object_storage import KEY, SECRET, Storage
-from tiny_training import TINY
+from tiny_training import write_config
 from toy_clips import ToyClips
 from untrained import save_run
 
@@ -59,8 +58,7 @@ def files_below(folder: Path) -> dict[str, bytes]:
 @pytest.mark.slow
 def test_every_tool_takes_a_url_and_none_tells_a_secret(storage: Storage, toy: Path, tmp_path: Path) -> None:
     prepare(ToyClips(), storage.url, shard_sources=2)
-    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump({**TINY, "max_clips": 120}))
-    training = ["--config", tmp_path / "tiny.yaml"]
+    training = ["--config", write_config(tmp_path, max_clips=120)]
     trained = tmp_path / "run"
     squares = list(enumerate([f"{storage.url}-squares", str(tmp_path / "squares")]))
     for _, place in squares:
@@ -100,8 +98,7 @@ def test_other_urls_are_wrong_arguments(url: str) -> None:
 
 def test_a_cache_that_is_too_small_is_told_at_the_start(storage: Storage, toy: Path, tmp_path: Path) -> None:
     storage.upload(toy / "train", storage.folder() / "train")
-    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(TINY))
-    options = ["--config", tmp_path / "tiny.yaml", "--data", storage.url, "--out", tmp_path / "run"]
+    options = ["--config", write_config(tmp_path), "--data", storage.url, "--out", tmp_path / "run"]
     done = run("train", *options, "--cache-size", "0.00001")
     assert done.returncode == 1
     assert "may take 0.0 MB, and the windows of" in done.stderr
@@ -167,8 +164,7 @@ def test_two_processes_fetch_only_their_lanes(storage: Storage, toy: Path, tmp_p
         f"os.environ['XDG_CACHE_HOME'] = {str(tmp_path / 'xdg')!r} + os.environ.get('LOCAL_RANK', '0')\n"
         "train.main(sys.argv[1:])\n"
     )
-    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump({**TINY, "max_clips": 36}))
-    command = [sys.executable, str(script), "--config", str(tmp_path / "tiny.yaml"), "--data", storage.url]
+    command = [sys.executable, str(script), "--config", write_config(tmp_path, max_clips=36), "--data", storage.url]
     command += ["--out", str(tmp_path / "run"), "--devices", "2", "--last", "pad"]
     done = subprocess.run(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

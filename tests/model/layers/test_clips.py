@@ -18,21 +18,12 @@ def convolution_outputs(network: nn.Module, x: Tensor) -> list[tuple[int, ...]]:
 
 def test_width_one_is_the_paper() -> None:
     encoder, decoder = ClipEncoder((3, 64, 64), 128), ClipDecoder((3, 64, 64), 288)
-    assert convolution_outputs(encoder, torch.rand(2, 3, 64, 64)) == [
-        (64, 32, 32),
-        (128, 16, 16),
-        (256, 8, 8),
-        (512, 4, 4),
-    ]
+    stages = [(64, 32, 32), (128, 16, 16), (256, 8, 8), (512, 4, 4)]
+    assert convolution_outputs(encoder, torch.rand(2, 3, 64, 64)) == stages
     assert [layer.weight.shape for layer in encoder.modules() if isinstance(layer, nn.Linear)] == [(128, 512 * 4 * 4)]
     assert decoder.project.out_features == 512 * 4 * 4
-    assert convolution_outputs(decoder, torch.rand(2, 288)) == [
-        (256, 8, 8),
-        (128, 16, 16),
-        (128, 16, 16),
-        (64, 32, 32),
-        (3, 64, 64),
-    ]
+    stages = [(256, 8, 8), (128, 16, 16), (128, 16, 16), (64, 32, 32), (3, 64, 64)]
+    assert convolution_outputs(decoder, torch.rand(2, 288)) == stages
 
 
 @pytest.mark.parametrize("side", [16, 32, 64, 128])

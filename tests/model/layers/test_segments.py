@@ -19,21 +19,11 @@ def test_frames_are_coded_one_by_one() -> None:
     assert_close(decoder(latents)[3:4], decoder(latents[3:4]))
     assert (decoder(100 * latents).abs() > 1).any()  # mels are not bounded, as pixels are
 
-
-def test_under_autocast_frames_keep_the_dtype_of_the_latents() -> None:
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        assert SegmentDecoder(10, 5, 0.1)(torch.randn(3, 5)).dtype == torch.float32
-
-
-def test_the_width_is_positive() -> None:
+        assert decoder(latents).dtype == torch.float32  # that of the latents
     for network in (SegmentEncoder, SegmentDecoder):
         with pytest.raises(ValueError, match="width is 0"):
             network(10, 6, 0)
-
-
-def test_segments_of_other_mels_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"frames are \[40\], the model was built for \[80\]"):
-        CDSVAE(frame_shape=(80,), width=0.1).encode(torch.randn(2, 20, 40))
 
 
 def test_s_learns_the_voice_and_z_the_words() -> None:
