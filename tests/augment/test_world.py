@@ -83,7 +83,7 @@ def test_the_warp_is_constant_up_to_0_8_of_the_band_and_keeps_its_ends() -> None
         assert (np.diff(source) > 0).all()
 
 
-def test_timing_length_and_level_do_not_change() -> None:
+def test_timing_length_and_level_do_not_change_and_nothing_is_clipped() -> None:
     parts = [vowel("a", seconds=0.3), np.zeros(1700, np.float32), vowel("i", f0=130, seconds=0.2003)]
     wave = np.concatenate(parts)
     for other in VoiceConverter()(wave, seeds=range(4)):
@@ -91,12 +91,8 @@ def test_timing_length_and_level_do_not_change() -> None:
         assert other.dtype == np.float32
         assert lag(wave, other) == 0
         assert other.std() == pytest.approx(wave.std(), rel=0.01)
-
-
-def test_nothing_is_clipped() -> None:
-    wave = vowel("a", vibrato=0.0)
-    wave /= np.abs(wave).max()
-    for other in VoiceConverter()(wave, seeds=range(8)):
+    loud = vowel("a", vibrato=0.0)
+    for other in VoiceConverter()(loud / np.abs(loud).max(), seeds=range(8)):
         assert 0.1 < np.abs(other).max() <= 1
         assert (np.abs(other) >= 0.999).sum() <= 10  # clipping would flatten the peak of each of 112 periods
 

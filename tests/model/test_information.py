@@ -2,7 +2,7 @@ import math
 
 import pytest
 import torch
-from naive_networks import contrast, shared_information
+from naive_networks import contrast, densities, shared_information
 from torch import Tensor
 from torch.testing import assert_close
 
@@ -12,17 +12,6 @@ from seqviews.model.information import info_nce, info_nce_from_scores, mws_infor
 
 def normal(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
-
-
-def naive_densities(samples: Tensor, posterior: Gaussian) -> list[list[float]]:
-    """The log density of each sample under each posterior."""
-
-    def density(value: Tensor, mean: Tensor, logvar: Tensor) -> float:
-        numbers = (x.flatten().tolist() for x in (value, mean, logvar.exp()))
-        parts = [-((x - m) ** 2) / (2 * v) - math.log(2 * math.pi * v) / 2 for x, m, v in zip(*numbers, strict=True)]
-        return float(sum(parts))
-
-    return [[density(x, m, v) for m, v in zip(posterior.mean, posterior.logvar, strict=True)] for x in samples]
 
 
 @pytest.mark.parametrize("temperature", [0.5, 0.1])
@@ -57,7 +46,7 @@ def test_mws_is_the_papers_formula(spread: float) -> None:
     static = Gaussian(spread * normal(6, 3), 0.3 * normal(6, 3, seed=1))
     dynamic = Gaussian(spread * normal(6, 4, 2, seed=2), 0.3 * normal(6, 4, 2, seed=3))
     s, z = static.rsample(torch.Generator().manual_seed(4)), dynamic.rsample(torch.Generator().manual_seed(5))
-    expected = shared_information(naive_densities(s, static), naive_densities(z, dynamic))
+    expected = shared_information(densities(s, static), densities(z, dynamic))
     assert_close(mws_information(s, static, z, dynamic).between.item(), expected, rtol=1e-6, atol=1e-12)
 
 

@@ -13,8 +13,7 @@ from lightning import Callback, LightningModule, Trainer
 from tiny_training import write_config
 from tool_calls import Failure, call
 
-from seqviews.model.methods.cdsvae import CDSVAE
-from seqviews.model.registry import MODELS, build, find_class, registered
+from seqviews.model.registry import MODELS, find_class
 from seqviews.model.train import trainer as training
 from seqviews.model.train.config import TrainConfig
 from seqviews.model.train.runs import CHECKPOINT, LOG, Run
@@ -130,8 +129,3 @@ def test_a_name_on_the_command_line_replaces_that_of_a_file(toy: Path, tmp_path:
     config = write_config(tmp_path, max_clips=12)
     assert call(train.main, "--config", config, "--model=mean_clip", "--data", toy, "--out", tmp_path / "run") == 0
     assert TrainConfig.read(tmp_path / "run" / "config.yaml").model == {"name": "mean_clip", "frame_shape": [3, 16, 16]}
-
-
-def test_our_own_methods_are_registered() -> None:
-    assert {"cdsvae", "cdsvae_released"} <= set(registered(MODELS))
-    assert isinstance(build({"name": "cdsvae", "frame_shape": [3, 16, 16], "width": 0.1}, MODELS), CDSVAE)

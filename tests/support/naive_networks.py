@@ -6,6 +6,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from seqviews.model.gaussian import Gaussian
+
 
 def lstm_step(
     x: Tensor, hidden: Tensor, cell: Tensor, weights: Mapping[str, Tensor], name: str, end: str = ""
@@ -39,6 +41,17 @@ def contrast(anchors: Tensor, views: Tensor, temperature: float = 0.5) -> float:
         return sum(math.log(ratio) + math.log(len(views)) for ratio in ratios) / len(ratios)
 
     return (one_way(anchors, views) + one_way(views, anchors)) / 2
+
+
+def densities(samples: Tensor, posterior: Gaussian) -> list[list[float]]:
+    """The log density of each sample under each posterior."""
+
+    def density(value: Tensor, mean: Tensor, logvar: Tensor) -> float:
+        numbers = (x.flatten().tolist() for x in (value, mean, logvar.exp()))
+        parts = [-((x - m) ** 2) / (2 * v) - math.log(2 * math.pi * v) / 2 for x, m, v in zip(*numbers, strict=True)]
+        return float(sum(parts))
+
+    return [[density(x, m, v) for m, v in zip(posterior.mean, posterior.logvar, strict=True)] for x in samples]
 
 
 def entropy(densities: list[list[float]]) -> float:

@@ -76,18 +76,16 @@ def test_a_folder_with_other_contents_is_left_alone(tmp_path: Path, failure: Fai
 
 @pytest.mark.parametrize("tool", ["sprites", "folder", "timit"])
 def test_the_file_is_a_program_and_reports_a_failure_without_a_traceback(tmp_path: Path, tool: str) -> None:
-    if tool == "sprites":
-        options = ["--sheets", str(tmp_path / "nowhere")]
-        message = f"no sprite sheet {tmp_path}/nowhere/body/0.png"
-    elif tool == "folder":
-        (tmp_path / "1.mp4").write_bytes(b"no video")
-        options = ["--csv", str(write_csv(tmp_path / "x.csv", ["path", "split"], ["1.mp4", "train"]))]
-        message = f"line 2 of the CSV: video {tmp_path}/1.mp4 cannot be decoded"
-    else:
-        options = ["--timit", str(write_tree(tmp_path / "timit")), "--strict"]
-        path = tmp_path / "timit/TRAIN/DR1/FCJF0/SX8.WAV"
-        path.write_bytes(sphere(samples_of("x"), sample_coding="-s26 pcm,embedded-shorten-v2.00"))
-        message = f"{path} is compressed by shorten: decompress it first with sph2pipe"
+    (tmp_path / "1.mp4").write_bytes(b"no video")
+    csv = write_csv(tmp_path / "x.csv", ["path", "split"], ["1.mp4", "train"])
+    path = write_tree(tmp_path / "timit") / "TRAIN/DR1/FCJF0/SX8.WAV"
+    path.write_bytes(sphere(samples_of("x"), sample_coding="-s26 pcm,embedded-shorten-v2.00"))
+    shorten = f"{path} is compressed by shorten: decompress it first with sph2pipe"
+    options, message = {
+        "sprites": (["--sheets", f"{tmp_path}/nowhere"], f"no sprite sheet {tmp_path}/nowhere/body/0.png"),
+        "folder": (["--csv", str(csv)], f"line 2 of the CSV: video {tmp_path}/1.mp4 cannot be decoded"),
+        "timit": (["--timit", str(tmp_path / "timit"), "--strict"], shorten),
+    }[tool]
     command = [sys.executable, str(TOOLS / f"prepare_{tool}.py"), *options, "--out", str(tmp_path / "out")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 1

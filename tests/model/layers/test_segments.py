@@ -1,9 +1,10 @@
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 import torch
 from torch.testing import assert_close
 
+from seqviews.augment.views import Views
 from seqviews.model.layers.segments import SegmentDecoder, SegmentEncoder
 from seqviews.model.methods.cdsvae import CDSVAE
 
@@ -38,15 +39,10 @@ def test_s_learns_the_voice_and_z_the_words() -> None:
         voice, other = torch.randn(2, n, 1, 4).expand(-1, -1, 5, -1)
         return torch.cat([words, voice], 2), torch.cat([words, other], 2)
 
-    class V:
-        anchor, motion = segments(64)
-        order = torch.rand(64, 5).argsort(1)
-        labels: ClassVar[dict[str, torch.Tensor]] = {}
-
+    order = torch.rand(64, 5).argsort(1)
     for _ in range(150):
-        V.anchor, V.motion = segments(64)
         optimizer.zero_grad()
-        model.loss(V()).total.backward()  # type: ignore[no-untyped-call]
+        model.loss(Views(*segments(64), order)).total.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
     anchor, motion = segments(200)
     a, b = model.encode(anchor), model.encode(motion)
