@@ -9,12 +9,6 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-MAY_IMPORT = {
-    "pipeline": {"pipeline"},
-    "augment": {"augment"},
-    "model": {"model"},
-    "tools": {"tools", "model", "augment", "pipeline"},
-}
 RECORDS, MANIFEST = "pipeline.records", "pipeline.manifest"
 BOTTOM = {RECORDS, MANIFEST, "pipeline.files"}
 SHARDS = BOTTOM | {"pipeline.shards", "pipeline.storage"}

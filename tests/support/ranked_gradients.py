@@ -7,6 +7,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.autograd import grad
 from torch.multiprocessing import start_processes  # type: ignore[attr-defined]  # not in torch's __all__
 
 from seqviews.augment.views import Views
@@ -51,15 +52,12 @@ def compute(name: str, arguments: dict[str, Any], rank: int, ranks: int) -> dict
     torch.manual_seed(7)
     loss = method.loss(rows(arguments["frame_shape"], rank, ranks), "model")
     gradients = {
-        term: mean_over_ranks(
-            list(torch.autograd.grad(value, parameters, retain_graph=True, materialize_grads=True)), ranks
-        )
+        term: mean_over_ranks(list(grad(value, parameters, retain_graph=True, materialize_grads=True)), ranks)
         for term, value in {**loss.terms, "total": loss.total}.items()
         if value.requires_grad
     }
-    values = dict(
-        zip(loss.terms, mean_over_ranks([v.detach().clone() for v in loss.terms.values()], ranks), strict=True)
-    )
+    means = mean_over_ranks([value.detach().clone() for value in loss.terms.values()], ranks)
+    values = dict(zip(loss.terms, means, strict=True))
     buffers = {n: b for n, b in method.named_buffers() if b.is_floating_point()}
     return {"gradients": gradients, "values": values, "buffers": buffers}
 

@@ -94,8 +94,8 @@ def test_methods_without_an_encoder_or_a_prior(few_squares: Path, judges: Path, 
     evaluation = evaluate(run_of(tmp_path / "prior", WithoutPrior()), few_squares, config)
     assert evaluation.missing == {"sample_static": "WithoutPrior has no sample_static, which draws of s need"}
     assert {panel.name for panel in evaluation.panels} == GRIDS - {"samples", "generations"}
-    settings = {name.partition("/")[0] for name in evaluation.metrics}
-    assert settings == {"real", "reconstruction", "swap", "dynamic_drawn"}
+    expected = {"real", "reconstruction", "swap", "dynamic_drawn"}
+    assert {name.partition("/")[0] for name in evaluation.metrics} == expected
 
 
 def test_speech_with_a_baseline_is_read_once(speech: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -48,10 +48,7 @@ def test_jitter_moves_trajectories_with_their_frames() -> None:
     generator = torch.Generator().manual_seed(0)
     points = torch.randint(4, 60, (16, 3, 1, 2), generator=generator)
     frames = torch.zeros(16, 3, 64, 64, 1, dtype=torch.uint8)
-    for b in range(16):
-        for t in range(3):
-            x, y = points[b, t, 0].tolist()
-            frames[b, t, y, x] = 255
+    frames[torch.arange(16)[:, None], torch.arange(3), points[..., 0, 1], points[..., 0, 0]] = 255
     factors = {"path": points.float(), "kind": torch.arange(16)}
     batch = Batch(frames.permute(0, 1, 4, 2, 3), [""] * 16, torch.arange(16), 0, factors)
     x, moved = jitter(batch, generator)
