@@ -2,7 +2,7 @@
 
 import os
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,7 +14,7 @@ from toy_clips import ToyClips
 from toy_speech import ToySpeech
 
 from seqviews.pipeline.datasets.sprites import Sprites
-from seqviews.pipeline.prepare.write import Preprocessor, prepare
+from seqviews.pipeline.prepare.write import prepare
 
 __all__ = ["failure", "large_clips", "large_records", "seaweed", "storage", "stored"]
 
@@ -45,45 +45,43 @@ def shared_data() -> Path:
 
 
 @pytest.fixture(scope="session")
-def prepared(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
-    """Prepares a data set in a folder of its own."""
-
-    def write(name: str, dataset: Preprocessor, **options: int) -> Path:
-        out = tmp_path_factory.mktemp(name) / name
-        prepare(dataset, out, **options)
-        return out
-
-    return write
-
-
-@pytest.fixture(scope="session")
-def sprites(shared_data: Path, prepared: Callable[..., Path]) -> Path:
+def sprites(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The whole Sprites data set, prepared from the real sheets."""
-    return prepared("sprites", Sprites(shared_data / "lpc-sprites"), workers=2)
+    out = tmp_path_factory.mktemp("sprites") / "sprites"
+    prepare(Sprites(shared_data / "lpc-sprites"), out, workers=2)
+    return out
 
 
 @pytest.fixture(scope="session")
-def toy(prepared: Callable[..., Path]) -> Path:
+def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A prepared data set of 36, 9 and 9 small clips in shards of two sources."""
-    return prepared("toy", ToyClips(), shard_sources=2)
+    out = tmp_path_factory.mktemp("toy") / "toy"
+    prepare(ToyClips(), out, shard_sources=2)
+    return out
 
 
 @pytest.fixture(scope="session")
-def squares(prepared: Callable[..., Path]) -> Path:
+def squares(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A prepared data set of 512, 64 and 64 moving squares."""
-    return prepared("squares", MovingSquares(), shard_sources=64)
+    out = tmp_path_factory.mktemp("squares") / "squares"
+    prepare(MovingSquares(), out, shard_sources=64)
+    return out
 
 
 @pytest.fixture(scope="session")
-def few_squares(prepared: Callable[..., Path]) -> Path:
+def few_squares(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A prepared data set of 64, 16 and 24 moving squares."""
-    return prepared("squares", MovingSquares((64, 16, 24)), shard_sources=8)
+    out = tmp_path_factory.mktemp("squares") / "squares"
+    prepare(MovingSquares((64, 16, 24)), out, shard_sources=8)
+    return out
 
 
 @pytest.fixture(scope="session")
-def speech(prepared: Callable[..., Path]) -> Path:
+def speech(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A prepared data set of toy speech in shards of two utterances."""
-    return prepared("speech", ToySpeech(), shard_sources=2)
+    out = tmp_path_factory.mktemp("speech") / "speech"
+    prepare(ToySpeech(), out, shard_sources=2)
+    return out
 
 
 @pytest.fixture

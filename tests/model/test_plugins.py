@@ -90,15 +90,14 @@ def test_each_player_steps_on_its_own_parameters(toy: Path, tmp_path: Path) -> N
     assert {"loss/generator", "loss/discriminator", "gradient_norm/generator", "realness"} <= set(header)
 
 
-def test_what_the_data_decides_is_kept_in_the_configuration(toy: Path, tmp_path: Path) -> None:
+def test_what_the_data_decides_is_kept_and_sources_rule_out_a_validation_loss(
+    toy: Path, tmp_path: Path, failure: Failure
+) -> None:
     assert call(train.main, *options("source_table", toy, tmp_path / "run"), "--model.size", "3") == 0
     config = TrainConfig.read(tmp_path / "run" / "config.yaml")
     assert config.model == {"name": "source_table", "frame_shape": [3, 16, 16], "sources": 12, "size": 3}
     assert config.motion is None  # not needed, so not made
-
-
-def test_a_method_that_needs_sources_has_no_validation_loss(toy: Path, tmp_path: Path, failure: Failure) -> None:
-    line = failure(train.main, *options("source_table", toy, tmp_path / "run"), "--patience", "2")
+    line = failure(train.main, *options("source_table", toy, tmp_path / "other"), "--patience", "2")
     assert "has other sources in its val split" in line
 
 

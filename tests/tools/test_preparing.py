@@ -47,6 +47,11 @@ def test_invalid_arguments_exit_with_2(
     ("main", "options", "message"),
     [
         (prepare_timit.main, ["--timit", "{tmp}/x"], "has no sentences of speakers in TRAIN"),
+        (
+            prepare_timit.main,
+            ["--timit", "{tmp}/x", "--segment-frames", 0],
+            "0 frames, every 0: both must be at least 1",
+        ),
         (prepare_folder.main, ["--csv", "{tmp}/nowhere.csv"], "nowhere.csv"),
         (prepare_smmnist.main, ["--digits", "{tmp}/none", "--clips", 4, 2, 0], "{tmp}/none is not a folder: --digits"),
         (prepare_smmnist.main, ["--digits", "{tmp}/x", "--clips", 4, 2, 0], "{tmp}/x has no IDX files"),
