@@ -99,11 +99,8 @@ def test_a_legend_has_room_up_to_the_next_one_and_is_inside_an_empty_place() -> 
     assert grid.moving() is None
 
 
-def test_dollars_are_no_formulas() -> None:
+def test_dollars_are_no_formulas_and_a_png_is_lossless() -> None:
     plain, dollars, _ = (Grid([[Cell(noise(1) * 0, text)]]).still() for text in ("ab", "a$b$", "$\\unknown{$ 5$"))
     assert (plain != dollars).any()
-
-
-def test_a_png_is_lossless() -> None:
     (image,) = noise(1)
     assert np.array_equal(np.asarray(Pillow.open(io.BytesIO(images.png(image)))), image)
