@@ -126,13 +126,20 @@ class Batch:
     converted: torch.Tensor | None = None
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Batch:
-        """Return the batch on another device."""
+        """The batch with its tensors on another device."""
+        return self._with(lambda x: x.to(device, non_blocking=non_blocking))
+
+    def pin_memory(self) -> Batch:
+        """The batch in page-locked memory, from where copies to a GPU do not block."""
+        return self._with(lambda x: x.pin_memory())
+
+    def _with(self, change: Callable[[torch.Tensor], torch.Tensor]) -> Batch:
         return replace(
             self,
-            x=self.x.to(device, non_blocking=non_blocking),
-            indices=self.indices.to(device, non_blocking=non_blocking),
-            factors={name: f.to(device, non_blocking=non_blocking) for name, f in self.factors.items()},
-            converted=None if self.converted is None else self.converted.to(device, non_blocking=non_blocking),
+            x=change(self.x),
+            indices=change(self.indices),
+            factors={name: change(factor) for name, factor in self.factors.items()},
+            converted=None if self.converted is None else change(self.converted),
         )
 
 

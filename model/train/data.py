@@ -4,9 +4,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import torch
 from lightning import LightningDataModule
 
 from seqviews.pipeline.manifest import Features, Split, load_manifest
+from seqviews.pipeline.records import Batch
 from seqviews.pipeline.storage.folder import Folder
 from seqviews.pipeline.storage.urls import open_folder
 from seqviews.pipeline.stream.order import Last
@@ -76,3 +78,7 @@ class TrainingData(LightningDataModule):
         if self.trainer.world_size > 1:
             self.stream = self._stream(self.trainer.global_rank, self.trainer.world_size)
         return self.stream
+
+    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
+        """The batch on the device; to a GPU the copy does not block."""
+        return batch.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else batch.to(device)
