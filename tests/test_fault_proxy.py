@@ -1,7 +1,5 @@
 """The fault proxy itself: each fault does what its name says, and counts as fired only if it happened."""
 
-from __future__ import annotations
-
 import threading
 import time
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """Imports point one way, and nobody pays for what they do not use."""
 
-from __future__ import annotations
-
 import ast
 import subprocess
 import sys

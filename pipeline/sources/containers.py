@@ -15,7 +15,7 @@ VIDEO_START = re.compile(
 JPEG_MARKER = re.compile(rb"\xff+([\x01-\xfe])")
 JPEG_STANDALONE = {0x01, *range(0xD0, 0xD9)}
 UNKNOWN_SIZE = 0x7FFF_F000  # the size that a WAV written to a pipe states, or more
-EBML, SEGMENT, CLUSTER = 0x1A45DFA3, 0x18538067, 0x1F43B675
+SEGMENT, CLUSTER = 0x18538067, 0x1F43B675
 
 
 def is_video(path: Path) -> bool:
@@ -45,26 +45,23 @@ def gif_is_complete(path: Path) -> bool:
 
 
 def matroska_is_complete(path: Path) -> bool:
-    """Whether the elements of a Matroska or WebM file fill it exactly; true if they do not state their sizes."""
+    """Whether the elements of a Matroska or WebM file, down to its blocks, fill it as they state."""
     with path.open("rb") as file:
-        return _elements_fit(file, 0, os.fstat(file.fileno()).st_size)
-
-
-def _elements_fit(file: BinaryIO, position: int, end: int) -> bool:
-    while position < end:
-        file.seek(position)
-        name, length = _integer(file, 4), _integer(file, 8)
-        if name <= 0 or length < 0:
-            return False
-        start, size = file.tell(), length & ~(1 << length.bit_length() - 1)
-        if size + 1 == 1 << length.bit_length() - 1:  # all bits are set: the size is unknown, as in a live recording
-            return True
-        position = start + size
-        if position > end or (name in (SEGMENT, CLUSTER) and not _elements_fit(file, start, position)):
-            return False
-        if name == SEGMENT:  # there is one; what follows it is no part of the video
-            return True
-    return True
+        position, end = 0, os.fstat(file.fileno()).st_size
+        while position < end:
+            file.seek(position)
+            name, length = _integer(file, 4), _integer(file, 8)
+            if name < 0 or length < 0:
+                return False
+            mark = 1 << (length.bit_length() - 1)
+            start, size = file.tell(), length - mark
+            if size != mark - 1:  # all ones are an unknown size, as in a live recording
+                if start + size > end:
+                    return False
+                if name == SEGMENT:  # what follows it is no part of the video
+                    end = start + size
+            position = start if name in (SEGMENT, CLUSTER) else start + size
+        return position == end
 
 
 def _integer(file: BinaryIO, longest: int) -> int:

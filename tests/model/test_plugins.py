@@ -1,7 +1,5 @@
 """Methods of other packages: installed, found by name, trained, resumed, loaded and evaluated like our own."""
 
-from __future__ import annotations
-
 import json
 import sys
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """Several processes are one batch: their gradients, terms and running statistics are those of one process."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 from pathlib import Path

@@ -1,7 +1,5 @@
 """A configuration from a stranger: nothing runs and nothing is imported on its word but registered classes."""
 
-from __future__ import annotations
-
 import os
 import sys
 from collections.abc import Callable

@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import torch
 from toy_speech import FRAMES, N_MELS, SCALE
 

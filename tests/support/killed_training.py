@@ -1,7 +1,5 @@
 """A training in a process of its own, which tests kill and restart, with a log of the records that it saw."""
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess

@@ -1,7 +1,5 @@
 """Three methods of other packages: one with two players, one without an encoder, one that needs sources."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 from pathlib import Path

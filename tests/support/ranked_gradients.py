@@ -1,7 +1,5 @@
 """Gradients of every term of every method, computed by 1, 2 and 4 processes that share a batch (a script)."""
 
-from __future__ import annotations
-
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path

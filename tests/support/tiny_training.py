@@ -1,7 +1,5 @@
 """The configuration of a training that takes seconds, on the toy clips."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

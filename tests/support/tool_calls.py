@@ -1,7 +1,5 @@
 """Call a tool's `main` as the command line does."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The command `evaluate`; what it computes is tested in tests/model/evaluate."""
 
-from __future__ import annotations
-
 import json
 import shutil
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Behaviour that the preparation tools share: exit codes, one-sentence failures, targets left alone."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """What is drawn is what the model sees, bit for bit."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """The tools on a bucket: prepare, check, train, encode and show; secrets; a training that is killed."""
 
-from __future__ import annotations
-
 import json
 import os
 import random

@@ -1,7 +1,5 @@
 """Training as a person starts it: a small run end to end, and every mistake reported in one sentence."""
 
-from __future__ import annotations
-
 import csv
 import shutil
 from pathlib import Path

@@ -1,7 +1,5 @@
 """A training that is killed at any moment and resumed has the history of an undisturbed one, bit for bit."""
 
-from __future__ import annotations
-
 import os
 import random
 import signal

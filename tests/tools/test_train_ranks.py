@@ -1,7 +1,5 @@
 """Two real processes, started by Lightning and by torchrun, train as one process does with the same batches."""
 
-from __future__ import annotations
-
 import csv
 import os
 import subprocess
@@ -59,7 +57,7 @@ def test_two_processes_log_what_one_does(
     assert TrainConfig.read(tmp_path / "two/config.yaml").devices == 2
     longer = ["--config", config, "--data", toy, "--out", tmp_path / "two", "--resume"]
     assert run_main(train.main, *longer) == 0  # with one process, where nothing is left to do
-    assert "resuming with 1 processes instead of 2: the same batches and losses" in capsys.readouterr().err
+    assert "resuming on 1 devices, started on 2: the batches and losses are the same" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

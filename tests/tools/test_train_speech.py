@@ -1,7 +1,5 @@
 """A training on speech, and what other tools make of its run."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

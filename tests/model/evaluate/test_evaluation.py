@@ -1,7 +1,5 @@
 """`evaluate` of runs, called as a notebook calls it."""
 
-from __future__ import annotations
-
 import base64
 import json
 import math

@@ -1,7 +1,5 @@
 """Error rates against a sweep over every threshold, and of planted and of random latents."""
 
-from __future__ import annotations
-
 import itertools
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The released layout, against a state dict and formulas written out here from its description."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
