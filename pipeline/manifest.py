@@ -245,7 +245,7 @@ def load_manifest(folder: Folder | Path | str) -> Manifest:
     """Read the manifest of a split, for example `sprites/train` or `s3://bucket/sprites/train`.
 
     Raises:
-        ValueError: As `open_folder`; `ShardError` if it is missing, invalid or cannot be read.
+        ShardError: If it is missing, invalid or cannot be read; also `ValueError`, as `open_folder`.
     """
     folder = open_folder(folder)
     path = f"{folder}/{MANIFEST}"

@@ -137,7 +137,7 @@ class Batch:
 
 
 def endless(batches: Iterable[T]) -> Iterator[T]:
-    """Yield the batches of one epoch after another; the `state_dict()` of a stream counts those yielded.
+    """Yield the batches of one epoch after another; the `state_dict()` of a stream counts what this has yielded.
 
     Example:
         >>> from itertools import islice

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_training import run_main
+from tool_calls import call
 from toy_clips import digests
 
 from seqviews.augment import MultiView, record_seeds
@@ -57,12 +57,12 @@ def test_the_method_trains_two_steps_and_is_evaluated(
     monkeypatch.chdir(names["data"].parents[1])
     out = tmp_path / "run"
     arguments = shlex.split(TRAIN.replace("runs/bars", str(out)))
-    assert run_main(train.main, *arguments, "--motion", "brightness", "--motion.strength", "0.3") == 0
+    assert call(train.main, *arguments, "--motion", "brightness", "--motion.strength", "0.3") == 0
     run = Run.load(out)
     assert (run.steps, type(run.method).__name__, run.config.model["size"]) == (2, "FrameAutoencoder", 4)
     assert run.config.motion == {"name": "brightness", "strength": 0.3}
     judging = ["--judges", tmp_path, "--judge-steps", "20"]
-    assert run_main(evaluate.main, "--run", out, "--data", "data/bars", *judging) == 0
+    assert call(evaluate.main, "--run", out, "--data", "data/bars", *judging) == 0
     assert "FrameAutoencoder has no sample_static" in (out / "evaluation" / "report.html").read_text()
 
 

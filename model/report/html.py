@@ -56,7 +56,7 @@ class Panel:
         heading: The title above it.
         caption: What it shows, below the heading.
         png: A PNG file; of clips, as film strips.
-        moving: An animated PNG file of the same clips; None if nothing moves.
+        moving: An animated WebP file of the same clips; None if nothing moves.
     """
 
     name: str
@@ -77,8 +77,8 @@ class Panel:
 
     @property
     def files(self) -> Mapping[str, bytes]:
-        """Its files by name: `NAME.png` and, if it moves, `NAME-moving.png`."""
-        moving = {} if self.moving is None else {f"{self.name}-moving.png": self.moving}
+        """Its files by name: `NAME.png` and, if it moves, `NAME-moving.webp`."""
+        moving = {} if self.moving is None else {f"{self.name}-moving.webp": self.moving}
         return {f"{self.name}.png": self.png, **moving}
 
 

@@ -46,7 +46,7 @@ def read_digits(source: str) -> Digits:
 
 
 def sklearn_digits() -> Digits:
-    """The 1,797 digits of 8 x 8 pixels in scikit-learn, no download; `ValueError` if scikit-learn is not installed."""
+    """The 1,797 digits of 8 x 8 pixels in scikit-learn. Raises `ValueError` if scikit-learn is not installed."""
     try:
         from sklearn.datasets import load_digits
     except ImportError:

@@ -91,7 +91,7 @@ def check_dataset(
 
 
 def split_folders(folder: Folder | Path) -> dict[str, Folder]:
-    """Return the folders of a data set's splits by name, or the folder itself if it is a split; else `ShardError`."""
+    """Return the folders of a data set's splits by name, or a split itself. Raises `ShardError` if it is neither."""
     folder = open_folder(folder)
     if folder.has(MANIFEST):
         return {folder.name: folder}

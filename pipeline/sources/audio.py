@@ -186,7 +186,7 @@ class SegmentCutter:
         return FileSurvey(len(mels), self.rate, self.sha256(file, wave), sums, remark)
 
     def features(self, surveys: Sequence[FileSurvey], train: Sequence[FileSurvey]) -> Features:
-        """Shape and rate, and each mel's mean and deviation over the training segments; `ValueError` without any."""
+        """See `Cutter.features`; mean and deviation come from `train`. Raises `ValueError` if it has no segments."""
         frames = sum(survey.frames - self.window.left_out(survey.frames) for survey in train)
         if not frames:
             raise ValueError("no file of the split train is as long as a segment: mean and deviation come from there")

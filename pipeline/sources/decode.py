@@ -132,7 +132,7 @@ def _symmetry(frame: VideoFrame) -> Matrix | None:
         return None
     exact = matrix[:2, :2] / scale
     (a, b), (c, d) = np.rint(exact).astype(int).tolist()
-    if abs(exact - ((a, b), (c, d))).max() > 0.03 or abs(a * d - b * c) != 1:  # 0.03: 1.7 degrees
+    if abs(exact - ((a, b), (c, d))).max() > 0.002 or abs(a * d - b * c) != 1:  # 0.002: 0.1 degrees
         return None
     return (a, b), (c, d)
 

@@ -26,7 +26,7 @@ IMAGES = {".png", ".jpg", ".jpeg", ".webp"}
 
 
 def list_images(folder: Path) -> list[Path]:
-    """The images of a folder, `f2.png` before `f10.png`; other files are ignored. Raises `ValueError` without any."""
+    """The images of a folder, `f2.png` before `f10.png`, and no other files. Raises `ValueError` if there are none."""
     found = [file for file in folder.iterdir() if file.suffix.lower() in IMAGES and not file.name.startswith(".")]
     if not found:
         raise ValueError(f"{folder} has no images: frames are .png, .jpg or .webp files")

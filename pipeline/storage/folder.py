@@ -134,7 +134,7 @@ class Folder(ABC):
         """
 
     def lock(self, name: str) -> AbstractContextManager[None]:
-        """Hold a lock on an existing file for the block; `BlockingIOError` if another process holds it.
+        """Hold a lock on an existing file for the block. Raises `BlockingIOError` if another process holds it.
 
         The lock ends with its process. Object storage needs none, as every put is conditional.
         """

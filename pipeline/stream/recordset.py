@@ -86,7 +86,7 @@ class RecordSet:
 
         Raises:
             IndexError: If an index is outside the split.
-            ValueError: If the data set lacks one of the factors, or (`ShardError`) a shard contradicts the manifest.
+            ValueError: If the data set lacks a factor; `ShardError`, a subclass, if a shard contradicts the manifest.
         """
         check_agreement([self], factors)
         entries = self.manifest.shards
@@ -119,7 +119,7 @@ class RecordSet:
         return list(numbers), np.array([numbers[name] for name in names], np.int64)
 
     def check_cache(self, shards: int) -> None:
-        """Raise `ValueError` if there is a cache and it cannot hold a number of shards."""
+        """Raise `ValueError` if the shards are read through a cache that cannot hold this number of them."""
         cache = self.prefetcher.cache
         needed = sum(sorted((entry.bytes for entry in self.shards), reverse=True)[:shards])
         if cache is not None and needed > cache.size:

@@ -126,7 +126,7 @@ class Timit:
 
     @cached_property
     def left_out(self) -> dict[str, Any]:
-        """Counts of utterances, of frames that fill no segment, by split, and of skipped files or folders, by fault."""
+        """Counts of what is not in the shards: utterances, frames at their ends by split, skipped files by fault."""
         window = self.cutter.window
         return {
             **{name: self.tree.left_out.get(name, 0) for name in ("sa", "second_copies")},

@@ -65,7 +65,7 @@ def read_utterance(path: Path) -> NDArray[np.float32]:
 
 
 def sphere_fields(head: bytes) -> dict[str, str]:
-    r"""The fields of the SPHERE header at the start of a file; `ValueError` if it is incomplete.
+    r"""The fields of the SPHERE header at the start of a file. Raises `ValueError` if it is incomplete.
 
     Example:
         >>> sphere_fields(b"NIST_1A\n   1024\nsample_rate -i 16000\nsample_coding -s3 pcm\nend_head\n")

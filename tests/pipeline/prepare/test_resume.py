@@ -68,13 +68,13 @@ def test_repeated_calls(tmp_path: Path) -> None:
     before, files = digests(out), finished(out)
     assert prepare(ToyClips(), out, shard_sources=2, workers=2) == manifests
     assert (digests(out), finished(out)) == (before, files)
-    for data, seed, message in [
+    for other, seed, message in [
         (ToyClips(), 1, r"parameters\.seed is 0, not 1"),
         (ToyClips(codec="png"), 0, r"dataset\.features\.codec is webp, not png"),
         (ToyClips(counts=(13, 3, 3)), 0, r"sources\.train is"),
     ]:
         with pytest.raises(FileExistsError, match=message):
-            prepare(data, out, shard_sources=2, seed=seed)
+            prepare(other, out, shard_sources=2, seed=seed)
     assert digests(out) == before
     shard = out / "train" / "train-000001.tar"
     data = bytearray(shard.read_bytes())

@@ -100,8 +100,7 @@ TRANSIENT = {
 
 @pytest.mark.parametrize("name", TRANSIENT)
 def test_transient_faults_are_survived(storage: Storage, toy: Path, name: str) -> None:
-    fault = replace(TRANSIENT[name])
-    storage.proxy.faults = [fault]
+    storage.proxy.faults = [fault := replace(TRANSIENT[name])]
     prepare(ToyClips(), target(storage), shard_sources=2)
     assert storage.objects() == files(toy)
     assert fault.fired == fault.times
@@ -118,8 +117,7 @@ LASTING = [
 
 @pytest.mark.parametrize(("fault", "message"), LASTING)
 def test_after_a_lasting_fault_the_next_call_resumes(storage: Storage, toy: Path, fault: Fault, message: str) -> None:
-    fault = replace(fault)
-    storage.proxy.faults = [fault]
+    storage.proxy.faults = [fault := replace(fault)]
     with pytest.raises(OSError, match=message) as raised:
         prepare(ToyClips(), target(storage), shard_sources=2)
     check_message(str(raised.value), f"{storage.url}/train/train-000002.tar")

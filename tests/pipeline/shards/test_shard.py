@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from stored_records import entry_of, members, read_shard
+from stored_records import entry_of, read_shard
 from tar_mutations import tar_of
 
 from seqviews.pipeline.manifest import Codec, Features
@@ -52,12 +52,6 @@ def test_round_trip_is_exact(tmp_path: Path, codec: Codec, channels: int) -> Non
         assert shard.decode(i, out) == clip.key
         np.testing.assert_array_equal(out, clip.frames)
         assert (shard.factors(i), shard.source(i)) == ({"a": i}, clip.source)
-
-
-def test_frames_open_as_one_image() -> None:
-    _, data = pack_shard("a.tar", clips(), replace(FEATURES, codec="webp"))
-    tall = np.asarray(Image.open(io.BytesIO(dict(members(data))["clip-1.frames.webp"])))
-    np.testing.assert_array_equal(tall, clips()[1].frames.reshape(24, 8, 3))
 
 
 def test_records_that_cannot_be_packed() -> None:

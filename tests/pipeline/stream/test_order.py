@@ -50,13 +50,6 @@ def test_ranks_share_every_record_once(
         assert sorted(seen) == list(range(records if last == "keep" else records // batch_size * batch_size))
 
 
-def test_a_rank_reads_only_its_own_lanes() -> None:
-    order = EpochOrder([6] * 8, seed=0, epoch=0, lanes=8, window=1)
-    for rank in range(4):
-        parts = (batch_positions(k, records=48, batch_size=16, last="keep", rank=rank, ranks=4) for k in range(3))
-        assert {order[position].lane for part in parts for position in part} == {rank, rank + 4}
-
-
 def test_records_of_a_window_are_mixed_evenly() -> None:
     first = [EpochOrder([4, 4], seed=0, epoch=epoch, lanes=1, window=2)[0] for epoch in range(4000)]
     counted = np.unique([p.shard * 4 + p.record for p in first], return_counts=True)[1]

@@ -84,7 +84,7 @@ def test_shards_without_a_kept_record_are_not_read_again(numbered: Path, tmp_pat
 
 
 def test_a_subset_of_everything(numbered: Path) -> None:
-    sets = [numbered, RecordSet(numbered), RecordSet(numbered, lambda _: True)]
+    sets: list[Path | RecordSet] = [numbered, RecordSet(numbered), RecordSet(numbered, lambda _: True)]
     plain, whole, kept = ([(b.keys, b.indices.tolist()) for b in SequenceStream(s, 5, seed=3)] for s in sets)
     assert kept == whole == plain
 

@@ -60,10 +60,13 @@ def test_every_record_once_for_any_arguments(
     ]
 
 
-def test_an_epoch_left_early_starts_again(toy: Path) -> None:
-    stream = SequenceStream(toy / "train", 5)
+def test_an_epoch_left_early_ends_its_threads_and_starts_again(toy: Path) -> None:
+    stream, before = SequenceStream(toy / "train", 5), threading.active_count()
     whole = keys(SequenceStream(toy / "train", 5))
-    next(iter(stream))
+    for batch in stream:
+        assert len(batch.keys) == 5
+        break
+    assert threading.active_count() == before
     assert keys(stream) == whole
     assert stream.epoch == 1
     stream.set_epoch(0)
@@ -75,14 +78,6 @@ def test_a_rank_with_no_part_of_the_last_batch_has_an_empty_one(toy: Path) -> No
     assert (batch.keys, batch.x.shape) == ([], (0, 4, 3, 16, 16))
     assert (batch.indices.dtype, batch.factors["shade"].dtype) == (torch.int64, torch.int64)
     assert batch.factors["path"].dtype == torch.float32
-
-
-def test_threads_end_with_the_iteration(toy: Path) -> None:
-    before = threading.active_count()
-    for batch in SequenceStream(toy / "train", 5):
-        assert len(batch.keys) == 5
-        break
-    assert threading.active_count() == before
 
 
 def test_a_dataloader_must_have_no_workers(toy: Path) -> None:
