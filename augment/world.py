@@ -51,7 +51,8 @@ class WorldFeatures:
 
     Attributes:
         f0: float64 `[frames]`, Hz, 0 where unvoiced.
-        log_envelope: float64 `[frames, bins]`, natural logarithm of the spectral envelope's power.
+        log_envelope: float64 `[frames, bins]`, natural logarithm of the spectral envelope's power; of a
+            wave beyond full scale, that of the wave scaled to full scale.
         aperiodicity: float64 `[frames, bins]`, 0 periodic to 1 noise.
         samples: Length of the wave.
         level: Root mean square of the wave.
@@ -77,7 +78,8 @@ def analyse(
         f0_method: DIO refined by StoneMask, or Harvest, which takes 30 times as long and is more reliable in noise.
 
     Raises:
-        ValueError: If the wave is empty, of another shape or type, or not finite, or the rate too low.
+        ValueError: If the wave is empty, of another shape or type, or not finite, the rate too low, or the result not
+            finite.
 
     Example:
         >>> features = analyse(np.sin(2 * np.pi * 200 * np.arange(8000) / 16000))
@@ -89,6 +91,8 @@ def analyse(
         raise ValueError(f"WORLD needs at least {WORLD_RATE} Hz, not {sample_rate}: VoiceConverter resamples")
     world = _world()
     x = np.ascontiguousarray(wave, np.float64)
+    gain = max(1.0, float(np.abs(x).max()))  # D4C is exact enough only within full scale
+    x = x / gain  # `level` has it back
     if f0_method == "harvest":
         f0, times = world.harvest(x, sample_rate, frame_period=FRAME_MS)
     else:
@@ -96,8 +100,11 @@ def analyse(
         f0 = world.stonemask(x, f0, times, sample_rate)
     envelope = world.cheaptrick(x, f0, times, sample_rate)
     aperiodicity = world.d4c(x, f0, times, sample_rate)
-    level = float(np.sqrt(np.mean(np.square(x))))
-    return WorldFeatures(f0, np.log(envelope, out=envelope), aperiodicity, len(x), level, sample_rate)
+    level = gain * float(np.sqrt(np.mean(np.square(x))))
+    log_envelope = np.log(envelope, out=envelope)
+    if not (np.isfinite(log_envelope).all() and np.isfinite(aperiodicity).all()):
+        raise ValueError("WORLD cannot analyse the wave: its features are not finite")
+    return WorldFeatures(f0, log_envelope, aperiodicity, len(x), level, sample_rate)
 
 
 def voice_of(*utterances: WorldFeatures) -> Voice:
@@ -122,6 +129,9 @@ def convert(features: WorldFeatures, voice: Voice) -> NDArray[np.float32]:
         float32 `[samples]`, with the length and the level of the analysed wave; the level is lower if a sample would
         exceed full scale.
 
+    Raises:
+        ValueError: If the result is not finite.
+
     Example:
         >>> features = analyse(np.sin(2 * np.pi * 200 * np.arange(8000) / 16000))
         >>> converted = convert(features, Voice(log_f0=np.log(250.0), deviation=0.0, warp=1.1))
@@ -133,6 +143,8 @@ def convert(features: WorldFeatures, voice: Voice) -> NDArray[np.float32]:
     if voice.warp != 1:
         envelope, aperiodicity = _warp(envelope, voice.warp), _warp(aperiodicity, voice.warp)
     wave: NDArray[np.float64] = _world().synthesize(f0, np.exp(envelope), aperiodicity, features.sample_rate, FRAME_MS)
+    if not np.isfinite(wave).all():
+        raise ValueError("WORLD cannot synthesise the wave: its samples are not finite")
     wave = np.pad(wave[: features.samples], (0, max(0, features.samples - len(wave))))
     return _levelled(wave, features.level).astype(np.float32)
 

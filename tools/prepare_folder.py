@@ -25,6 +25,8 @@ def prepare_folder(arguments: argparse.Namespace) -> dict[str, Any]:
     written = prepare_with(dataset, arguments)
     for split, counts in dataset.left_out.items():
         written[split] |= {f"left_out_{name}": count for name, count in counts.items()}
+        if remarks := dataset.remarks(split):
+            written[split]["remarks"] = remarks
     return written
 
 

@@ -135,15 +135,12 @@ def survey_rows(
     """Read every file once, as `survey_files`, and return the rows with their surveys and the features of the records.
 
     Raises:
-        ValueError: If files cannot be read completely; the message has their lines in the CSV.
+        ValueError: If files cannot be read completely; the message has the line and the fault of each.
     """
     found = survey_files([row.file for row in index.rows], cutter, threads=threads, progress=progress)
-    errors = {row.line: e for row, e in zip(index.rows, found, strict=True) if not isinstance(e, FileSurvey)}
+    errors = [f"line {row.line}: {e}" for row, e in zip(index.rows, found, strict=True) if isinstance(e, Exception)]
     if errors:
-        (line, error), *others = errors.items()
-        lines = ", ".join(str(line) for line, _ in others[:20]) + (", ..." if len(others) > 20 else "")
-        also = f"; {len(others)} more lines have damaged files: {lines}" if others else ""
-        raise ValueError(f"line {line} of the CSV: {error}{also}") from error
+        raise ValueError(f"{len(errors)} of the {len(found)} files in the CSV cannot be used: " + "; ".join(errors))
     files = [(row, survey) for row, survey in zip(index.rows, found, strict=True) if isinstance(survey, FileSurvey)]
     features = cutter.features([s for _, s in files], [s for row, s in files if row.split == "train"])
     # the sums are used up, and the files are sent to every process
@@ -210,6 +207,11 @@ class CsvDataset:
                 long = [length for length in lengths if window.count(length)]
                 found[split] = {"files": len(lengths) - len(long), "frames": sum(map(window.left_out, long))}
         return found
+
+    def remarks(self, split: Split) -> list[str]:
+        """What was decided about ambiguous files of a split: at most 20 sentences, and the number of the others."""
+        found = [f"line {row.line}, {row.path}: {s.remark}" for row, s in self.files if s.remark and row.split == split]
+        return [*found[:20], f"{len(found) - 20} more"] if len(found) > 20 else found
 
     def sources(self, split: Split) -> Sequence[str]:
         """The paths of a split as written in the CSV, except files too short for a record."""

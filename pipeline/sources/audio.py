@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,11 +14,13 @@ from numpy.typing import NDArray
 
 from seqviews.pipeline.manifest import Features, MelFeatures, MelParameters
 from seqviews.pipeline.records import Segment
+from seqviews.pipeline.sources.containers import riff_sound
 from seqviews.pipeline.sources.survey import FileSurvey, hash_files
 from seqviews.pipeline.sources.windows import Window
 
 MEL = MelParameters()
-UNKNOWN_SIZE = 0x7FFF_F000  # the size that a WAV written to a pipe states, or more
+BLOCK = 1 << 16
+FLAC_END = 39  # libsndfile's error at the end of a FLAC file that states no length
 
 
 def log_mel(wave: NDArray[np.float32], mel: MelParameters = MEL) -> NDArray[np.float32]:
@@ -61,23 +63,68 @@ def read_wave(path: Path, sample_rate: int = 16_000) -> NDArray[np.float32]:
     Raises:
         ValueError: If the file cannot be read, is truncated or empty, or has a value that is not finite.
     """
-    import soundfile
     import soxr
 
-    try:
-        with soundfile.SoundFile(path) as file:
-            channels, found_rate = file.read(dtype="float32", always_2d=True), file.samplerate
-            stated = re.search(r"^data : (\d+) \(should be", file.extra_info, re.MULTILINE)
-    except (soundfile.SoundFileError, OSError) as error:
-        raise ValueError(f"{path} cannot be read as sound: {error}") from None
-    if stated and 0 < int(stated[1]) < UNKNOWN_SIZE:  # libsndfile reads what is there and reports nothing
-        raise ValueError(f"{path} is truncated: its header states {stated[1]} bytes of sound")
+    channels, found_rate, _ = _read(path)
     if not len(channels):
         raise ValueError(f"{path} has no samples")
     if not np.isfinite(channels).all():
         raise ValueError(f"{path} has samples that are not finite")
     wave: NDArray[np.float32] = channels.mean(axis=1, dtype=np.float32)
     return wave if found_rate == sample_rate else soxr.resample(wave, found_rate, sample_rate)
+
+
+def unstated_seconds(path: Path) -> float:
+    """The sound, in seconds, that a WAV or FLAC file holds after the end that its header states.
+
+    Raises:
+        ValueError: If the file cannot be read or is truncated.
+    """
+    return _read(path)[2]
+
+
+def _read(path: Path) -> tuple[NDArray[np.float32], int, float]:
+    """The samples `[samples, channels]` that the header states, their rate, and the seconds of sound after them."""
+    import soundfile
+
+    blocks: list[NDArray[np.float32]] = []
+    try:
+        flac, stated = _flac_without_length(path)
+        with soundfile.SoundFile(flac or path) as file:
+            while not blocks or len(blocks[-1]) == BLOCK:  # some formats state no length, or a false one
+                block = np.full((BLOCK, file.channels), np.nan, np.float32)
+                try:
+                    blocks.append(file.read(out=block))
+                except soundfile.LibsndfileError as error:
+                    if not flac or error.code != FLAC_END:
+                        raise
+                    blocks.append(block[: np.isfinite(block[:, 0]).sum()])
+            rate = file.samplerate
+        sound, rest = riff_sound(path)
+    except (soundfile.SoundFileError, OSError) as error:
+        raise ValueError(f"{path} cannot be read as sound: {error}") from None
+    channels = np.concatenate(blocks)
+    if stated:
+        if len(channels) < stated:
+            raise ValueError(f"{path} is truncated: its header states {stated} samples, it has {len(channels)}")
+        return channels[:stated], rate, (len(channels) - stated) / rate
+    if rest < 0:  # libsndfile reads what is there and reports nothing
+        raise ValueError(f"{path} is truncated: its header states {sound} bytes of sound")
+    return channels, rate, rest * len(channels) // sound / rate if sound else 0.0
+
+
+def _flac_without_length(path: Path) -> tuple[io.BytesIO | None, int]:
+    """A FLAC file whose header states no length, so that all of it is read, and the length that it stated."""
+    with path.open("rb") as file:
+        head = file.read(1 << 16)
+        start = head.find(b"fLaC") if head.startswith((b"fLaC", b"ID3")) else -1
+        if start < 0 or len(head) < start + 26:
+            return None, 0
+        data = bytearray(head + file.read())
+    length = slice(start + 21, start + 26)
+    stated = int.from_bytes(data[length], "big") & 0xF_FFFF_FFFF
+    data[length] = bytes([data[start + 21] & 0xF0, 0, 0, 0, 0])
+    return io.BytesIO(data), stated
 
 
 class Converter(Protocol):
@@ -134,7 +181,9 @@ class SegmentCutter:
         mels = self._mels(wave)
         used = mels[: len(mels) - self.window.left_out(len(mels))].astype(np.float64)
         sums = np.stack([used.sum(axis=0), np.square(used).sum(axis=0)])
-        return FileSurvey(len(mels), self.rate, self.sha256(file, wave), sums)
+        seconds = unstated_seconds(file)
+        remark = f"{seconds:.2f} s of sound after the end that its header states are left out" if seconds else ""
+        return FileSurvey(len(mels), self.rate, self.sha256(file, wave), sums, remark)
 
     def features(self, surveys: Sequence[FileSurvey], train: Sequence[FileSurvey]) -> Features:
         """See `Cutter.features`; mean and deviation come from `train`. Raises `ValueError` if it has no segments."""

@@ -28,12 +28,14 @@ class FileSurvey:
         frames, rate: Number of frames to cut sequences from, and frames per second, None if unknown.
         sha256: Hash of the content.
         sums: float64 `[2, n_mels]`, the sums of the mels and of their squares over the frames in segments.
+        remark: What is used of an ambiguous file, or left out of it; empty for other files.
     """
 
     frames: int
     rate: float | None
     sha256: str
     sums: NDArray[np.float64] | None = None
+    remark: str = ""
 
 
 class Cutter(Protocol):
@@ -69,8 +71,12 @@ def survey_files(
     def survey(file: Path) -> FileSurvey | ValueError | OSError:
         try:
             return cutter.survey(file, stop)
-        except (ValueError, OSError) as error:
-            return error
+        except ImportError:
+            raise
+        except Exception as error:  # about one file: the others are read too, and all are reported
+            if isinstance(error, ValueError | OSError) and str(file) in str(error):
+                return error
+            return ValueError(f"{file} cannot be read: {type(error).__name__}: {error}")
 
     stop = Event()
     found: list[FileSurvey | ValueError | OSError] = []

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from threading import Event
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import imagecodecs
 import numpy as np
@@ -17,11 +17,10 @@ from numpy.typing import NDArray
 from seqviews.pipeline.manifest import Codec, Features
 from seqviews.pipeline.records import Clip
 from seqviews.pipeline.shards.codec import check_rows
+from seqviews.pipeline.sources.containers import jpeg_is_complete
+from seqviews.pipeline.sources.decode import decode_video, over_black, upright, video_info
 from seqviews.pipeline.sources.survey import FileSurvey, hash_files, until
 from seqviews.pipeline.sources.windows import Window
-
-if TYPE_CHECKING:
-    from av import VideoFrame
 
 IMAGES = {".png", ".jpg", ".jpeg", ".webp"}
 
@@ -51,88 +50,18 @@ def read_image(path: Path) -> NDArray[np.uint8]:
         pixels = decode(data)
     except (RuntimeError, ValueError) as error:
         raise ValueError(f"{path} cannot be decoded: {error}") from None
-    if jpeg and b"\xff\xd9" not in data[-1024:]:  # libjpeg fills missing data with grey and reports nothing
+    if jpeg and not jpeg_is_complete(data):  # libjpeg fills missing data with grey and reports nothing
         raise ValueError(f"{path} is truncated")
+    if data[8:16] == b"WEBPVP8X" and data[20] & 2:
+        raise ValueError(f"{path} is an animated WebP, which is not supported: save its frames as images")
     if pixels.ndim == 2:
         pixels = pixels[..., np.newaxis]
     channels = pixels.shape[2]
     if pixels.dtype != np.uint8 or channels > (3 if jpeg else 4):
         raise ValueError(f"{path} is {pixels.dtype} with {channels} channels: convert it to 8 bits grey or RGB")
     if channels in (2, 4):
-        alpha = pixels[..., -1:].astype(np.uint16)
-        pixels = ((pixels[..., :-1] * alpha + 127) // 255).astype(np.uint8)
+        pixels = over_black(pixels[..., :-1], pixels[..., -1:])
     return np.broadcast_to(pixels, (*pixels.shape[:2], 3))
-
-
-def decode_video(path: Path) -> Iterator[VideoFrame]:
-    """The frames of a video file in display order, as PyAV decodes them.
-
-    Raises:
-        ValueError: If the file has no video, or is damaged or truncated as far as its format shows it.
-        ImportError: If PyAV is not installed.
-    """
-    av = _import_av()
-    frame: VideoFrame | None = None
-    try:
-        with av.open(str(path)) as container:
-            if not container.streams.video:
-                raise ValueError(f"{path} has no video stream")
-            stream = container.streams.video[0]
-            stream.codec_context.thread_count = 1  # files are read in parallel already
-            longest = 1 / float(stream.average_rate) if stream.average_rate else 0.0
-            size = path.stat().st_size
-            if any(entry.pos + entry.size > size for entry in stream.index_entries):
-                raise ValueError(f"video {path} is truncated: its index lists frames beyond its end")
-            for packet in container.demux(stream):
-                for following in packet.decode():
-                    if packet.is_corrupt or following.is_corrupt:
-                        raise ValueError(f"video {path} is damaged or truncated: encode it again or leave it out")
-                    if frame is not None and frame.time is not None and following.time is not None:
-                        longest = max(longest, following.time - frame.time)
-                    if abs(following.rotation - 90 * _quarter_turns(following)) > 1:
-                        raise ValueError(f"video {path} is rotated by {following.rotation} degrees: not a right angle")
-                    frame = following
-                    yield frame
-            end = _seconds(stream.metadata.get("DURATION", ""))
-    except av.FFmpegError as error:
-        raise ValueError(f"video {path} cannot be decoded, it is damaged or truncated: {error.strerror}") from None
-    if frame is None:
-        raise ValueError(f"video {path} has no frames")
-    if frame.time is not None and frame.time + 1.5 * longest < end:
-        found = f"it states {end:.2f} s, its last frame is at {frame.time:.2f} s"
-        raise ValueError(f"video {path} is truncated: {found}; if it is complete, rewrite it with ffmpeg -c copy")
-
-
-def _seconds(text: str) -> float:
-    """A Matroska duration such as 00:01:02.5, in seconds; 0 for any other text."""
-    match = re.fullmatch(r"(\d+):(\d+):(\d+\.?\d*)", text)
-    return int(match[1]) * 3600 + int(match[2]) * 60 + float(match[3]) if match else 0.0
-
-
-def video_rate(path: Path) -> float | None:
-    """Frames per second of a video file, the average if it varies; None if unknown."""
-    av = _import_av()
-    with av.open(str(path)) as container:
-        rate = container.streams.video[0].average_rate
-    return float(rate) if rate else None
-
-
-def _import_av() -> Any:
-    try:
-        import av
-    except ImportError:
-        raise ImportError("video files need PyAV: pip install 'seqviews[video]'") from None
-    return av
-
-
-def upright(frame: VideoFrame) -> NDArray[np.uint8]:
-    """The pixels of a decoded frame, uint8 `[H, W, 3]`, rotated by right angles as the file states."""
-    return np.rot90(frame.to_ndarray(format="rgb24"), _quarter_turns(frame))
-
-
-def _quarter_turns(frame: VideoFrame) -> int:
-    """Quarter turns anticlockwise; PyAV truncates the angle to whole degrees."""
-    return round(frame.rotation / 90)
 
 
 def fit(pixels: NDArray[np.uint8], size: int, grey: bool) -> NDArray[np.uint8]:
@@ -195,8 +124,8 @@ class ClipCutter:
                 raise ValueError(f"{found}: the frames of a folder must have the same size")
             return FileSurvey(len(images), None, hash_files(images))
         frames = sum(1 for _ in until(stop, decode_video(file)))
-        rate = video_rate(file)
-        return FileSurvey(-(-frames // self.step), rate and rate / self.step, hash_files([file]))
+        rate, remark = video_info(file)
+        return FileSurvey(-(-frames // self.step), rate and rate / self.step, hash_files([file]), remark=remark)
 
     def features(self, surveys: Sequence[FileSurvey], train: Sequence[FileSurvey]) -> Features:
         """Shape, codec, and the rate if it is the same for all files."""

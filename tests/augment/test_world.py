@@ -154,6 +154,27 @@ def test_the_voice_of_a_speaker_is_that_of_all_their_frames() -> None:
         voice_of(analyse(np.zeros(8000)))
 
 
+@pytest.mark.parametrize("gain", [1, 2, 4, 1e4, 1e30])
+@pytest.mark.parametrize("f0", [80, 100, 150, 200])
+def test_waves_beyond_full_scale_are_converted_as_the_wave_within_it(gain: float, f0: int) -> None:
+    wave = np.sin(2 * np.pi * f0 * np.arange(8000) / RATE)
+    within, beyond = (VoiceConverter()((g * wave).astype(np.float32), [1, 2]) for g in (0.999, gain))
+    assert np.isfinite(beyond).all()
+    assert np.abs(beyond).max() <= 1
+    loud = analyse(gain * wave)
+    assert loud.level == pytest.approx(gain * analyse(wave).level)
+    for a, b in zip(within, beyond, strict=True):
+        assert np.corrcoef(a, b)[0, 1] > 0.9
+
+
+@pytest.mark.filterwarnings("ignore:overflow")
+def test_a_result_that_is_not_finite_is_an_error() -> None:
+    features = analyse(vowel("a"))
+    features.log_envelope[50] = 1e3
+    with pytest.raises(ValueError, match="cannot synthesise the wave"):
+        convert(features, Voice(5.0, 0.1))
+
+
 @pytest.mark.parametrize("wave", [np.zeros(0), np.zeros((2, 80)), np.zeros(800, np.int16), np.full(800, np.nan)])
 def test_invalid_waves(wave: NDArray[np.float64]) -> None:
     with pytest.raises(ValueError, match="the wave"):

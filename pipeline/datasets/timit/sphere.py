@@ -9,7 +9,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from seqviews.pipeline.sources.audio import read_wave
+from seqviews.pipeline.sources.audio import read_wave, unstated_seconds
 
 Fault: TypeAlias = Literal["damaged", "compressed", "stereo", "rate", "empty", "silent", "short", "unknown"]
 SAMPLE_RATE = 16_000
@@ -54,9 +54,11 @@ def read_utterance(path: Path) -> NDArray[np.float32]:
     if not info.frames:
         raise Unusable("empty", f"{path} has no samples")
     try:
-        wave = read_wave(path, SAMPLE_RATE)
+        wave, unstated = read_wave(path, SAMPLE_RATE), unstated_seconds(path)
     except ValueError as error:
         raise Unusable("damaged", str(error)) from None
+    if unstated:
+        raise Unusable("damaged", f"{path} has more sound than its header states: {unstated:.2f} s")
     if wave.min() == wave.max():
         raise Unusable("silent", f"{path} is digital silence")
     return wave

@@ -152,8 +152,8 @@ def test_the_data_set_has_no_rate_if_the_files_differ(videos: Path) -> None:
 
 def test_all_damaged_files_are_reported_with_their_lines(videos: Path) -> None:
     for damaged, message in [
-        ("c", r"^line 4 of the CSV: video .*My Video c\.mp4 cannot be decoded[^;]*$"),
-        ("ad", r"^line 2 of .*a\.mp4 .*; 2 more lines have damaged files: 4, 5$"),
+        ("c", r"^1 of the 4 files .*: line 4: video .*My Video c\.mp4 cannot be decoded[^;]*$"),
+        ("ad", r"^3 of the 4 .*: line 2: .*a\.mp4 [^;]*; line 4: .*c\.mp4 [^;]*; line 5: .*d\.mp4 [^;]*$"),
     ]:
         for name in damaged:
             path = videos.parent / f"My Video {name}.mp4"

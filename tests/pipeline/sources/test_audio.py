@@ -12,7 +12,7 @@ import torch
 from toy_files import write_sound
 
 from seqviews.pipeline.manifest import MelParameters
-from seqviews.pipeline.sources.audio import SegmentCutter, log_mel, read_wave
+from seqviews.pipeline.sources.audio import SegmentCutter, log_mel, read_wave, unstated_seconds
 from seqviews.pipeline.sources.windows import Window
 
 CUTTER = SegmentCutter(Window(20, 20))
@@ -116,3 +116,57 @@ def test_mean_and_deviation_are_those_of_the_training_segments(tmp_path: Path) -
 def test_a_segment_cutter_out_of_bounds(options: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"need a converter|1 to 128 mels, 0 to 1000 voices"):
         SegmentCutter(Window(20, 20), **options)
+
+
+def restated(path: Path, samples: int) -> None:
+    """Change the number of samples that a FLAC file of 16 kHz, or a WAV file of 16 bits, states."""
+    data = bytearray(path.read_bytes())
+    if path.suffix == ".flac":
+        data[21:26] = ((data[21] & 0xF0) << 32 | samples).to_bytes(5, "big")
+    else:
+        data[40:44] = (2 * samples).to_bytes(4, "little")
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize("suffix", ["wav", "flac"])
+@pytest.mark.parametrize("seconds", [0.5, 4.096, 5])
+def test_a_header_that_states_less_sound_or_more_than_there_is(tmp_path: Path, suffix: str, seconds: float) -> None:
+    path = write_sound(tmp_path / f"x.{suffix}", seconds)
+    whole, samples = read_wave(path), round(16_000 * seconds)
+    assert unstated_seconds(path) == 0
+    for stated in (samples - 1, samples // 2, 600):
+        restated(path, stated)
+        np.testing.assert_array_equal(read_wave(path), whole[:stated])
+        assert unstated_seconds(path) == pytest.approx((samples - stated) / 16_000)
+    assert CUTTER.survey(path, Event()).remark.startswith(f"{seconds - 0.0375:.2f} s of sound after the end")
+    restated(path, samples + 1)
+    with pytest.raises(ValueError, match=rf"x\.{suffix} is truncated: its header states"):
+        read_wave(path)
+
+
+def test_chunks_after_the_sound_are_no_sound(tmp_path: Path) -> None:
+    path = write_sound(tmp_path / "x.wav", 1.0)
+    tags = b"LIST\x1a\0\0\0INFOISFT\x0e\0\0\0Lavf58.29.100\0" + b"id3 \x03\0\0\0xyz\0" + b"_PMX\x02\0\0\0ab"
+    path.write_bytes(path.read_bytes() + tags)
+    assert unstated_seconds(path) == 0
+
+
+@pytest.mark.parametrize("seconds", [0.5, 4.096, 5])
+def test_a_flac_written_to_a_pipe_does_not_state_its_length(tmp_path: Path, seconds: float) -> None:
+    path = write_sound(tmp_path / "x.flac", seconds)
+    whole = read_wave(path)
+    restated(path, 0)
+    np.testing.assert_array_equal(read_wave(path), whole)
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) // 2])
+    with pytest.raises(ValueError, match=r"x\.flac cannot be read as sound"):
+        read_wave(path)
+
+
+@pytest.mark.parametrize("subtype", ["GSM610", "G721_32", "NMS_ADPCM_32", "MS_ADPCM", "IMA_ADPCM"])
+def test_wav_files_in_blocks_of_samples_are_read_to_their_end(tmp_path: Path, subtype: str) -> None:
+    tone = 0.5 * np.sin(2 * np.pi * 440 * np.arange(80_000) / 16_000)
+    soundfile.write(tmp_path / "x.wav", tone, 16_000, subtype=subtype)
+    wave = read_wave(tmp_path / "x.wav")
+    assert 80_000 <= len(wave) < 82_100
+    np.testing.assert_allclose(wave[1000:80_000], tone[1000:], atol=0.2)
