@@ -26,7 +26,7 @@ from seqviews.pipeline.shards.check import SplitCheck, check_dataset, split_fold
 from seqviews.pipeline.storage.folder import Folder
 from seqviews.pipeline.stream.stream import SequenceStream
 from seqviews.tools.preparing import add_cache_options, data_folder, opened
-from seqviews.tools.run import progress_bar, run_tool, tool_parser
+from seqviews.tools.run import positive, progress_bar, run_tool, tool_parser
 
 SHEET_RECORDS, SHEET_COLUMNS = 6, 2
 BAND_PIXELS, FRAME_PIXELS = 2, 8
@@ -50,7 +50,7 @@ def main(argv: list[str] | None = None) -> None:
         metavar="FACTOR",
         help="static factors, such as speaker, that together say who a record shows: nobody may be in two splits",
     )
-    parser.add_argument("--threads", type=int, default=2, help="shards checked side by side")
+    parser.add_argument("--threads", type=positive, default=2, help="shards checked side by side")
     run_tool(check, parser, argv)
 
 
@@ -67,7 +67,7 @@ def check(arguments: argparse.Namespace) -> dict[str, Any]:
             threads=arguments.threads,
             progress=progress,
         )
-    Console().print(_table(checks))
+    Console(markup=False, force_terminal=False).print(_table(checks))
     problems = [problem for found in checks.values() for problem in found.problems]
     totals = {name: sum(getattr(found, name) for found in checks.values()) for name in ("shards", "records", "bytes")}
     result = {**totals, "problems": problems}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -10,6 +9,8 @@ from dataclasses import dataclass, field
 from mmap import mmap
 from pathlib import Path
 from typing import ClassVar, Protocol
+
+from seqviews.pipeline.files import cache_folder
 
 MANIFEST = "manifest.json"
 CACHE_SIZE = 16_000_000_000
@@ -23,10 +24,6 @@ class TransientError(StorageError):
     """There was no answer, or a wrong one: another attempt may succeed."""
 
 
-def _cache_home() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-
-
 @dataclass(frozen=True, slots=True)
 class Cache:
     """The folder of this machine that keeps shards from object storage.
@@ -36,7 +33,7 @@ class Cache:
         size: Maximum size in bytes.
     """
 
-    folder: Path = field(default_factory=lambda: _cache_home() / "seqviews" / "shards")
+    folder: Path = field(default_factory=lambda: cache_folder("shards"))
     size: int = CACHE_SIZE
 
 

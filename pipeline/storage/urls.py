@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import unquote
 
 from seqviews.pipeline.storage.folder import Cache, Folder, Timeouts
 from seqviews.pipeline.storage.local import LocalFolder
 
 SCHEMES = ("s3", "gs", "az", "http", "https")
+_LIKE_A_URL = re.compile(  # with a slip
+    rf"\s*((({'|'.join(SCHEMES)}|s3a|s3n|gcs|s?ftp)(:|[/\\]{{2}}))|[a-z][\w+.-]+:(:|[/\\]|.*@))", re.IGNORECASE
+)
+_NAME, _HOST = re.compile(r"[\w.-]+"), re.compile(r"([\w.-]+|\[[0-9a-fA-F:.]+\])(:[0-9]{1,5})?")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")  # the last: bytes that are not UTF-8
 
 
 def open_folder(url: Folder | Path | str, *, cache: Cache | None = None, timeouts: Timeouts | None = None) -> Folder:
@@ -16,14 +22,15 @@ def open_folder(url: Folder | Path | str, *, cache: Cache | None = None, timeout
 
     Args:
         url: A path, `s3://bucket/prefix`, `gs://bucket/prefix`, `az://container/prefix`, or the read-only
-            `http(s)://host/path`. Endpoint, region and credentials come from the environment variables and files that
-            the store's own tools use. A `Folder` is returned as it is.
+            `http(s)://host/path`, in which a browser's %20 is a space. Endpoint, region and credentials come from the
+            environment variables and files that the store's own tools use. A `Folder` is returned as it is.
         cache: The cache for shards from object storage; by default 16 GB at most, below `XDG_CACHE_HOME`.
         timeouts: How long to wait for object storage.
 
     Raises:
-        ValueError: If the URL has another scheme, no bucket, or a user name, a password or a query; or if it needs
-            obstore, which is not installed.
+        ValueError: If the URL has another scheme, no bucket, or a user name, a password or a query; if it needs
+            obstore, which is not installed; or if a setting of the store is not valid. No message repeats what may be
+            a secret.
 
     Example:
         >>> folder = open_folder("data/sprites") / "train"
@@ -36,22 +43,31 @@ def open_folder(url: Folder | Path | str, *, cache: Cache | None = None, timeout
     if isinstance(url, Folder):
         return url
     if isinstance(url, Path) or "://" not in url:
+        if _LIKE_A_URL.match(str(url)):
+            raise ValueError("a URL is written s3://bucket/prefix, with :// and as text: check what was given")
         return LocalFolder(Path(url))
-    parts = urlsplit(url)
-    if parts.scheme not in SCHEMES:
+    scheme, _, rest = url.strip().partition("://")
+    scheme = scheme.lower()
+    if scheme not in SCHEMES:
         supported = f"{', '.join(SCHEMES[:-1])} or {SCHEMES[-1]}"
-        raise ValueError(f"unsupported URL scheme {parts.scheme}://: give a folder, or an {supported} URL")
-    if "@" in parts.netloc or parts.query or parts.fragment:
+        named = f" {scheme}://" if re.fullmatch("[a-z]{2,8}", scheme) else ""
+        raise ValueError(f"unsupported URL scheme{named}: give a folder, or an {supported} URL")
+    name, _, path = rest.partition("/")
+    is_http = scheme.startswith("http")
+    if not name:
+        raise ValueError(f"the URL names no bucket or host: use {scheme}://name/prefix")
+    if not (_HOST if is_http else _NAME).fullmatch(name) or re.search("[?#;]" if is_http else "[?#]", path):
         raise ValueError(
-            f"a URL of {parts.scheme}:// takes no password, token or query: credentials come from the environment"
+            f"a URL of {scheme}:// is {scheme}://name/prefix and takes no password, token or query: credentials come "
+            "from the environment"
         )
-    if not parts.netloc:
-        raise ValueError(f"{url} names no bucket or host: use {parts.scheme}://name/prefix")
+    prefix = (unquote(path, errors="surrogateescape") if is_http else path).strip("/")
+    if _CONTROL.search(prefix):
+        raise ValueError(f"a URL of {scheme}:// holds no line breaks, control characters or bytes that are not UTF-8")
     try:
         from seqviews.pipeline.storage.bucket import open_bucket
     except ModuleNotFoundError as error:
         if error.name != "obstore":
             raise
-        raise ValueError(f"{parts.scheme}:// needs obstore: pip install 'seqviews[s3]'") from None
-    root, prefix = f"{parts.scheme}://{parts.netloc}", parts.path.strip("/")
-    return open_bucket(root, prefix, cache or Cache(), timeouts or Timeouts())
+        raise ValueError(f"{scheme}:// needs obstore: pip install 'seqviews[s3]'") from None
+    return open_bucket(f"{scheme}://{name}", prefix, cache or Cache(), timeouts or Timeouts())
