@@ -67,7 +67,10 @@ def check(arguments: argparse.Namespace) -> dict[str, Any]:
             threads=arguments.threads,
             progress=progress,
         )
-    Console(markup=False, force_terminal=False).print(_table(checks))
+    console = Console(markup=False, force_terminal=False)
+    with console.capture() as table:  # rich itself would exit silently at a closed pipe
+        console.print(_table(checks))
+    print(table.get(), end="")
     problems = [problem for found in checks.values() for problem in found.problems]
     totals = {name: sum(getattr(found, name) for found in checks.values()) for name in ("shards", "records", "bytes")}
     result = {**totals, "problems": problems}
