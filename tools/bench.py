@@ -10,8 +10,8 @@ import argparse
 import platform
 import statistics
 import time
-from collections import deque
-from collections.abc import Callable
+from collections import defaultdict, deque
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import date
 from functools import partial
@@ -37,13 +37,14 @@ VIEW_CALLS = 5
 WARM_UP = 3
 
 
-def in_turn(sides: dict[str, Callable[[], float]], rounds: int) -> dict[str, float]:
+def in_turn(sides: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, float]:
     """The median rate of each side, measured in turn."""
-    rates: dict[str, list[float]] = {name: [] for name in sides}
-    for _ in range(rounds):
-        for name, side in sides.items():
-            rates[name].append(side())
-    return {name: round(statistics.median(values), 1) for name, values in rates.items()}
+    turns = [{name: side() for name, side in sides.items()} for _ in range(rounds)]
+    return _medians(turns)
+
+
+def _medians(turns: list[dict[str, float]]) -> dict[str, float]:
+    return {name: round(statistics.median(turn[name] for turn in turns), 1) for name in turns[0]}
 
 
 def bench_stream(data: Folder, rounds: int) -> dict[str, Any]:
@@ -52,17 +53,15 @@ def bench_stream(data: Folder, rounds: int) -> dict[str, Any]:
     stream = SequenceStream(split, BATCH)
     shards = [f"{split}/{shard.name}" for shard in stream.manifest.shards]
     if len(shards) < 8:
-        raise ValueError(
-            f"{split} has {len(shards)} shards: prepare at least 8, so that both sides can use their workers"
-        )
-    loaders = {workers: _webdataset_loader(shards, stream, workers) for workers in (0, 2)}
+        advice = "prepare at least 8, so that both sides can use their workers"
+        raise ValueError(f"{split} has {len(shards)} shards: {advice}")
+    loaders = {f"webdataset_{workers}_workers": _webdataset_loader(shards, stream, workers) for workers in (0, 2)}
     for loader in [stream, *loaders.values()]:  # epoch 1: files into the page cache, workers started
         deque(loader, maxlen=0)
     sides: dict[str, Callable[[], float]] = {"ours": lambda: _clips_per_second(stream, lambda b: len(b.keys))}
-    for workers, loader in loaders.items():
-        sides[f"webdataset_{workers}_workers"] = partial(_clips_per_second, loader, lambda b: len(b[0]))
+    sides |= {name: partial(_clips_per_second, loader, lambda b: len(b[0])) for name, loader in loaders.items()}
     rates = in_turn(sides, rounds)
-    best = max(rates[f"webdataset_{workers}_workers"] for workers in loaders)
+    best = max(rates[name] for name in loaders)
     return {"clips_per_second": rates, "ratio_to_best_webdataset": round(rates["ours"] / best, 2)}
 
 
@@ -127,10 +126,8 @@ def bench_views(rounds: int) -> dict[str, Any]:
                 view()
         return VIEW_CALLS * BATCH / (time.perf_counter() - started)
 
-    sides: dict[str, Callable[[], float]] = {
-        "ours": lambda: rate(lambda: motion(channels_last, motion.draw(seeds))),
-        "kornia": lambda: rate(lambda: peer(x)),
-    }
+    ours = partial(rate, lambda: motion(channels_last, motion.draw(seeds)))
+    sides = {"ours": ours, "kornia": partial(rate, lambda: peer(x))}
     in_turn(sides, 2)
     rates = in_turn(sides, rounds)
     return {"clips_per_second": rates, "ratio": round(rates["ours"] / rates["kornia"], 2)}
@@ -144,16 +141,12 @@ def bench_step(rounds: int) -> dict[str, Any]:
     rates = in_turn(steps, rounds)
     return {
         "clips_per_second": rates,
-        "milliseconds": {name: _median_stages([side.stages() for _ in range(rounds)]) for name, side in sides.items()},
+        "milliseconds": {name: _medians([side.stages() for _ in range(rounds)]) for name, side in sides.items()},
         "ratio_float32": round(rates["ours_float32"] / rates["released_float32"], 2),
         "ratio_float32_to_tuned": round(rates["ours_float32"] / rates["released_float32_tuned"], 2),
         "ratio_bfloat16": round(rates["ours_bfloat16"] / rates["released_float32"], 2),
         "ratio_bfloat16_to_tuned": round(rates["ours_bfloat16"] / rates["released_bfloat16_tuned"], 2),
     }
-
-
-def _median_stages(steps: list[dict[str, float]]) -> dict[str, float]:
-    return {stage: round(statistics.median(step[stage] for step in steps), 1) for stage in steps[0]}
 
 
 def bench_train(data: Folder, steps: int) -> dict[str, Any]:
@@ -168,14 +161,12 @@ def bench_train(data: Folder, steps: int) -> dict[str, Any]:
     class Clock(Callback):
         """Seconds of each stage, over the steps after the warm-up."""
 
-        def __init__(self) -> None:
-            self.stages: dict[str, float] = {}
-            self.steps, self.last = 0, 0.0
+        stages, steps, last = defaultdict[str, float](float), 0, 0.0
 
         def end(self, stage: str) -> None:
             now = time.perf_counter()
             if self.steps >= WARM_UP:
-                self.stages[stage] = self.stages.get(stage, 0.0) + now - self.last
+                self.stages[stage] += now - self.last
             self.last = now
 
         def on_train_batch_start(self, *args: Any) -> None:
@@ -205,43 +196,28 @@ def bench_train(data: Folder, steps: int) -> dict[str, Any]:
 def bench(arguments: argparse.Namespace) -> dict[str, Any]:
     """Run what was asked for."""
     torch.set_num_threads(arguments.threads)
-    machine = {
-        "date": str(date.today()),
-        "cpu": platform.processor() or platform.machine(),
-        "threads": arguments.threads,
+    cpu = platform.processor() or platform.machine()
+    machine = {"date": str(date.today()), "cpu": cpu, "threads": arguments.threads}
+    data, rounds = arguments.data, arguments.rounds
+    benches: dict[str, Callable[[], dict[str, Any]]] = {
+        "views": lambda: bench_views(rounds),
+        "step": lambda: bench_step(rounds),
+        "stream": lambda: (bench_bucket_stream if data.is_remote else bench_stream)(data, rounds),
+        "train": lambda: bench_train(data, arguments.steps),
+        "speech": lambda: bench_speech(arguments.timit),
     }
-    result: dict[str, Any] = {"machine": machine}
-    if arguments.what in ("views", "all"):
-        result["views"] = bench_views(arguments.rounds)
-    if arguments.what in ("step", "all"):
-        result["step"] = bench_step(arguments.rounds)
-    if arguments.what in ("stream", "all"):
-        data = arguments.data
-        side = bench_bucket_stream if data.is_remote else bench_stream
-        result["stream"] = side(data, arguments.rounds)
-    if arguments.what in ("train", "all"):
-        result["train"] = bench_train(arguments.data, arguments.steps)
-    if arguments.what == "speech":
-        result["speech"] = bench_speech(arguments.timit)
-    return result
+    names = [name for name in benches if name != "speech"] if arguments.what == "all" else [arguments.what]
+    return {"machine": machine, **{name: benches[name]() for name in names}}
 
 
 def main(argv: list[str] | None = None) -> None:
     """Parse the arguments and measure."""
     parser = tool_parser((__doc__ or "").partition("\n")[0])
-    parser.add_argument(
-        "what",
-        nargs="?",
-        choices=["views", "step", "stream", "train", "speech", "all"],
-        default="all",
-        help="what to measure; all is everything but speech",
-    )
-    parser.add_argument(
-        "--data", type=data_folder, default="data/sprites", metavar="URL", help="a prepared Sprites data set"
-    )
-    parser.add_argument(
-        "--timit", type=Path, default="TIMIT", metavar="DIR", help="the disk, to measure its preparation"
-    )
+    choices, what = ["views", "step", "stream", "train", "speech", "all"], "what to measure; all is all but speech"
+    parser.add_argument("what", nargs="?", choices=choices, default="all", help=what)
+    data, disk = "a prepared Sprites data set", "the disk, to measure its preparation"
+    parser.add_argument("--data", type=data_folder, default="data/sprites", metavar="URL", help=data)
+    parser.add_argument("--timit", type=Path, default="TIMIT", metavar="DIR", help=disk)
     parser.add_argument("--rounds", type=int, default=7, help="turns of each side")
     parser.add_argument("--steps", type=int, default=30, help="training steps")
     parser.add_argument("--threads", type=int, default=2, help="torch's threads")

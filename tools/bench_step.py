@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -41,9 +42,7 @@ class FullPass:
 class ThreePasses:
     """The released script's step: anchor, motion view and content view are each encoded and decoded whole.
 
-    Args:
-        model: Gives the networks.
-        memory_format: That images are stored in: as in the script, or channels last.
+    The networks are the model's; images are stored in a memory format: as in the script, or channels last.
     """
 
     def __init__(self, model: ReleasedCDSVAE, memory_format: torch.memory_format) -> None:
@@ -110,14 +109,14 @@ class Side:
     def stages(self) -> dict[str, float]:
         """Do a step; the milliseconds of its stages. What is neither encoder nor decoder is "other networks, loss"."""
         marks = {"encoder": 0.0, "decoder": 0.0}
-        hooks = [
-            hook
-            for name, module in (("encoder", self.encoder), ("decoder", self.decoder))
-            for hook in (
-                module.register_forward_pre_hook(lambda *_, name=name: _add(marks, name, -time.perf_counter())),
-                module.register_forward_hook(lambda *_, name=name: _add(marks, name, time.perf_counter())),
-            )
-        ]
+        hooks = []
+
+        def add(name: str, sign: int, *_: object) -> None:
+            marks[name] += sign * time.perf_counter()
+
+        for name, module in (("encoder", self.encoder), ("decoder", self.decoder)):
+            hooks += [module.register_forward_pre_hook(partial(add, name, -1))]
+            hooks += [module.register_forward_hook(partial(add, name, 1))]
         started = time.perf_counter()
         with torch.autocast("cpu", torch.bfloat16, enabled=self.bfloat16):
             total = self.loss(self.views, "model").total
@@ -135,10 +134,6 @@ class Side:
             "optimizer": ended - backward,
         }
         return {name: 1000 * value for name, value in seconds.items()}
-
-
-def _add(marks: dict[str, float], name: str, seconds: float) -> None:
-    marks[name] += seconds
 
 
 def random_views(clips: int, *, channels_last: bool) -> Views:

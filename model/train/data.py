@@ -1,9 +1,8 @@
 """The splits of a prepared data set, as training and evaluation read them."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from lightning import LightningDataModule
 
@@ -37,13 +36,7 @@ def frame_shape(features: Features) -> tuple[int, ...]:
 class TrainingData(LightningDataModule):
     """The training split of a prepared data set, each rank its part of every batch, and the validation split.
 
-    Args:
-        data: Folder or URL of the data set.
-        batch_size: Records in a batch, over all ranks.
-        min_frames: Fewest frames that a record may have.
-        last: What to do with a last batch that is not full.
-        seed: Names the order.
-        factors: Names of the factors to give.
+    Arguments are those of `TrainConfig` of the same names, and the factors that batches have.
 
     Raises:
         ShardError, ValueError: As `SequenceStream`; also if records have fewer than `min_frames` frames.
@@ -60,31 +53,22 @@ class TrainingData(LightningDataModule):
         factors: Iterable[str] = (),
     ) -> None:
         super().__init__()
-        self.folder, self.batch_size, self.last, self.seed = open_folder(data), batch_size, last, seed
-        self.factors = tuple(factors)
+        self.folder, self.last = open_folder(data), last
+        self._options: dict[str, Any] = {"batch_size": batch_size, "seed": seed, "factors": tuple(factors)}
         self.stream = self._stream()
         frames = self.stream.manifest.dataset.features.shape[0]
         if frames < min_frames:
-            raise ValueError(
-                f"the records of {data} have {frames} frames, the configuration wants at least {min_frames}"
-            )
+            required = f"the configuration wants at least {min_frames}"
+            raise ValueError(f"the records of {data} have {frames} frames, {required}")
 
     def validation(self) -> SequenceStream | None:
         """The validation split, the same on every rank, or None if there is none."""
         if not (self.folder / "val").exists():
             return None
-        return SequenceStream(self.folder / "val", self.batch_size, seed=self.seed, factors=self.factors)
+        return SequenceStream(self.folder / "val", **self._options)
 
     def _stream(self, rank: int = 0, ranks: int = 1) -> SequenceStream:
-        return SequenceStream(
-            self.folder / "train",
-            self.batch_size,
-            seed=self.seed,
-            rank=rank,
-            ranks=ranks,
-            last=self.last,
-            factors=self.factors,
-        )
+        return SequenceStream(self.folder / "train", rank=rank, ranks=ranks, last=self.last, **self._options)
 
     def train_dataloader(self) -> SequenceStream:
         """The stream of this rank."""

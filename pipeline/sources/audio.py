@@ -22,7 +22,7 @@ UNKNOWN_SIZE = 0x7FFF_F000  # the size that a WAV written to a pipe states, or m
 
 
 def log_mel(wave: NDArray[np.float32], mel: MelParameters = MEL) -> NDArray[np.float32]:
-    """The natural logarithm of the mel power of a wave.
+    """The natural logarithm of the mel power of a wave, float32 `[1 + samples // hop_length, n_mels]`.
 
     Frame i is centred on sample `i * hop_length` under a periodic Hann window; the wave is reflected at its ends. The
     filters are triangles of equal area on Slaney's mel scale.
@@ -31,16 +31,12 @@ def log_mel(wave: NDArray[np.float32], mel: MelParameters = MEL) -> NDArray[np.f
         wave: float32 `[samples]` in [-1, 1], at `mel.sample_rate`.
         mel: The filterbank.
 
-    Returns:
-        float32 `[frames, n_mels]`, `frames = 1 + samples // hop_length`.
-
     Raises:
         ValueError: If the wave is not float32 `[samples]`, has a value that is not finite, or is shorter than `n_fft`.
 
     Example:
         >>> tone = np.sin(2 * np.pi * 1000 * np.arange(16000) / 16000).astype(np.float32)
-        >>> features = log_mel(tone)
-        >>> features.shape, int(features[50].argmax())
+        >>> log_mel(tone).shape, int(log_mel(tone)[50].argmax())
         ((101, 80), 26)
     """
     import librosa
@@ -51,35 +47,16 @@ def log_mel(wave: NDArray[np.float32], mel: MelParameters = MEL) -> NDArray[np.f
         raise ValueError(f"the wave has {len(wave)} samples, fewer than the {mel.n_fft} of one transform")
     if not np.isfinite(wave).all():
         raise ValueError("the wave has values that are not finite")
-    power = librosa.feature.melspectrogram(
-        y=wave,
-        sr=mel.sample_rate,
-        n_fft=mel.n_fft,
-        win_length=mel.win_length,
-        hop_length=mel.hop_length,
-        n_mels=mel.n_mels,
-        fmin=mel.f_min,
-        fmax=mel.f_max,
-        window="hann",
-        center=True,
-        pad_mode="reflect",
-        power=2.0,
-        htk=False,
-        norm=mel.norm,
-    )
+    transform: dict[str, Any] = {"n_fft": mel.n_fft, "win_length": mel.win_length, "hop_length": mel.hop_length}
+    transform |= {"window": "hann", "center": True, "pad_mode": "reflect", "power": 2.0}
+    transform |= {"n_mels": mel.n_mels, "fmin": mel.f_min, "fmax": mel.f_max, "htk": False, "norm": mel.norm}
+    power = librosa.feature.melspectrogram(y=wave, sr=mel.sample_rate, **transform)
     features: NDArray[np.float32] = np.log(np.maximum(power, mel.floor)).T.astype(np.float32, order="C")
     return features
 
 
 def read_wave(path: Path, sample_rate: int = 16_000) -> NDArray[np.float32]:
-    """Read a WAV or FLAC file, mixed down to one channel and resampled.
-
-    Args:
-        path: A file that libsndfile can read.
-        sample_rate: The rate to resample to, in Hz.
-
-    Returns:
-        float32 `[samples]`; full scale is 1.
+    """Read a file that libsndfile can read, mixed down to one channel and resampled: float32 `[samples]`, full scale 1.
 
     Raises:
         ValueError: If the file cannot be read, is truncated or empty, or has a value that is not finite.
@@ -99,11 +76,8 @@ def read_wave(path: Path, sample_rate: int = 16_000) -> NDArray[np.float32]:
         raise ValueError(f"{path} has no samples")
     if not np.isfinite(channels).all():
         raise ValueError(f"{path} has samples that are not finite")
-    mono: NDArray[np.float32] = channels.mean(axis=1, dtype=np.float32)
-    if found_rate == sample_rate:
-        return mono
-    wave: NDArray[np.float32] = soxr.resample(mono, found_rate, sample_rate)
-    return wave
+    wave: NDArray[np.float32] = channels.mean(axis=1, dtype=np.float32)
+    return wave if found_rate == sample_rate else soxr.resample(wave, found_rate, sample_rate)
 
 
 class Converter(Protocol):
@@ -119,16 +93,10 @@ class Converter(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class SegmentCutter:
-    """Cuts sound files into consecutive log-mel segments, each optionally stored in other voices as well.
+    """Cuts sound files into log-mel segments of the window's frames, each stored in `voices` other voices as well.
 
-    Attributes:
-        window: The frames of each segment.
-        mel: The filterbank.
-        voices: K, the number of other voices; their seeds are drawn for each file.
-        converter: Converts the waves; not needed for K = 0.
-
-    Raises:
-        ValueError: If one of these is out of bounds.
+    The seeds of the voices are drawn for each file; without voices no converter is needed. Raises `ValueError` if an
+    attribute is out of bounds.
     """
 
     window: Window
@@ -144,7 +112,7 @@ class SegmentCutter:
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """Everything but the files that decides the segments."""
+        """See `Cutter.parameters`."""
         return {"stride": self.window.stride}
 
     @property
@@ -169,11 +137,7 @@ class SegmentCutter:
         return FileSurvey(len(mels), self.rate, self.sha256(file, wave), sums)
 
     def features(self, surveys: Sequence[FileSurvey], train: Sequence[FileSurvey]) -> Features:
-        """Shape and rate, and each mel's mean and deviation over the segments for training.
-
-        Raises:
-            ValueError: If there are no segments for training.
-        """
+        """See `Cutter.features`; mean and deviation come from `train`. Raises `ValueError` if it has no segments."""
         frames = sum(survey.frames - self.window.left_out(survey.frames) for survey in train)
         if not frames:
             raise ValueError("no file of the split train is as long as a segment: mean and deviation come from there")

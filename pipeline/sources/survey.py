@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seqviews.pipeline.manifest import Features
-from seqviews.pipeline.records import Progress, Record
+from seqviews.pipeline.records import Progress, Record, silent
 from seqviews.pipeline.sources.windows import Window
 
 Item = TypeVar("Item")
@@ -25,8 +25,7 @@ class FileSurvey:
     """What the first reading of a file found.
 
     Attributes:
-        frames: Number of frames to cut sequences from.
-        rate: Frames per second, None if unknown.
+        frames, rate: Number of frames to cut sequences from, and frames per second, None if unknown.
         sha256: Hash of the content.
         sums: float64 `[2, n_mels]`, the sums of the mels and of their squares over the frames in segments.
     """
@@ -59,24 +58,12 @@ class Cutter(Protocol):
 
 
 def survey_files(
-    files: Sequence[Path],
-    cutter: Cutter,
-    *,
-    threads: int = 1,
-    label: str = "files read",
-    progress: Progress = lambda label, done, total: None,
+    files: Sequence[Path], cutter: Cutter, *, threads: int = 1, label: str = "files read", progress: Progress = silent
 ) -> list[FileSurvey | ValueError | OSError]:
-    """Read every file once.
+    """Read every file once and return its survey, or the error that reading it raised.
 
-    Args:
-        files: The files.
-        cutter: Reads them.
-        threads: How many files are read at a time; the result does not depend on it.
-        label: The description for `progress`.
-        progress: Called with the label, the files read and all files, about twenty times.
-
-    Returns:
-        The survey of each file, or the error that reading it raised.
+    `threads` files are read at a time. `progress` is called with the label and the numbers of files read and of all
+    files, about twenty times.
     """
 
     def survey(file: Path) -> FileSurvey | ValueError | OSError:

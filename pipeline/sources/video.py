@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from seqviews.pipeline.manifest import Codec, Features
 from seqviews.pipeline.records import Clip
-from seqviews.pipeline.shards.codec import WEBP_MAX_ROWS
+from seqviews.pipeline.shards.codec import check_rows
 from seqviews.pipeline.sources.survey import FileSurvey, hash_files, until
 from seqviews.pipeline.sources.windows import Window
 
@@ -27,11 +27,7 @@ IMAGES = {".png", ".jpg", ".jpeg", ".webp"}
 
 
 def list_images(folder: Path) -> list[Path]:
-    """The images of a folder, `f2.png` before `f10.png`; other files are ignored.
-
-    Raises:
-        ValueError: If there are none.
-    """
+    """The images of a folder, `f2.png` before `f10.png`, and no other files. Raises `ValueError` if there are none."""
     found = [file for file in folder.iterdir() if file.suffix.lower() in IMAGES and not file.name.startswith(".")]
     if not found:
         raise ValueError(f"{folder} has no images: frames are .png, .jpg or .webp files")
@@ -46,18 +42,15 @@ def _natural(name: str) -> list[tuple[int, str]]:
 def read_image(path: Path) -> NDArray[np.uint8]:
     """The pixels of a PNG, JPEG or WebP image, uint8 `[H, W, 3]`; transparency is composited over black.
 
-    Raises:
-        ValueError: If the image is damaged or truncated, or not 8 bits grey or RGB.
+    Raises `ValueError` if the image is damaged or truncated, or not 8 bits grey or RGB.
     """
-    data = path.read_bytes()
-    decode = {".png": imagecodecs.png_decode, ".webp": imagecodecs.webp_decode}.get(
-        path.suffix.lower(), imagecodecs.jpeg_decode
-    )
+    data, suffix = path.read_bytes(), path.suffix.lower()
+    jpeg = suffix not in {".png", ".webp"}
+    decode = imagecodecs.jpeg_decode if jpeg else getattr(imagecodecs, f"{suffix[1:]}_decode")
     try:
         pixels = decode(data)
     except (RuntimeError, ValueError) as error:
         raise ValueError(f"{path} cannot be decoded: {error}") from None
-    jpeg = decode is imagecodecs.jpeg_decode
     if jpeg and b"\xff\xd9" not in data[-1024:]:  # libjpeg fills missing data with grey and reports nothing
         raise ValueError(f"{path} is truncated")
     if pixels.ndim == 2:
@@ -106,10 +99,8 @@ def decode_video(path: Path) -> Iterator[VideoFrame]:
     if frame is None:
         raise ValueError(f"video {path} has no frames")
     if frame.time is not None and frame.time + 1.5 * longest < end:
-        raise ValueError(
-            f"video {path} is truncated: it states {end:.2f} s, its last frame is at {frame.time:.2f} s; "
-            "if it is complete, rewrite it with ffmpeg -c copy"
-        )
+        found = f"it states {end:.2f} s, its last frame is at {frame.time:.2f} s"
+        raise ValueError(f"video {path} is truncated: {found}; if it is complete, rewrite it with ffmpeg -c copy")
 
 
 def _seconds(text: str) -> float:
@@ -160,32 +151,20 @@ def fit(pixels: NDArray[np.uint8], size: int, grey: bool) -> NDArray[np.uint8]:
         red, green, blue = np.moveaxis(pixels.astype(np.uint32), -1, 0)
         luma = (19595 * red + 38470 * green + 7471 * blue + 0x8000) >> 16
         pixels = luma.astype(np.uint8)[..., np.newaxis]
-    height, width = pixels.shape[:2]
-    shorter = min(height, width)
+    shorter = min(pixels.shape[:2])
     if shorter != size:
-        target = (round(height * size / shorter), round(width * size / shorter))
+        target = [round(side * size / shorter) for side in pixels.shape[:2]]
         image = torch.from_numpy(np.array(pixels)).permute(2, 0, 1)[None]
-        resized = interpolate(image, target, mode="bilinear", antialias=True)
-        pixels = resized[0].permute(1, 2, 0).numpy()
-        height, width = target
-    top, left = (height - size) // 2, (width - size) // 2
+        pixels = interpolate(image, target, mode="bilinear", antialias=True)[0].permute(1, 2, 0).numpy()
+    top, left = ((side - size) // 2 for side in pixels.shape[:2])
     return np.ascontiguousarray(pixels[top : top + size, left : left + size])
 
 
 @dataclass(frozen=True, slots=True)
 class ClipCutter:
-    """Cuts video files, or folders of images, into clips of `size` x `size` pixels.
+    """Cuts video files, or with `images` folders of images, into clips of `size` x `size` pixels, grey or RGB.
 
-    Attributes:
-        images: True for folders of images.
-        window: The frames of each clip.
-        step: Only every `step`-th frame of the file is used.
-        size: Height and width.
-        grey: One channel instead of three.
-        codec: How frames are stored.
-
-    Raises:
-        ValueError: If one of these is out of bounds.
+    Only every `step`-th frame of a file is used. Raises `ValueError` if an attribute is out of bounds.
     """
 
     images: bool
@@ -198,28 +177,22 @@ class ClipCutter:
     def __post_init__(self) -> None:
         if self.step < 1 or not 1 <= self.size <= 4096:
             raise ValueError(f"every {self.step}th frame in {self.size} pixels: at least 1, and 1 to 4096")
-        frames = self.window.frames
-        if self.codec == "webp" and frames * self.size > WEBP_MAX_ROWS:
-            raise ValueError(
-                f"{frames} frames of {self.size} rows are more than WebP's {WEBP_MAX_ROWS}: use --codec npy"
-            )
+        check_rows(self.window.frames, self.size, self.codec)
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """Everything but the files that decides the clips."""
+        """See `Cutter.parameters`."""
         return {"stride": self.window.stride, "frame_step": self.step}
 
     def survey(self, file: Path, stop: Event) -> FileSurvey:
-        """Decode every frame once."""
+        """See `Cutter.survey`."""
         if self.images:
             images = list_images(file)[:: self.step]
             shapes = {read_image(image).shape: image for image in until(stop, images)}
             if len(shapes) > 1:
                 ((height, width, _), first), ((height_2, width_2, _), second) = list(shapes.items())[:2]
-                raise ValueError(
-                    f"{first} is {width} x {height} and {second.name} is {width_2} x {height_2}: "
-                    "the frames of a folder must have the same size"
-                )
+                found = f"{first} is {width} x {height} and {second.name} is {width_2} x {height_2}"
+                raise ValueError(f"{found}: the frames of a folder must have the same size")
             return FileSurvey(len(images), None, hash_files(images))
         frames = sum(1 for _ in until(stop, decode_video(file)))
         rate = video_rate(file)

@@ -167,9 +167,8 @@ def translated(error: Exception) -> StorageError:
     if code in _EXPIRED:
         return StorageError(f"the credentials have expired ({answer}): renew them and start again")
     if "169.254.169.254" in text or "metadata.google.internal" in text:
-        return StorageError(
-            "no credentials were found: no key in AWS_ACCESS_KEY_ID or in the AWS profile, and no role of this machine"
-        )
+        nowhere = "no key in AWS_ACCESS_KEY_ID or in the AWS profile, and no role of this machine"
+        return StorageError(f"no credentials were found: {nowhere}")
     if isinstance(error, (PermissionDeniedError, UnauthenticatedError)) or status in {"401", "403"}:
         return StorageError(f"access was denied ({answer}): check credentials and permissions")
     if "edirect" in text.partition("Debug source")[0]:
@@ -187,6 +186,4 @@ def _no_answer(error: Exception, text: str) -> str:
         return "the server stopped responding"
     if "kind: Connect," in text:  # not ConnectionReset
         return "no connection to the server"
-    if isinstance(error, BaseError):
-        return "the connection broke"
-    return f"{type(error).__name__}"
+    return "the connection broke" if isinstance(error, BaseError) else type(error).__name__

@@ -21,16 +21,15 @@ def open_folder(url: Folder | Path | str, *, cache: Cache | None = None, timeout
     """Return the folder that a path or a URL names; nothing is read yet.
 
     Args:
-        url: A path, `s3://bucket/prefix`, `gs://bucket/prefix`, `az://container/prefix`, or the read-only
-            `http(s)://host/path`, in which a browser's %20 is a space. Endpoint, region and credentials come from the
-            environment variables and files that the store's own tools use. A `Folder` is returned as it is.
+        url: A path, `s3://bucket/prefix`, `gs://bucket/prefix`, `az://container/prefix`, the read-only
+            `http(s)://host/path`, in which a browser's %20 is a space, or a `Folder`, which is returned. Endpoint,
+            region and credentials come from the environment variables and files that the store's own tools use.
         cache: The cache for shards from object storage; by default 16 GB at most, below `XDG_CACHE_HOME`.
         timeouts: How long to wait for object storage.
 
     Raises:
-        ValueError: If the URL has another scheme, no bucket, or a user name, a password or a query; if it needs
-            obstore, which is not installed; or if a setting of the store is not valid. No message repeats what may be
-            a secret.
+        ValueError: If the URL has another scheme, no bucket, a user name, a password or a query, a setting of the store
+            is not valid, or obstore is missing. No message repeats what may be a secret.
 
     Example:
         >>> folder = open_folder("data/sprites") / "train"
@@ -65,9 +64,11 @@ def open_folder(url: Folder | Path | str, *, cache: Cache | None = None, timeout
     if _CONTROL.search(prefix):
         raise ValueError(f"a URL of {scheme}:// holds no line breaks, control characters or bytes that are not UTF-8")
     try:
-        from seqviews.pipeline.storage.bucket import open_bucket
+        from seqviews.pipeline.storage.bucket import Bucket
+        from seqviews.pipeline.storage.connection import connect
     except ModuleNotFoundError as error:
         if error.name != "obstore":
             raise
         raise ValueError(f"{scheme}:// needs obstore: pip install 'seqviews[s3]'") from None
-    return open_bucket(f"{scheme}://{name}", prefix, cache or Cache(), timeouts or Timeouts())
+    root, timeouts = f"{scheme}://{name}", timeouts or Timeouts()
+    return Bucket(connect(root, timeouts), root, prefix, cache or Cache(), timeouts)

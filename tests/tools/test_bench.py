@@ -1,7 +1,5 @@
 """Rates of a training that takes no time but what a clock of the test says."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,11 +1,9 @@
-from __future__ import annotations
-
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from tool_calls import call, last_json
+from tool_calls import Capsys, call, last_json
 from toy_files import moving_square, write_csv, write_images, write_sound, write_video
 
 from seqviews.pipeline.manifest import load_manifest
@@ -27,9 +25,7 @@ def videos(tmp_path: Path) -> Path:
     return write_csv(tmp_path / "my_videos.csv", ["path", "split", "person"], *rows)
 
 
-def test_reports_what_was_written_and_left_out(
-    videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_reports_what_was_written_and_left_out(videos: Path, tmp_path: Path, capsys: Capsys) -> None:
     out = tmp_path / "out"
     clips = ["--frames", 4, "--stride", 2, "--frame-step", 2, "--size", 32, "--grey", "--codec", "png"]
     assert run("--csv", videos, "--out", out, "--identity", "person", "--licence", "mine", *clips, "--json") == 0

@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 from moving_squares import MovingSquares
-from tiny_training import run_main, write_config
+from tiny_training import write_config
+from tool_calls import call
 from untrained import save_run
 
 from seqviews.pipeline.prepare.write import prepare
@@ -47,25 +48,25 @@ def check_output(capfd: pytest.CaptureFixture[str]) -> str:
 def test_hostile_names_are_drawn_as_text_and_printed_escaped(
     hostile: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    assert run_main(check_shards.main, hostile, "--sheet", tmp_path / "sheet.png") == 0
+    assert call(check_shards.main, hostile, "--sheet", tmp_path / "sheet.png") == 0
     judging = ["--judges", tmp_path / "judges", "--judge-steps", 2]
-    assert run_main(evaluate.main, "--run", save_run(tmp_path / "run"), "--data", hostile, *judging) == 0
+    assert call(evaluate.main, "--run", save_run(tmp_path / "run"), "--data", hostile, *judging) == 0
     config = write_config(tmp_path, motion=None, content=None)
     options = ["--config", config, "--data", hostile, "--step", 1, "--out", tmp_path / "views.png"]
-    assert run_main(show_views.main, *options) == 0
+    assert call(show_views.main, *options) == 0
     assert (tmp_path / "sheet.png").stat().st_size > 1000
     check_output(capfd)
     for debug in ([], ["--debug"]):
-        assert run_main(check_shards.main, hostile, "--identity", HOSTILE[1], *debug) == 1
+        assert call(check_shards.main, hostile, "--identity", HOSTILE[1], *debug) == 1
         assert "has no static factor \\u001b]0;title\\u0007" in check_output(capfd)
 
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_a_name_in_an_error_is_escaped(tmp_path: Path, capfd: pytest.CaptureFixture[str], name: str) -> None:
     (tmp_path / "x.csv").write_text(f'path,split\n"{name}.mp4",train\n', newline="")
-    assert run_main(prepare_folder.main, "--csv", tmp_path / "x.csv", "--out", tmp_path / name) == 1
+    assert call(prepare_folder.main, "--csv", tmp_path / "x.csv", "--out", tmp_path / name) == 1
     check_output(capfd)
-    assert run_main(prepare_folder.main, "--csv", tmp_path / "x.csv", "--out", tmp_path, f"--{name}") == 2
+    assert call(prepare_folder.main, "--csv", tmp_path / "x.csv", "--out", tmp_path, f"--{name}") == 2
     check_output(capfd)
 
 
@@ -109,7 +110,7 @@ def test_an_out_that_is_no_folder(hostile: Path, tmp_path: Path, capfd: pytest.C
     out = tmp_path / "out"
     out.symlink_to("nowhere") if to == "a link" else out.write_text("x")
     options = ["--run", save_run(tmp_path / "run"), "--data", hostile, "--judges", tmp_path / "judges"]
-    assert run_main(evaluate.main, *options, "--judge-steps", 1, "--out", out) == 1
+    assert call(evaluate.main, *options, "--judge-steps", 1, "--out", out) == 1
     assert f"{out} is {to}" in capfd.readouterr().err.splitlines()[-1]
     with pytest.raises(OSError, match=rf"{out} (is a link|already holds something)"):
         prepare(MovingSquares((4, 2, 2)), out)
