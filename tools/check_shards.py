@@ -24,7 +24,7 @@ from seqviews.pipeline.shards.check import SplitCheck, check_dataset, split_fold
 from seqviews.pipeline.storage.folder import Folder
 from seqviews.pipeline.stream.stream import SequenceStream
 from seqviews.tools.preparing import add_cache_options, data_folder, opened
-from seqviews.tools.run import progress_bar, run_tool, tool_parser
+from seqviews.tools.run import positive, progress_bar, run_tool, tool_parser
 
 SHEET_RECORDS, SHEET_COLUMNS = 6, 2
 BAND_PIXELS, FRAME_PIXELS = 2, 8
@@ -43,7 +43,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--sheet", type=Path, metavar="PNG", help="draw a few records of each split and their factors")
     identity = "static factors, such as speaker, that together say who a record shows: nobody may be in two splits"
     parser.add_argument("--identity", nargs="+", default=[], metavar="FACTOR", help=identity)
-    parser.add_argument("--threads", type=int, default=2, help="shards checked side by side")
+    parser.add_argument("--threads", type=positive, default=2, help="shards checked side by side")
     run_tool(check, parser, argv)
 
 
@@ -55,7 +55,10 @@ def check(arguments: argparse.Namespace) -> dict[str, Any]:
     options = {name: getattr(arguments, name) for name in ("fast", "identity", "threads")}
     with progress_bar() as progress:
         checks = check_dataset(data, **options, progress=progress)
-    Console().print(_table(checks))
+    console = Console(markup=False, force_terminal=False)
+    with console.capture() as table:  # rich itself would exit silently at a closed pipe
+        console.print(_table(checks))
+    print(table.get(), end="")
     problems = [problem for found in checks.values() for problem in found.problems]
     totals = {name: sum(getattr(found, name) for found in checks.values()) for name in ("shards", "records", "bytes")}
     result = {**totals, "problems": problems}

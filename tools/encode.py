@@ -15,7 +15,7 @@ from seqviews.pipeline.shards.check import split_folders
 from seqviews.pipeline.stream.recordset import check_agreement
 from seqviews.pipeline.stream.stream import SequenceStream
 from seqviews.tools.preparing import add_data, opened
-from seqviews.tools.run import progress_bar, run_tool, tool_parser
+from seqviews.tools.run import positive, progress_bar, run_tool, tool_parser
 
 KEYS = """
 The file's arrays have a row for each clip or segment, split by split and each split in its order: static [N, S] and
@@ -33,7 +33,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, required=True, metavar="NPZ", help="the file to write")
     parser.add_argument("--split", nargs="+", choices=SPLITS, help="splits to encode; by default all that exist")
     parser.add_argument("--factors", nargs="*", metavar="FACTOR", help="factors to store; by default all that exist")
-    parser.add_argument("--batch-size", type=int, default=128, help="clips or segments encoded at a time")
+    parser.add_argument("--batch-size", type=positive, default=128, help="clips or segments encoded at a time")
     parser.add_argument("--trust-code", action="store_true", help="run the code of a method that no package registers")
     run_tool(encode_data, parser, argv)
 

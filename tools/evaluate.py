@@ -9,7 +9,7 @@ from seqviews.model.evaluate.evaluation import EvaluateConfig, evaluate
 from seqviews.model.train.runs import Run
 from seqviews.pipeline.manifest import SPLITS
 from seqviews.tools.preparing import add_data, opened
-from seqviews.tools.run import progress_bar, run_tool, tool_parser
+from seqviews.tools.run import positive, progress_bar, run_tool, tool_parser
 
 KEYS = """
 For clips, the metrics are keyed setting/factor/metric. Settings: real (the real clips: the ceiling of the judge),
@@ -35,11 +35,11 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--split", choices=SPLITS, default=default.split, help="split to evaluate on")
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder to write; by default RUN/evaluation")
     parser.add_argument("--seed", type=int, default=default.seed, help="of judge, pairs, draws and bootstrap")
-    parser.add_argument("--batch-size", type=int, default=default.batch_size, help="records processed at a time")
-    parser.add_argument("--max-clips", type=int, metavar="N", help="evaluate N clips only, instead of the whole split")
+    parser.add_argument("--batch-size", type=positive, default=default.batch_size, help="records processed at a time")
+    parser.add_argument("--max-clips", type=positive, metavar="N", help="evaluate N clips only, not the whole split")
     parser.add_argument("--baseline", type=Path, metavar="DIR", help="another run on speech, to compare with in pairs")
     parser.add_argument("--judges", type=Path, metavar="DIR", default=default.judges, help="where judges are kept")
-    parser.add_argument("--judge-steps", type=int, default=default.judge_steps, help="batches of 64 to train a judge")
+    parser.add_argument("--judge-steps", type=positive, default=default.judge_steps, help="batches to train a judge")
     parser.add_argument("--trust-code", action="store_true", help="run the code of methods that no package registers")
     run_tool(evaluate_run, parser, argv)
 

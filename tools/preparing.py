@@ -9,7 +9,7 @@ from seqviews.pipeline.prepare.write import Preprocessor, prepare
 from seqviews.pipeline.records import Progress
 from seqviews.pipeline.storage.folder import CACHE_SIZE, Cache, Folder
 from seqviews.pipeline.storage.urls import open_folder
-from seqviews.tools.run import progress_bar
+from seqviews.tools.run import positive, progress_bar
 
 
 def data_folder(text: str) -> Folder:
@@ -47,10 +47,10 @@ def add_options(parser: argparse.ArgumentParser, shard_sources: int) -> None:
     """Add --out, --workers, --seed and --shard-sources."""
     out = "folder or s3:// prefix to write, new or empty"
     parser.add_argument("--out", type=data_folder, required=True, metavar="URL", help=out)
-    parser.add_argument("--workers", type=int, default=2, help="number of processes; the bytes do not depend on it")
+    parser.add_argument("--workers", type=positive, default=2, help="processes; the bytes do not depend on it")
     seed = "decides the order of sources and all randomness in records"
     parser.add_argument("--seed", type=int, default=0, help=seed)
-    parser.add_argument("--shard-sources", type=int, default=shard_sources, help="whole sources per shard")
+    parser.add_argument("--shard-sources", type=positive, default=shard_sources, help="whole sources per shard")
 
 
 def add_codec(parser: argparse.ArgumentParser) -> None:

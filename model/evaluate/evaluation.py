@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,7 +23,7 @@ from seqviews.model.scaling import Scale
 from seqviews.model.train.config import CONFIG
 from seqviews.model.train.data import split_stream
 from seqviews.model.train.runs import LOG, Run
-from seqviews.pipeline.files import write_atomically
+from seqviews.pipeline.files import cache_folder, make_folder, write_atomically
 from seqviews.pipeline.manifest import Split
 from seqviews.pipeline.records import Batch, Progress
 from seqviews.pipeline.stream.recordset import check_agreement
@@ -42,10 +41,6 @@ INFORMATION = (
     "nothing, and I(s; z) is no more than that of the other latent and x. 0 means independent."
 )
 TERMS = "Every metric that the training logged, of one batch each, faint, and its running mean."
-
-
-def _judges() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "seqviews" / "judges"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +62,7 @@ class EvaluateConfig:
     batch_size: int = 128
     max_clips: int | None = None
     baseline: Run | None = None
-    judges: Path = field(default_factory=_judges)
+    judges: Path = field(default_factory=lambda: cache_folder("judges"))
     judge_steps: int = STEPS
 
 
@@ -92,7 +87,7 @@ class Evaluation:
     def write(self, folder: Path | str) -> None:
         """Write `metrics.json`, the images and `report.html` into a folder; where the report is, all is."""
         folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         files = {name: data for panel in self.panels for name, data in panel.files.items()}
         files["metrics.json"] = (json.dumps(self.metrics, indent=1) + "\n").encode()
         for name, data in {**files, "report.html": self.page.encode()}.items():

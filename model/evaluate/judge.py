@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import logging
 from collections.abc import Iterable, Mapping
 from itertools import islice
 from pathlib import Path
@@ -16,12 +17,13 @@ from torch.nn import functional
 from seqviews.model.evaluate import metrics
 from seqviews.model.evaluate.encode import no_progress
 from seqviews.model.evaluate.metrics import trajectory_distance
-from seqviews.pipeline.files import open_atomically
+from seqviews.pipeline.files import make_cache, open_atomically
 from seqviews.pipeline.records import Batch, Progress, endless
 
 if TYPE_CHECKING:
     from seqviews.pipeline.stream.stream import SequenceStream
 
+logger = logging.getLogger(__name__)
 STEPS = 800
 VALIDATIONS = 8
 FEATURES = 96
@@ -179,7 +181,8 @@ def cached_judge(
 ) -> Judge:
     """The judge of a data set, trained on the first call and read from `folder` afterwards; arguments of `train_judge`.
 
-    The file name is a hash of both splits' manifests, the code here and in `metrics`, the seed and the steps.
+    A folder that cannot be written to is no error: it is found before the training, and a warning says so. The file
+    name is a hash of both splits' manifests, the code here and in `metrics`, the seed and the steps.
 
     Raises:
         ValueError: If the data set has no factors, or the file is damaged.
@@ -189,11 +192,19 @@ def cached_judge(
     identity = f"{version} {train.manifest.digest} {val.manifest.digest} {seed} {steps}"
     path = folder / f"judge-{hashlib.sha256(identity.encode()).hexdigest()[:16]}.pt"
     judge = _new_judge(train, seed).to(device)
+    try:
+        make_cache(folder, written=not path.exists())
+    except OSError as error:
+        logger.warning("the judge is trained, but not kept for the next evaluation: %s", error)
+        return train_judge(train, val, seed=seed, device=device, steps=steps, progress=progress)
     if not path.exists():
         judge = train_judge(train, val, seed=seed, device=device, steps=steps, progress=progress)
-        folder.mkdir(parents=True, exist_ok=True)
-        with open_atomically(path) as file:
-            torch.save(judge.state_dict(), file)
+        try:
+            with open_atomically(path) as file:
+                torch.save(judge.state_dict(), file)
+        except (OSError, RuntimeError) as error:  # torch's own for a full disk
+            logger.warning("the judge is not kept for the next evaluation: %s", error)
+        return judge
     try:
         judge.load_state_dict(torch.load(path, map_location=device, weights_only=True))
     except Exception as error:  # pickle, zip and torch each raise classes of their own

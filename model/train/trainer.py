@@ -25,7 +25,7 @@ from seqviews.model.train.config import CONFIG, TrainConfig
 from seqviews.model.train.data import TrainingData, frame_shape
 from seqviews.model.train.module import TrainingModule
 from seqviews.model.train.runs import CHECKPOINT, Run
-from seqviews.pipeline.files import write_atomically
+from seqviews.pipeline.files import make_folder, naming, write_atomically
 from seqviews.pipeline.manifest import Features, load_manifest
 from seqviews.pipeline.storage.folder import Cache
 from seqviews.pipeline.storage.urls import open_folder
@@ -76,11 +76,12 @@ def train(
         return Run.load(out, trust_code=trust_code)
     callbacks = [*_validation_callbacks(data, module.method, config.patience), *callbacks]
     if is_first:
-        out.mkdir(parents=True, exist_ok=True)
+        make_folder(out)
         write_atomically(out / CONFIG, config.to_yaml().encode())
     trainer = _make_trainer(config, len(module.method.players), max_time, callbacks, resumed_at)
     try:
-        trainer.fit(module, data, ckpt_path=None if resumed_at is None else out / CHECKPOINT, weights_only=True)
+        with naming(out):
+            trainer.fit(module, data, ckpt_path=None if resumed_at is None else out / CHECKPOINT, weights_only=True)
     except RuntimeError as error:  # gloo and NCCL have no class for it
         if trainer.world_size == 1 or "onnection" not in str(error):
             raise
@@ -149,7 +150,8 @@ def _make_trainer(
     """A Lightning trainer; it counts the steps of every player."""
     out = Path(config.out)
     terminal = sys.stderr.isatty()
-    bar: Callback = RichProgressBar() if terminal else own.ProgressLines(4 * LOG_EVERY)
+    console = {"file": sys.__stderr__}  # a tool escapes control sequences on sys.stderr
+    bar: Callback = RichProgressBar(console_kwargs=console) if terminal else own.ProgressLines(4 * LOG_EVERY)
     last = own.SaveCheckpoint(CHECKPOINT_EVERY, out / CHECKPOINT)
     purge_step = None if resumed_at is None else resumed_at + 1
     ddp = "ddp" if players == 1 else "ddp_find_unused_parameters_true"

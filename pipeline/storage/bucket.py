@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Any, ClassVar
+from urllib.parse import quote
 
 import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError
@@ -32,7 +33,9 @@ class Bucket(Folder):
     timeouts: Timeouts
 
     def __str__(self) -> str:
-        return f"{self.root}/{self.prefix}".rstrip("/")
+        """Return the URL that opens it again; of an HTTP server, with %20 for a space."""
+        prefix = quote(self.prefix, safe="/!$&'()*+,:=@~") if self.root.startswith("http") else self.prefix
+        return f"{self.root}/{prefix}".rstrip("/")
 
     def __repr__(self) -> str:
         return f"Bucket({str(self)!r})"
@@ -136,6 +139,10 @@ class Bucket(Folder):
         except (BaseError, OSError) as error:
             cause = error if isinstance(error, StorageError) else translated(error)
             raise StorageError(f"{self}/{name}".rstrip("/") + f": {cause}") from None
+        except BaseException as error:
+            if type(error).__name__ != "PanicException":  # obstore's for a setting that it did not check
+                raise
+            raise StorageError(f"{self}/{name}".rstrip("/") + ": obstore cannot use a setting of the store") from None
 
 
 async def _pieces(found: Any) -> AsyncIterator[bytes]:

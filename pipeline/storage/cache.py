@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import fcntl
 import functools
 import os
+import stat
 import weakref
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from hashlib import sha256
+from io import BufferedRandom, FileIO
 from mmap import MAP_ANONYMOUS, MAP_PRIVATE, mmap
 from pathlib import Path
 from typing import IO, BinaryIO, Protocol
 
+from seqviews.pipeline.files import make_cache
 from seqviews.pipeline.storage.folder import Cache, StorageError, StoredFile
 
 # a shard that a thread waits for comes before those that are read next, which must not take its room
 WAITED_FOR, NEXT, NEVER = -1.0, 0.0, float("inf")
 POLL = 0.02
 PRIVATE = MAP_PRIVATE | MAP_ANONYMOUS
+# what opening a planted link, a socket, a folder or a file of another user raises
+PLANTED = {errno.ELOOP, errno.ENXIO, errno.EISDIR, errno.EACCES}
 
 
 class Reader(Protocol):
@@ -35,22 +41,29 @@ class ShardCache:
     A shard that is being written is named `*.part`, has its whole size from the beginning, and is locked by its
     process. So the file sizes are always the space in use, no shard is written twice at a time, and a missing lock
     marks what a killed process left behind.
+
+    Only regular files of this user are read or written. Anything else with the name of a file of the cache, which
+    others may have planted, is removed; a link is never followed, and nothing can block.
     """
 
     def __init__(self, settings: Cache) -> None:
         self.folder, self.size = settings.folder, settings.size
         self._readers: weakref.WeakSet[Reader] = weakref.WeakSet()
-        self._checked: dict[str, tuple[int, int, int]] = {}
+        self._checked: dict[str, tuple[int, ...]] = {}
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            make_cache(self.folder)
             with self._locked():
                 self._clear_stale()
         except OSError as error:
             raise self._failure(error) from None
 
     def _failure(self, error: OSError) -> StorageError:
-        reason = f"cannot be used ({error.strerror}): make room there, or set XDG_CACHE_HOME"
-        return StorageError(f"the cache {self.folder} {reason}")
+        cure = "make room there, or set XDG_CACHE_HOME"
+        if not self.folder.is_dir():
+            cure = "it is not there, or was removed during the run: start again"
+        elif isinstance(error, IsADirectoryError):
+            cure = f"remove {error.filename}"
+        return StorageError(f"the cache {self.folder} cannot be used ({error.strerror or error}): {cure}")
 
     def add_reader(self, reader: Reader) -> None:
         """Let this reader's priorities count, too: shards that are read last, or never, are evicted first."""
@@ -67,18 +80,20 @@ class ShardCache:
     def read(self, shard: StoredFile) -> mmap | None:
         """Return the bytes of a shard; None if it is missing, or damaged, in which case it is removed.
 
-        It is hashed when this process first reads it, and again when its size, time or inode changes.
+        It is hashed when this process first reads it, and again when its size, times or inode changed, which the end
+        of the reading must not hide.
         """
         data = mmap(-1, shard.bytes, PRIVATE)  # freed as a whole; on the threads' heaps shards leave holes
         try:
-            with self._path(shard).open("rb") as file:
+            with _open(self._path(shard), os.O_RDONLY) as file:
                 found = _identity(file)
                 file.readinto(data)
+                known = self._checked.get(shard.sha256) == _identity(file)
         except FileNotFoundError:
             return None
         except OSError as error:
             raise self._failure(error) from None
-        if self._checked.get(shard.sha256) != found:
+        if not known:
             if found[0] != shard.bytes or sha256(data).hexdigest() != shard.sha256:
                 self._path(shard).unlink(missing_ok=True)
                 return None
@@ -117,7 +132,7 @@ class ShardCache:
 
     async def _lock_part(self, part: Path, shard: StoredFile) -> BinaryIO | None:
         while not self.has(shard):
-            file = os.fdopen(os.open(part, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666), "r+b")
+            file = _open(part, os.O_RDWR | os.O_CREAT)
             if _try_lock(file):
                 # another process may have finished or removed the file between opening and locking
                 with suppress(FileNotFoundError):
@@ -154,18 +169,18 @@ class ShardCache:
         for path in self.folder.iterdir():
             if path.suffix in {".tar", ".part"}:
                 with suppress(FileNotFoundError):
-                    yield path, path.stat()
+                    yield path, path.lstat()
 
     def _clear_stale(self) -> None:
         for part in self.folder.glob("*.part"):
-            with suppress(FileNotFoundError), part.open("rb") as file:
+            with suppress(FileNotFoundError), _open(part, os.O_RDONLY) as file:
                 if _try_lock(file):
                     part.unlink()
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
         """Let only one process at a time compare the sizes and reserve room."""
-        with (self.folder / "lock").open("ab") as lock:
+        with _open(self.folder / "lock", os.O_RDWR | os.O_CREAT) as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 
@@ -177,9 +192,31 @@ shared_cache = functools.cache(ShardCache)
 """Returns the cache of a folder, the same for all data sets of this process."""
 
 
-def _identity(file: IO[bytes]) -> tuple[int, int, int]:
-    stat = os.fstat(file.fileno())
-    return stat.st_size, stat.st_mtime_ns, stat.st_ino
+def _open(path: Path, flags: int) -> BufferedRandom:
+    """Open a regular file of this user that has no other name; remove anything else and, with `O_CREAT`, try again.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+    """
+    try:
+        number = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        if error.errno not in PLANTED:
+            raise
+    else:
+        found = os.fstat(number)
+        if stat.S_ISREG(found.st_mode) and found.st_uid == os.geteuid() and found.st_nlink < 2:
+            return BufferedRandom(FileIO(number, "r+"))
+        os.close(number)
+    path.unlink(missing_ok=True)
+    if flags & os.O_CREAT:
+        return _open(path, flags)
+    raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
+
+
+def _identity(file: IO[bytes]) -> tuple[int, ...]:
+    found = os.fstat(file.fileno())
+    return found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino
 
 
 def _try_lock(file: IO[bytes]) -> bool:

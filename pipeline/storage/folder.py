@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -10,6 +9,8 @@ from dataclasses import dataclass, field
 from mmap import mmap
 from pathlib import Path
 from typing import ClassVar, Protocol
+
+from seqviews.pipeline.files import cache_folder
 
 MANIFEST = "manifest.json"
 CACHE_SIZE = 16_000_000_000
@@ -23,15 +24,11 @@ class TransientError(StorageError):
     """There was no answer, or a wrong one: another attempt may succeed."""
 
 
-def _cache_folder() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "seqviews" / "shards"
-
-
 @dataclass(frozen=True, slots=True)
 class Cache:
     """The folder, shared by all processes and data sets, that keeps shards from object storage; `size` is in bytes."""
 
-    folder: Path = field(default_factory=_cache_folder)
+    folder: Path = field(default_factory=lambda: cache_folder("shards"))
     size: int = CACHE_SIZE
 
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from seqviews.pipeline.files import is_temporary, write_atomically
+from seqviews.pipeline.files import is_temporary, make_folder, write_atomically
 from seqviews.pipeline.records import ShardError
 from seqviews.pipeline.storage.folder import Folder, Prefetcher, StoredFile
 
@@ -71,7 +71,7 @@ class LocalFolder(Folder):
     def put(self, name: str, data: bytes, metadata: Mapping[str, str]) -> bool:
         """Write a file atomically unless it has these bytes already; its folder is created."""
         path = self.path / name
-        self.path.mkdir(parents=True, exist_ok=True)
+        make_folder(self.path)
         if metadata:
             receipt = {**metadata, "sha256": hashlib.sha256(data).hexdigest()}
             write_atomically(self._receipt(name), json.dumps(receipt).encode())

@@ -62,12 +62,11 @@ def test_damage_exits_with_1_and_reports_all_of_it(tmp_path: Path, capsys: Capsy
 
 
 def test_wrong_arguments(toy: Path, tmp_path: Path, failure: Failure) -> None:
-    assert call(main) == call(main, "ftp://bucket/toy") == 2
+    assert call(main) == call(main, "ftp://bucket/toy") == call(main, toy, "--threads", "0") == 2
     for options, message in (
         ((tmp_path,), "is not a prepared data set"),
         ((toy, "--identity", "speaker"), "has no static factor speaker"),
         ((toy, "--identity", "shade", "--fast"), "give one of the two"),
-        ((toy, "--threads", "0"), "threads must be at least 1"),
         ((toy, "--sheet", tmp_path / "missing" / "sheet.png"), "No such file"),
     ):
         assert message in failure(main, *options, alone=False)

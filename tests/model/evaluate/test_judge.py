@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 from typing import Any
 
@@ -92,3 +93,21 @@ def test_a_cached_judge_is_read_again_and_its_seed_determines_the_weights(square
 def test_a_factor_that_is_no_trajectory_is_an_error(toy: Path) -> None:
     with pytest.raises(ValueError, match=r"factor path is \[4, 2\] numbers a clip"):
         train_judge(*streams(toy, batch_size=4), steps=1)
+
+
+def test_a_cache_that_cannot_be_used_is_found_before_the_training(
+    few_squares: Path, tmp_path: Path, small_disk: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The judge is trained all the same; the last folder has no room for it."""
+    (tmp_path / "link").symlink_to("nowhere")
+    (tmp_path / "open").mkdir()
+    (tmp_path / "open").chmod(0o777)
+    os.chown(tmp_path / "open", 12345, 12345)
+    (small_disk / "x").write_bytes(bytes(1500 << 10))
+    cases = {tmp_path / "link": "is a link to nothing", tmp_path / "open": "is another user's", small_disk: "not kept"}
+    seen: list[str] = []
+    for folder, reason in cases.items():
+        caplog.clear()
+        cached_judge(folder, *streams(few_squares), steps=1, progress=lambda *_: seen.append(caplog.text))
+        assert reason in caplog.messages[-1]
+    assert [reason in text for reason, text in zip(cases.values(), seen, strict=True)] == [True, True, False]

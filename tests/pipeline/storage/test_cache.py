@@ -5,7 +5,9 @@ from __future__ import annotations
 import fcntl
 import os
 import re
+import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -144,3 +146,96 @@ def test_ranks_fetch_only_their_lanes(stored: Storage) -> None:
         stored.proxy.requests.clear()
     assert [len(shards) for shards in fetched] == [3, 3]
     assert not fetched[0] & fetched[1]
+
+
+def test_a_change_that_keeps_size_time_and_inode_is_found(stored: Storage, large_records: Records) -> None:
+    reading = stream_of(stored)
+    assert epoch(reading) == large_records
+    for path in stored.cache.folder.glob("*.tar"):
+        before = path.stat()
+        with path.open("r+b") as file:
+            file.seek(5000)
+            file.write(b"x" * 50)
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+        assert (path.stat().st_size, path.stat().st_mtime_ns) == (before.st_size, before.st_mtime_ns)
+    assert epoch(reading) == large_records
+
+
+def test_the_cache_is_of_one_user(stored: Storage, tmp_path: Path) -> None:
+    """Root, as whom this runs, may do all, so the permissions are looked at."""
+    old = os.umask(0)
+    try:
+        epoch(stream_of(stored))
+    finally:
+        os.umask(old)
+    folder = stored.cache.folder
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {0o600}
+    for number, (mode, refused) in enumerate([(0o777, True), (0o1777, True), (0o770, True), (0o755, False)]):
+        other = tmp_path / str(number)
+        other.mkdir()
+        other.chmod(mode)
+        os.chown(other, 12345, 12345)
+        found = replace(stored, cache=Cache(other))
+        if refused:
+            with pytest.raises(ShardError, match="is another user's and others may write to it: choose a folder"):
+                stream_of(found)
+        else:
+            stream_of(found)
+
+
+def plant(path: Path, kind: str, victim: Path) -> None:
+    """Put something into the cache that is no file of this user."""
+    if kind == "link":
+        path.symlink_to(victim)
+    elif kind == "dangling link":
+        path.symlink_to(victim.with_name("nothing"))
+    elif kind == "hard link":
+        path.hardlink_to(victim)
+    elif kind == "FIFO":
+        os.mkfifo(path)
+    elif kind == "socket":
+        with socket.socket(socket.AF_UNIX) as unix:
+            os.chdir(path.parent)  # its address must be short
+            unix.bind(path.name)
+    else:
+        path.write_bytes(victim.read_bytes())
+        os.chown(path, 12345, 12345)
+
+
+@pytest.mark.parametrize("kind", ["link", "dangling link", "hard link", "FIFO", "socket", "another user's file"])
+def test_what_others_plant_is_neither_followed_nor_waited_for(
+    stored: Storage, large_records: Records, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder, victim = stored.cache.folder, tmp_path / "victim"
+    folder.mkdir()
+    folder.chmod(0o777)
+    victim.write_bytes(b"mine" * 1000)
+    shards = [shard.sha256 for shard in RecordSet(stored.folder(cache=Cache(tmp_path / "x"))).shards]
+    names = [f"{sha256}{end}" for sha256, end in zip(shards, [".part", ".tar"] * 3, strict=True)]
+    for name in ["lock", "a.part", "b.tar", *names]:
+        plant(folder / name, kind, victim)
+    found: list[Records] = []
+    reader = threading.Thread(target=lambda: found.append(epoch(stream_of(stored))), daemon=True)
+    reader.start()
+    reader.join(20)
+    assert found == [large_records]
+    assert victim.read_bytes() == b"mine" * 1000
+    assert not (tmp_path / "nothing").exists()
+
+
+def test_a_cache_that_is_removed_meanwhile(stored: Storage) -> None:
+    reading = stream_of(stored)
+    shutil.rmtree(stored.cache.folder)
+    with pytest.raises(
+        ShardError, match=r"\(No such file or directory\): it is not there, or was removed during the run"
+    ):
+        epoch(reading)
+
+
+def test_a_folder_in_the_place_of_a_shard(stored: Storage) -> None:
+    reading = stream_of(stored)
+    (stored.cache.folder / "a.part").mkdir()
+    with pytest.raises(ShardError, match=r"\(Is a directory\): remove .*a\.part"):
+        epoch(reading)
