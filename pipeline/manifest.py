@@ -15,7 +15,7 @@ from typing import Any, Literal, TypeAlias
 import jsonschema
 
 from seqviews.pipeline.records import ShardError
-from seqviews.pipeline.shards.strict_json import parse_object
+from seqviews.pipeline.shards.strict_json import parse_object, plain
 from seqviews.pipeline.storage.folder import MANIFEST, Folder, StorageError
 from seqviews.pipeline.storage.urls import open_folder
 
@@ -185,7 +185,7 @@ class Manifest:
         raw["dataset"]["modality"] = self.dataset.modality
         if self.dataset.features.mel is None:
             del raw["dataset"]["features"]["mel"]
-        return json.dumps(raw, indent=1) + "\n"
+        return json.dumps(raw, indent=1, default=plain) + "\n"
 
     @classmethod
     def from_json(cls, text: str) -> Manifest:

@@ -15,13 +15,14 @@ from seqviews.pipeline.stream.stream import SequenceStream
 
 
 def split_stream(data: Folder | Path | str, split: Split, *, batch_size: int, seed: int) -> SequenceStream:
-    """The stream of a split, with all of its factors.
+    """The stream of a split, with all of its factors, the same on every rank.
 
     Raises:
         ShardError, ValueError: As `SequenceStream`.
     """
     folder = open_folder(data) / split
-    return SequenceStream(folder, batch_size, seed=seed, factors=tuple(load_manifest(folder).factors))
+    factors = tuple(load_manifest(folder).factors)
+    return SequenceStream(folder, batch_size, seed=seed, factors=factors, rank=0, ranks=1)
 
 
 def frame_shape(features: Features) -> tuple[int, ...]:
@@ -60,9 +61,10 @@ class TrainingData(LightningDataModule):
         factors: Iterable[str] = (),
     ) -> None:
         super().__init__()
-        self.folder, self.batch_size, self.last, self.seed = open_folder(data), batch_size, last, seed
+        self.folder, self.batch_size, self.seed = open_folder(data), batch_size, seed
         self.factors = tuple(factors)
-        self.stream = self._stream()
+        split = self.folder / "train"
+        self.stream = SequenceStream(split, batch_size, seed=seed, last=last, factors=self.factors)
         frames = self.stream.manifest.dataset.features.shape[0]
         if frames < min_frames:
             raise ValueError(
@@ -73,22 +75,9 @@ class TrainingData(LightningDataModule):
         """The validation split, the same on every rank, or None if there is none."""
         if not (self.folder / "val").exists():
             return None
-        return SequenceStream(self.folder / "val", self.batch_size, seed=self.seed, factors=self.factors)
-
-    def _stream(self, rank: int = 0, ranks: int = 1) -> SequenceStream:
-        return SequenceStream(
-            self.folder / "train",
-            self.batch_size,
-            seed=self.seed,
-            rank=rank,
-            ranks=ranks,
-            last=self.last,
-            factors=self.factors,
-        )
+        split = self.folder / "val"
+        return SequenceStream(split, self.batch_size, seed=self.seed, factors=self.factors, rank=0, ranks=1)
 
     def train_dataloader(self) -> SequenceStream:
-        """The stream of this rank."""
-        assert self.trainer is not None
-        if self.trainer.world_size > 1:
-            self.stream = self._stream(self.trainer.global_rank, self.trainer.world_size)
+        """The stream, of which each rank yields its part."""
         return self.stream

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from seqviews.pipeline.manifest import Codec, Features
 from seqviews.pipeline.records import Clip, Record, Segment
-from seqviews.pipeline.shards.strict_json import parse_object
+from seqviews.pipeline.shards.strict_json import parse_object, plain
 
 WEBP_MAX_ROWS = 16_383
 MAX_JSON_BYTES = 1 << 20
@@ -68,10 +68,10 @@ def _segment_members(segment: Segment, features: Features) -> list[bytes]:
 
 
 def _encode_json(about: dict[str, Any]) -> bytes:
-    data = json.dumps(about, separators=(",", ":")).encode()
     try:
+        data = json.dumps(about, separators=(",", ":"), default=plain).encode()
         decode_json(data)
-    except ValueError as error:
+    except (ValueError, TypeError) as error:
         raise ValueError(f"record {about['key']}: its factors cannot be stored: {error}") from None
     return data
 
