@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import functools
 import os
 import weakref
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from hashlib import sha256
-from mmap import MAP_ANONYMOUS, MAP_PRIVATE, mmap
+from mmap import ACCESS_COPY, mmap
 from pathlib import Path
 from typing import IO, BinaryIO, Protocol
+
+from filelock import lock_descriptor
 
 from seqviews.pipeline.storage.folder import Cache, StorageError, StoredFile
 
 # a shard that a thread waits for comes before those that are read next, which must not take its room
 WAITED_FOR, NEXT, NEVER = -1.0, 0.0, float("inf")
 POLL = 0.02
-PRIVATE = MAP_PRIVATE | MAP_ANONYMOUS
 
 
 class Reader(Protocol):
@@ -76,7 +76,7 @@ class ShardCache:
 
         It is hashed when this process first reads it, and again when its size, time or inode changes.
         """
-        data = mmap(-1, shard.bytes, PRIVATE)  # freed as a whole; on the threads' heaps shards leave holes
+        data = mmap(-1, shard.bytes, access=ACCESS_COPY)  # freed as a whole; on the threads' heaps shards leave holes
         try:
             with self._path(shard).open("rb") as file:
                 found = _identity(file)
@@ -131,7 +131,7 @@ class ShardCache:
     async def _lock_part(self, part: Path, shard: StoredFile) -> BinaryIO | None:
         while not self.has(shard):
             file = os.fdopen(os.open(part, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666), "r+b")
-            if _try_lock(file):
+            if lock_descriptor(file.fileno(), blocking=False):
                 # another process may have finished or removed the file between opening and locking
                 with suppress(FileNotFoundError):
                     if part.stat().st_ino == os.fstat(file.fileno()).st_ino and not self.has(shard):
@@ -172,14 +172,14 @@ class ShardCache:
     def _clear_stale(self) -> None:
         for part in self.folder.glob("*.part"):
             with suppress(FileNotFoundError), part.open("rb") as file:
-                if _try_lock(file):
+                if lock_descriptor(file.fileno(), blocking=False):
                     part.unlink()
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
         """Let only one process at a time compare the sizes and reserve room."""
         with (self.folder / "lock").open("ab") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+            lock_descriptor(lock.fileno(), poll_interval=POLL)
             yield
 
     def _path(self, shard: StoredFile) -> Path:
@@ -195,11 +195,3 @@ def shared_cache(settings: Cache) -> ShardCache:
 def _identity(file: IO[bytes]) -> tuple[int, int, int]:
     stat = os.fstat(file.fileno())
     return stat.st_size, stat.st_mtime_ns, stat.st_ino
-
-
-def _try_lock(file: IO[bytes]) -> bool:
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
