@@ -224,8 +224,9 @@ def _check_version(raw: Mapping[str, Any]) -> None:
 
 def _check_sizes(manifest: Manifest) -> None:
     """Check what the schema cannot express, because these numbers decide later how much memory is allocated."""
-    if len({shard.name for shard in manifest.shards}) < len(manifest.shards):
-        raise ValueError("two shards have the same name")
+    for field, what in (("name", "name"), ("sha256", "SHA-256, so the same keys")):
+        if len({getattr(shard, field) for shard in manifest.shards}) < len(manifest.shards):
+            raise ValueError(f"two shards have the same {what}")
     shape = manifest.dataset.features.shape
     if manifest.dataset.features.record_bytes > MAX_RECORD_BYTES:
         raise ValueError(f"records of {list(shape)} exceed the limit of {MAX_RECORD_BYTES >> 20} MiB decoded")
