@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -138,6 +139,9 @@ class SequenceStream(IterableDataset[Batch]):
     def __iter__(self) -> Iterator[Batch]:
         """Iterate over the batches of the current epoch.
 
+        Warns if the last iteration was left early, as with Lightning's `limit_train_batches`, so that the same batches
+        come again; docs/order.md has a recipe.
+
         Raises:
             RuntimeError: In a worker of a DataLoader, as each worker would yield every batch.
             ShardError: If a shard contradicts the manifest.
@@ -146,6 +150,9 @@ class SequenceStream(IterableDataset[Batch]):
         if get_worker_info() is not None:
             raise RuntimeError("SequenceStream has its own threads: iterate it, or give DataLoader num_workers=0")
         start, self._start = self._start, 0
+        if not start and self._received > 1:  # one batch is what a look at a stream takes
+            left = f"epoch {self.epoch} of {self._named} was left after {self._received} of {len(self)} batches"
+            warnings.warn(f"{left} and starts again with the same: use endless() to go on", stacklevel=2)
         return self._batches(self.epoch, start, *self.part())
 
     def _batches(self, epoch: int, start: int, rank: int, ranks: int) -> Iterator[Batch]:

@@ -15,7 +15,7 @@ from seqviews.pipeline.manifest import Codec
 from seqviews.pipeline.shards.codec import _encode_frames, decode_array
 
 FRAMES = np.random.default_rng(0).integers(0, 256, (2, 9, 7, 3), np.uint8)  # a WebP chunk of odd size
-VARIANTS = {"webp": 800, "png": 800, "npy": 800}
+VARIANTS = 800
 
 
 def choose(rng: np.random.Generator, choices: list[bytes]) -> bytes:
@@ -48,7 +48,7 @@ def webps(good: bytes, rng: np.random.Generator) -> Iterator[bytes]:
     yield good[:-1] + b"\1" if size % 2 else riff((b"VP8L", image[1] + b"\0"))[:-1] + b"\1"
     yield from (good[:4] + good[8:], b"RIFX" + good[4:], good[:8] + b"WAVE" + good[12:], image[1])
     while True:
-        extra = rng.bytes(rng.integers(1, 3000))
+        extra = rng.bytes(int(rng.integers(1, 3000)))
         name = choose(rng, [b"EXIF", b"XMP ", b"ICCP", b"ALPH", b"VP8X", b"VP8L", b"ANIM", b"junk"])
         before, behind = riff((name, extra), image), riff(image, (name, extra))
         yield choose(
@@ -67,7 +67,7 @@ def pngs(good: bytes, rng: np.random.Generator) -> Iterator[bytes]:
         good[:-12] + struct.pack(">I", 99) + good[-8:],
     )
     while True:
-        extra = rng.bytes(rng.integers(1, 3000))
+        extra = rng.bytes(int(rng.integers(1, 3000)))
         chunks = [header, pixels, end]
         chunks.insert(
             rng.integers(0, 4), (choose(rng, [b"tEXt", b"zTXt", b"iCCP", b"tRNS", b"IEND", b"IHDR", b"juNK"]), extra)
@@ -84,7 +84,7 @@ def npys(good: bytes, rng: np.random.Generator) -> Iterator[bytes]:
     while True:
         padded = bytearray(blank.ljust(rng.integers(len(blank) + 1, 65_000)) + b"\n")
         place = rng.integers(len(blank), len(padded))
-        stuff = rng.bytes(rng.integers(1, 40))
+        stuff = rng.bytes(int(rng.integers(1, 40)))
         padded[place : place + len(stuff)] = stuff
         if bytes(padded).rstrip() != blank or not padded.endswith(b" \n"):
             yield npy(bytes(padded[:65_535]))
@@ -98,10 +98,10 @@ def test_nothing_hides_in_a_member(codec: Codec) -> None:
     good, out = _encode_frames(FRAMES, codec), np.empty_like(FRAMES)
     decode_array(good, codec, out)
     np.testing.assert_array_equal(out, FRAMES)
-    for number, bad in enumerate(islice(MAKERS[codec](good, np.random.default_rng(1)), VARIANTS[codec])):
+    for bad in islice(MAKERS[codec](good, np.random.default_rng(1)), VARIANTS):
         assert bad != good
         with pytest.raises(ValueError, match=r"^(not one lossless|not a version|an image of|\.npy array has)"):
-            print(codec, number, decode_array(memoryview(bad), codec, out))
+            decode_array(memoryview(bad), codec, out)
 
 
 def test_a_longer_header_of_blanks_is_what_numpy_may_write() -> None:
