@@ -1,8 +1,9 @@
 #!/bin/sh
 # Install the lowest versions that pyproject.toml names into a new venv, and run tests there: by default some of each
-# folder; give arguments of pytest for others.
+# folder; give arguments of pytest after the Python for others.
 set -eu
-python=${PYTHON:-python3.11}
+python=$1
+shift
 cd "$(dirname "$0")/.."
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
