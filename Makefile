@@ -15,7 +15,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -q -c constraints.txt torch
 	$(BIN)/python -m pip install -q -c constraints.txt -e '.[all,dev]'
-	@# one of the examples uses lightly's loss alone; its torchvision would replace the torch above
+	@# an example uses only lightly's loss; its dependency torchvision would replace the torch above
 	$(BIN)/python -m pip install -q -c constraints.txt --no-deps lightly
 	touch $@
 
@@ -39,7 +39,7 @@ test: lint
 test-all: lint
 	$(BIN)/pytest
 
-# The wheel in a venv of its own: every module must import from another folder.
+# Installs the wheel in a venv of its own and imports every module from another folder.
 wheel-check: install
 	rm -rf build dist
 	$(BIN)/python -m build -q --wheel

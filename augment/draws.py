@@ -1,7 +1,5 @@
 """Random numbers as a pure function of a record's seed, so that its views do not depend on the batch."""
 
-from __future__ import annotations
-
 from enum import IntEnum
 
 import torch
@@ -18,17 +16,12 @@ class Purpose(IntEnum):
 
 
 def record_seeds(seed: int, epoch: int, indices: Tensor) -> Tensor:
-    """One seed per record, from the run's seed, the epoch and the record's index in its split.
-
-    Within an epoch no two records share a seed.
+    """One seed per record, from the run's seed, the epoch and the record's index: no two in an epoch are the same.
 
     Args:
         seed: The run's seed, any integer; taken modulo 2^64.
         epoch: The epoch, counted from 0.
-        indices: int64 `[B]`, as in `Batch.indices`.
-
-    Returns:
-        int64 `[B]`, on the device of `indices`.
+        indices: int64 `[B]`, as in `Batch.indices`. The result is shaped like it, on its device.
 
     >>> record_seeds(seed=0, epoch=1, indices=torch.tensor([7, 8]))
     tensor([-579786934348230207, 9203586708059574728])
@@ -43,16 +36,7 @@ def fresh_seeds(n: int, generator: Generator | None = None) -> Tensor:
 
 
 def random_bits(seeds: Tensor, n: int, purpose: int) -> Tensor:
-    """The first n draws for a purpose, 64 random bits each.
-
-    Args:
-        seeds: int64 `[B]`.
-        n: Draws per record.
-        purpose: A small number; see `Purpose`.
-
-    Returns:
-        int64 `[B, n]`, uniform over all of int64, on the device of `seeds`.
-    """
+    """The first n draws of 64 bits for a `Purpose`: int64 `[B, n]`, uniform over all of int64, from seeds `[B]`."""
     keys = mix(seeds + _signed(GOLDEN_GAMMA * (purpose + 1)))
     counters = torch.arange(1, n + 1, device=seeds.device) * _signed(GOLDEN_GAMMA)
     return mix(keys[:, None] + counters)

@@ -1,7 +1,5 @@
 """Motion view of speech: the same words in a stored other voice [P 2.3], optionally by another microphone."""
 
-from __future__ import annotations
-
 import math
 
 import torch
@@ -11,8 +9,7 @@ from seqviews.augment.draws import Purpose, fresh_seeds, uniform
 
 Params = dict[str, Tensor]
 
-COSINES = 4
-"""Gain, tilt and two bends: the part of a microphone or room that is the same in all frames."""
+COSINES = 4  # gain, tilt and two bends: the part of a microphone or room that is the same in all frames
 
 
 class StoredVoices(nn.Module):
@@ -49,14 +46,11 @@ class StoredVoices(nn.Module):
         return {"voice": (draws[:, 0] * self.voices).long(), "channel": self.channel * (2 * draws[:, 1:] - 1)}
 
     def forward(self, converted: Tensor, params: Params | None = None) -> Tensor:
-        """The views under `params`, or under parameters drawn from torch's generator.
+        """The views, float32 `[B, T, n_mels]`, of `Batch.converted`, `[B, K, T, n_mels]`.
 
         Args:
-            converted: `[B, K, T, n_mels]`, as in `Batch.converted`.
-            params: From `draw`.
-
-        Returns:
-            float32 `[B, T, n_mels]`.
+            converted: Each segment in K other voices.
+            params: From `draw`; drawn from torch's generator if None.
 
         Raises:
             ValueError: If the number of voices is not K.
@@ -69,11 +63,7 @@ class StoredVoices(nn.Module):
         params = self.draw(fresh_seeds(len(converted))) if params is None else params
         voice, channel = (params[name].to(converted.device, non_blocking=True) for name in ("voice", "channel"))
         rows = torch.arange(len(converted), device=converted.device)
-        raised = channel @ _cosines(converted.shape[-1], converted.device)
-        return converted[rows, voice].to(torch.float32) + raised[:, None]
-
-
-def _cosines(n_mels: int, device: torch.device) -> Tensor:
-    """The first cosines of the cosine transform, `[4, n_mels]`."""
-    order = torch.arange(COSINES, device=device)[:, None]
-    return torch.cos(math.pi * order * (torch.arange(n_mels, device=device) + 0.5) / n_mels)
+        n_mels = converted.shape[-1]
+        order = torch.arange(COSINES, device=converted.device)[:, None]
+        cosines = torch.cos(math.pi * order * (torch.arange(n_mels, device=converted.device) + 0.5) / n_mels)
+        return converted[rows, voice].to(torch.float32) + (channel @ cosines)[:, None]

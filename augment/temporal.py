@@ -1,7 +1,5 @@
 """Content views: the same frames in another order [P 2.3]."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 
@@ -25,12 +23,7 @@ class TemporalShuffle(nn.Module):
         return permutation(seeds, frames, Purpose.CONTENT)
 
     def forward(self, x: Tensor, order: Tensor | None = None) -> Tensor:
-        """The frames of `x` in `order`, or in an order drawn from torch's generator.
-
-        Args:
-            x: Clips or segments `[B, T, ...]`.
-            order: int64 `[B, T]`, from `draw`.
-        """
+        """The frames of `x` `[B, T, ...]` in an order int64 `[B, T]`; one from torch's generator if None."""
         return take_frames(x, self.draw(fresh_seeds(x.shape[0]), x.shape[1]) if order is None else order)
 
 

@@ -1,7 +1,5 @@
 """Motion views of clips: another crop, colour and sharpness, the same motion."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -108,10 +106,7 @@ class VideoMotion(AugmentationBase3D):
         }
 
     def draw(self, seeds: Tensor) -> Params:
-        """One set of parameters per seed, on the device of the seeds.
-
-        Args:
-            seeds: int64 `[B]`.
+        """One set of parameters per seed, int64 `[B]`, on the device of the seeds.
 
         Returns:
             float32 tensors under Kornia's names: `brightness_factor`, `contrast_factor`, `saturation_factor`,
@@ -142,9 +137,8 @@ class VideoMotion(AugmentationBase3D):
             ValueError: If `input` is not float `[B, T, C, H, W]` with 1 or 3 channels.
         """
         if input.ndim != 5 or not input.is_floating_point() or input.shape[2] not in (1, 3):
-            raise ValueError(
-                f"VideoMotion takes float clips [B, T, 1 or 3, H, W], not {input.dtype} {list(input.shape)}"
-            )
+            found = f"{input.dtype} {list(input.shape)}"
+            raise ValueError(f"VideoMotion takes float clips [B, T, 1 or 3, H, W], not {found}")
         return input
 
     def transform_inputs(

@@ -1,7 +1,5 @@
 """Views of a batch: the anchor, the same motion with other content, the same content in another order [P 2.3]."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -70,8 +68,7 @@ class MultiView(nn.Module):
 
     def __init__(self, motion: MotionView | None = None, content: ContentView | None = None) -> None:
         super().__init__()
-        self.motion = motion
-        self.content = content
+        self.motion, self.content = motion, content
 
     @torch.no_grad()
     def forward(self, x: Tensor, seeds: Tensor, converted: Tensor | None = None) -> Views:

@@ -1,7 +1,5 @@
 """Voice conversion with WORLD: the same words at the same time in another voice [P 2.3]."""
 
-from __future__ import annotations
-
 import functools
 import math
 import warnings
@@ -33,8 +31,7 @@ class Voice:
         warp: The factor of the envelope's frequencies, formants included, relative to the source.
 
     Raises:
-        ValueError: If the mean pitch is not from 40 to 800 Hz, the deviation is negative, or the warp is not from 0.5
-            to 2.
+        ValueError: If the mean pitch is not from 40 to 800 Hz, the deviation negative, or the warp not from 0.5 to 2.
     """
 
     log_f0: float
@@ -44,9 +41,8 @@ class Voice:
     def __post_init__(self) -> None:
         low, high = map(math.log, F0_BOUNDS)
         if not (low <= self.log_f0 <= high and 0 <= self.deviation < math.inf and 0.5 <= self.warp <= 2):
-            raise ValueError(
-                f"{self}: log_f0 is from {low:.2f} to {high:.2f}, deviation at least 0, warp from 0.5 to 2"
-            )
+            allowed = f"log_f0 is from {low:.2f} to {high:.2f}, deviation at least 0, warp from 0.5 to 2"
+            raise ValueError(f"{self}: {allowed}")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -55,7 +51,8 @@ class WorldFeatures:
 
     Attributes:
         f0: float64 `[frames]`, Hz, 0 where unvoiced.
-        log_envelope: float64 `[frames, bins]`, natural logarithm of the spectral envelope's power.
+        log_envelope: float64 `[frames, bins]`, natural logarithm of the spectral envelope's power; of a
+            wave beyond full scale, that of the wave scaled to full scale.
         aperiodicity: float64 `[frames, bins]`, 0 periodic to 1 noise.
         samples: Length of the wave.
         level: Root mean square of the wave.
@@ -81,11 +78,11 @@ def analyse(
         f0_method: DIO refined by StoneMask, or Harvest, which takes 30 times as long and is more reliable in noise.
 
     Raises:
-        ValueError: If the wave is empty, of another shape or type, or not finite, or the rate too low.
+        ValueError: If the wave is empty, of another shape or type, or not finite, the rate too low, or the result not
+            finite.
 
     Example:
-        >>> tone = np.sin(2 * np.pi * 200 * np.arange(8000) / 16000)
-        >>> features = analyse(tone)
+        >>> features = analyse(np.sin(2 * np.pi * 200 * np.arange(8000) / 16000))
         >>> features.f0.shape, round(float(np.median(features.f0)))
         ((101,), 200)
     """
@@ -94,6 +91,8 @@ def analyse(
         raise ValueError(f"WORLD needs at least {WORLD_RATE} Hz, not {sample_rate}: VoiceConverter resamples")
     world = _world()
     x = np.ascontiguousarray(wave, np.float64)
+    gain = max(1.0, float(np.abs(x).max()))  # D4C is exact enough only within full scale
+    x = x / gain  # `level` has it back
     if f0_method == "harvest":
         f0, times = world.harvest(x, sample_rate, frame_period=FRAME_MS)
     else:
@@ -101,8 +100,11 @@ def analyse(
         f0 = world.stonemask(x, f0, times, sample_rate)
     envelope = world.cheaptrick(x, f0, times, sample_rate)
     aperiodicity = world.d4c(x, f0, times, sample_rate)
-    level = float(np.sqrt(np.mean(np.square(x))))
-    return WorldFeatures(f0, np.log(envelope, out=envelope), aperiodicity, len(x), level, sample_rate)
+    level = gain * float(np.sqrt(np.mean(np.square(x))))
+    log_envelope = np.log(envelope, out=envelope)
+    if not (np.isfinite(log_envelope).all() and np.isfinite(aperiodicity).all()):
+        raise ValueError("WORLD cannot analyse the wave: its features are not finite")
+    return WorldFeatures(f0, log_envelope, aperiodicity, len(x), level, sample_rate)
 
 
 def voice_of(*utterances: WorldFeatures) -> Voice:
@@ -118,19 +120,17 @@ def voice_of(*utterances: WorldFeatures) -> Voice:
 
 
 def convert(features: WorldFeatures, voice: Voice) -> NDArray[np.float32]:
-    """Synthesise the wave in another voice.
+    """Synthesise an analysed wave in another voice, with its timing.
 
     The voiced log F0 is scaled to the voice's mean and deviation. Log envelope and aperiodicity are warped along
-    frequency: by a constant factor until source or result reaches 0.8 of the band, then linearly to its end. Timing
-    does not change.
-
-    Args:
-        features: From `analyse`; they can be converted any number of times.
-        voice: The target voice.
+    frequency: by a constant factor until source or result reaches 0.8 of the band, then linearly to its end.
 
     Returns:
         float32 `[samples]`, with the length and the level of the analysed wave; the level is lower if a sample would
         exceed full scale.
+
+    Raises:
+        ValueError: If the result is not finite.
 
     Example:
         >>> features = analyse(np.sin(2 * np.pi * 200 * np.arange(8000) / 16000))
@@ -143,6 +143,8 @@ def convert(features: WorldFeatures, voice: Voice) -> NDArray[np.float32]:
     if voice.warp != 1:
         envelope, aperiodicity = _warp(envelope, voice.warp), _warp(aperiodicity, voice.warp)
     wave: NDArray[np.float64] = _world().synthesize(f0, np.exp(envelope), aperiodicity, features.sample_rate, FRAME_MS)
+    if not np.isfinite(wave).all():
+        raise ValueError("WORLD cannot synthesise the wave: its samples are not finite")
     wave = np.pad(wave[: features.samples], (0, max(0, features.samples - len(wave))))
     return _levelled(wave, features.level).astype(np.float32)
 
@@ -224,9 +226,8 @@ class VoiceConverter:
             ("warp", self.warp, (1.0, 2.0)),
         ):
             if not minimum <= low <= high <= maximum:
-                raise ValueError(
-                    f"VoiceConverter: {name} is {low} to {high}: not a range within {minimum} to {maximum}"
-                )
+                allowed = f"not a range within {minimum} to {maximum}"
+                raise ValueError(f"VoiceConverter: {name} is {low} to {high}: {allowed}")
 
     @property
     def parameters(self) -> dict[str, Any]:
@@ -234,11 +235,7 @@ class VoiceConverter:
         return {**asdict(self), "pyworld": version("pyworld")}
 
     def draw(self, seed: int) -> Voice:
-        """The voice of a seed: mean F0 and warp are drawn independently on a logarithmic scale.
-
-        Args:
-            seed: At least 0.
-        """
+        """The voice of a seed, at least 0: mean F0 and warp are drawn independently on a logarithmic scale."""
         a, b, c, sign = np.random.default_rng(seed).random(4)
         log_warp = _between(c, math.log(self.warp[0]), math.log(self.warp[1]))
         return Voice(

@@ -1,7 +1,5 @@
 """Estimates of mutual information from one batch: InfoNCE and minibatch weighted sampling, in nats."""
 
-from __future__ import annotations
-
 import math
 from typing import NamedTuple
 
@@ -30,15 +28,12 @@ def info_nce_from_scores(scores: Tensor) -> Tensor:
 
 
 def info_nce(anchor: Tensor, positive: Tensor, temperature: float = 0.5) -> Tensor:
-    """Contrastive estimate of I(latent; sequence) [P eq. 7, 8], the critic being exp(cosine / temperature).
+    """`info_nce_from_scores` of I(latent; sequence) with the critic exp(cosine / temperature): a scalar.
 
     Args:
         anchor: `[B, D]`, latents of one view.
         positive: `[B, D]`, latents of the other view; row i matches row i, the other rows are its negatives.
         temperature: What the cosine is divided by.
-
-    Returns:
-        A scalar, at most log B.
     """
     cosine = functional.normalize(anchor, dim=1) @ functional.normalize(positive, dim=1).T
     return info_nce_from_scores(cosine / temperature)
@@ -57,18 +52,18 @@ def pairwise_log_prob(samples: Tensor, posterior: Gaussian) -> Tensor:
 
 
 class MwsInformation(NamedTuple):
-    """Estimates by minibatch weighted sampling, scalars in nats; see `mws_information`."""
+    """Estimates by minibatch weighted sampling, scalars: I(s; x), I(z; x) and I(s; z) in nats.
+
+    `static_off_diagonal` and `dynamic_off_diagonal`, detached, tell how far the densities of s and of z are from
+    saturation: the weight of other sequences' posteriors in q(s_i), and in q(z_i), averaged over i, between 0
+    (saturated: the estimate is log M) and 1 - 1 / M.
+    """
 
     static: Tensor
-    """I(s; x)."""
     dynamic: Tensor
-    """I(z; x)."""
     between: Tensor
-    """I(s; z)."""
     static_off_diagonal: Tensor
-    """How far the density of s is from saturation, detached."""
     dynamic_off_diagonal: Tensor
-    """How far that of z is, detached."""
 
 
 def mws_information(s: Tensor, static: Gaussian, z: Tensor, dynamic: Gaussian) -> MwsInformation:
@@ -86,19 +81,15 @@ def mws_information(s: Tensor, static: Gaussian, z: Tensor, dynamic: Gaussian) -
         static: The static posteriors, `[M, S]`.
         z: `[M, T, D]`, a sample of each sequence's trajectory.
         dynamic: The dynamic posteriors, `[M, T, D]`; a trajectory's density is the product over time.
-
-    Returns:
-        The estimates, and how far they are from that limit: the weight of other sequences' posteriors in q(s_i), and
-        in q(z_i), averaged over i, between 0 (saturated: the estimate is log M) and 1 - 1 / M; detached.
     """
     log_s = pairwise_log_prob(s, static)
     log_z = pairwise_log_prob(z.flatten(1), dynamic.flatten())
     marginal_s, marginal_z, joint = log_s.logsumexp(1), log_z.logsumexp(1), (log_s + log_z).logsumexp(1)
-    most = math.log(len(s))
+    log_m = math.log(len(s))
     return MwsInformation(
-        static=(log_s.diagonal() - marginal_s).mean() + most,
-        dynamic=(log_z.diagonal() - marginal_z).mean() + most,
-        between=(joint - marginal_s - marginal_z).mean() + most,
+        static=(log_s.diagonal() - marginal_s).mean() + log_m,
+        dynamic=(log_z.diagonal() - marginal_z).mean() + log_m,
+        between=(joint - marginal_s - marginal_z).mean() + log_m,
         static_off_diagonal=_off_diagonal_weight(log_s),
         dynamic_off_diagonal=_off_diagonal_weight(log_z),
     )

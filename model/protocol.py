@@ -1,7 +1,5 @@
 """Method: what a way to learn sequences offers to be trained and evaluated here."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar, Protocol
@@ -16,12 +14,7 @@ BETAS = (0.9, 0.95)  # the loss falls a hundredfold in a thousand steps; Adam's 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Posterior:
-    """q(s, z given x): the static and the dynamic latents of a batch [P C.2].
-
-    Attributes:
-        static: `[B, static_dim]`.
-        dynamic: `[B, T, dynamic_dim]`.
-    """
+    """q(s, z given x): static latents `[B, static_dim]` and dynamic latents `[B, T, dynamic_dim]` [P C.2]."""
 
     static: Gaussian
     dynamic: Gaussian
@@ -49,12 +42,7 @@ class Views(Protocol):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Loss:
-    """What a player minimises, and what is logged.
-
-    Attributes:
-        total: A scalar.
-        terms: Scalars by name, nats a sequence unless the method's `curves` give another unit.
-    """
+    """The scalar that a player minimises, and scalars to log, in nats a sequence unless `Method.curves` differ."""
 
     total: Tensor
     terms: Mapping[str, Tensor] = field(default_factory=dict)

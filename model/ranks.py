@@ -4,8 +4,6 @@ A stream gives rank r of R every R-th record of a global batch, so row i of a ra
 Trainers average the gradients of all ranks. Then the gradient of R ranks equals that of one process with their batch.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar

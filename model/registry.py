@@ -4,8 +4,6 @@ A configuration comes from anybody. Nothing is imported or called on its word bu
 and its arguments are plain data.
 """
 
-from __future__ import annotations
-
 import inspect
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -25,12 +23,9 @@ MAX_DEPTH = 8
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """What can be registered.
+    """What can be registered: its noun in messages, its group of entry points, the base of its classes.
 
-    Attributes:
-        noun: What it is called in messages.
-        group: The entry points: `[project.entry-points."seqviews.models"] name = "package.module:Class"`.
-        base: What a class must derive from.
+    A package registers with `[project.entry-points."seqviews.models"] name = "package.module:Class"`.
     """
 
     noun: str
@@ -71,18 +66,15 @@ def find_class(name: str, kind: Kind, *, trust_code: bool = False) -> type[nn.Mo
         advice = "" if "." not in path else "; --trust-code runs the code of other modules"
         known = ", ".join(registered(kind)) or "none"
         raise ValueError(f"no installed package registers a {kind.noun} {name[:100]!r}; registered: {known}{advice}")
+    point = found[0] if found else EntryPoint(name, ":".join(path.rpartition(".")[::2]), kind.group)
     try:
-        cls = _import(found[0] if found else EntryPoint(name, ":".join(path.rpartition(".")[::2]), kind.group))
+        cls = getattr(import_module(point.module), point.attr)
     except (ImportError, AttributeError) as error:
         raise ValueError(f"the {kind.noun} {name} cannot be imported: {error}") from error
     if not (isinstance(cls, type) and issubclass(cls, kind.base)):
         base = f"{kind.base.__module__}.{kind.base.__qualname__}"
         raise ValueError(f"the {kind.noun} {name} is not a class derived from {base}")
     return cls
-
-
-def _import(point: EntryPoint) -> Any:
-    return getattr(import_module(point.module), point.attr)
 
 
 def resolve(
@@ -140,9 +132,8 @@ def _check_plain(value: Any, depth: int = MAX_DEPTH) -> None:
     """Plain data has no `class_path`, which configuration parsers take for a class to import."""
     children = list(value.values()) if isinstance(value, Mapping) else value if isinstance(value, list) else []
     if isinstance(value, Mapping) and "class_path" in value:
-        raise ValueError(
-            f"the configuration has a class_path, {str(value['class_path'])[:100]!r}: it takes plain data only"
-        )
+        found = str(value["class_path"])[:100]
+        raise ValueError(f"the configuration has a class_path, {found!r}: it takes plain data only")
     if children and not depth:
         raise ValueError(f"the configuration has more than {MAX_DEPTH} levels")
     for child in children:
@@ -154,15 +145,12 @@ def _check_annotations(cls: type[nn.Module], arguments: Mapping[str, Any]) -> No
     hints = get_type_hints(cls.__init__)
     for name in arguments:
         if not _is_plain(hints.get(name, Any)):
-            raise ValueError(
-                f"{cls.__name__} takes {name} as {hints[name]}, not as plain data: setting it needs --trust-code"
-            )
+            reason = f"takes {name} as {hints[name]}, not as plain data: setting it needs --trust-code"
+            raise ValueError(f"{cls.__name__} {reason}")
 
 
 def _is_plain(annotation: Any) -> bool:
     origin = get_origin(annotation)
-    if origin is Literal:
-        return True
     if origin is None:
         return annotation in PLAIN
-    return (origin in PLAIN or origin in {Union, UnionType}) and all(map(_is_plain, get_args(annotation)))
+    return origin is Literal or (origin in {*PLAIN, Union, UnionType} and all(map(_is_plain, get_args(annotation))))

@@ -1,7 +1,5 @@
 """Scale stored values to what a method takes, and back: pixels to [0, 1], mels to mean 0 and deviation 1."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import ClassVar, Literal
 
@@ -14,11 +12,7 @@ CONSTANT = 1e-4  # nats; a deviation below it is the rounding of a mel that neve
 
 
 class Scale(nn.Module):
-    """How the records of a data set are scaled.
-
-    Attributes:
-        modality: What its records are.
-    """
+    """How the records of a data set, which are of one modality, are scaled."""
 
     modality: ClassVar[Literal["clip", "segment"]]
 
@@ -42,12 +36,9 @@ class PixelScale(Scale):
 
 
 class MelScale(Scale):
-    """Log-mels with mean 0 and deviation 1 of each mel over the training split.
+    """Log-mels with mean 0 and deviation 1 of each mel over the training split; a checkpoint keeps both.
 
     A mel that never changes there, deviation 0 but for rounding, is shifted only.
-
-    Args:
-        mel: Mean and deviation of each mel; a checkpoint keeps them.
 
     Example:
         >>> scale = MelScale(MelFeatures(mean=(-6.0, -8.0), std=(2.0, 0.0)))

@@ -48,8 +48,7 @@ class MelFeatures:
     """What the segments of a data set have in common besides their shape.
 
     Attributes:
-        mean: Mean of each mel over the training split, natural logarithm of the power.
-        std: Standard deviation of each mel over the training split; 0 for a constant mel.
+        mean, std: Mean and standard deviation of each log-mel over the training split; 0 for a constant mel.
         voices: K, the number of other voices that each segment is stored in.
         parameters: How the frames were computed.
     """
@@ -66,9 +65,8 @@ class Features:
 
     Attributes:
         shape: `[T, H, W, C]` of a clip, `[T, n_mels]` of a segment.
-        dtype: Type of a record's values.
+        dtype, codec: Type of the values, and how they are stored.
         rate: Frames per second.
-        codec: How the values are stored.
         mel: More about segments; None if the records are clips.
 
     Raises:
@@ -109,14 +107,11 @@ class Features:
     def for_segments(cls, frames: int, mel: MelFeatures) -> Features:
         """Return the features of segments of `frames` frames.
 
-        Example:
-            >>> features = Features.for_segments(20, MelFeatures(mean=(0.0,) * 80, std=(1.0,) * 80, voices=4))
-            >>> features.shape, features.dtype, features.rate, features.codec
-            ((20, 80), 'float32', 100.0, 'npy')
+        >>> Features.for_segments(20, MelFeatures(mean=(0.0,) * 80, std=(1.0,) * 80, voices=4)).converted_shape
+        (4, 20, 80)
         """
-        parameters = mel.parameters
-        rate = parameters.sample_rate / parameters.hop_length
-        return cls((frames, parameters.n_mels), "float32", rate, "npy", mel)
+        rate = mel.parameters.sample_rate / mel.parameters.hop_length
+        return cls((frames, mel.parameters.n_mels), "float32", rate, "npy", mel)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,11 +120,9 @@ class DatasetInfo:
 
     Attributes:
         name: Short name, `[a-z0-9_-]`.
-        licence: Licence of the records.
-        attribution: Whom to credit.
+        licence, attribution: Licence of the records, and whom to credit.
         features: Shape, dtype, rate and codec of the records.
-        static: Class names of each static factor.
-        dynamic: Class names of each dynamic factor; None marks a trajectory, a list of numbers per frame.
+        static, dynamic: Class names of each factor; None marks a trajectory, a list of numbers per frame.
     """
 
     name: str
@@ -200,14 +193,10 @@ class Manifest:
         if mistake is not None:
             text = mistake.message  # the value, which may be long, then the reason
             raise ValueError(f"at {mistake.json_path}: {text if len(text) <= 200 else '...' + text[-200:]}")
-        dataset = {name: value for name, value in raw["dataset"].items() if name != "modality"}
-        manifest = cls(
-            split=raw["split"],
-            dataset=DatasetInfo(**{**dataset, "features": _features(dataset["features"])}),
-            parameters=raw["parameters"],
-            encoders=raw["encoders"],
-            shards=tuple(ShardEntry(**shard) for shard in raw["shards"]),
-        )
+        dataset = {**raw["dataset"], "features": _features(raw["dataset"]["features"])}
+        del dataset["modality"]
+        shards = tuple(ShardEntry(**shard) for shard in raw["shards"])
+        manifest = cls(raw["split"], DatasetInfo(**dataset), raw["parameters"], raw["encoders"], shards)
         _check_sizes(manifest)
         return manifest
 
@@ -236,10 +225,9 @@ def _check_sizes(manifest: Manifest) -> None:
 
 
 def _features(raw: Mapping[str, Any]) -> Features:
-    if "mel" not in raw:
-        return Features(**{**raw, "shape": tuple(raw["shape"])})
-    mel = raw["mel"]
-    mel = MelFeatures(tuple(mel["mean"]), tuple(mel["std"]), mel["voices"], MelParameters(**mel["parameters"]))
+    mel = raw.get("mel")
+    if mel is not None:
+        mel = MelFeatures(tuple(mel["mean"]), tuple(mel["std"]), mel["voices"], MelParameters(**mel["parameters"]))
     return Features(**{**raw, "shape": tuple(raw["shape"]), "mel": mel})
 
 
@@ -258,8 +246,7 @@ def load_manifest(folder: Folder | Path | str) -> Manifest:
     """Read the manifest of a split, for example `sprites/train` or `s3://bucket/sprites/train`.
 
     Raises:
-        ShardError: If it is missing, invalid or cannot be read.
-        ValueError: As `open_folder`.
+        ShardError: If it is missing, invalid or cannot be read; also `ValueError`, as `open_folder`.
     """
     folder = open_folder(folder)
     path = f"{folder}/{MANIFEST}"

@@ -14,15 +14,16 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:  # writing shards does not need torch
     import torch
 
+T = TypeVar("T")
 Factor: TypeAlias = int | list[Any]
 """A label of a record: a class index, or a trajectory as nested lists of numbers."""
-
-T = TypeVar("T")
-
 Progress: TypeAlias = Callable[[str, float, float], None]
 """Reports progress: a description, the amount done and the total."""
-
 KEY_PATTERN = re.compile(r"[a-z0-9_-]{1,80}")
+
+
+def silent(description: str, done: float, total: float) -> None:
+    """Report no progress."""
 
 
 class ShardError(ValueError):
@@ -62,12 +63,9 @@ class Segment:
     """A stretch of an utterance with its key, factors and provenance.
 
     Attributes:
-        key: Name, unique in the split, `[a-z0-9_-]{1,80}`.
+        key, factors, source, rate: As in `Clip`; the source is the utterance.
         mel: float32 `[T, n_mels]`, natural logarithm of the mel power, not normalised.
         converted: float16 `[K, T, n_mels]`, the same stretch in K other voices, or None.
-        factors: Labels by name, for evaluation only.
-        source: The utterance that the segment was cut from.
-        rate: Frames per second.
         start: Seconds from the start of the source to the first frame.
 
     Raises:
@@ -128,20 +126,25 @@ class Batch:
     converted: torch.Tensor | None = None
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Batch:
-        """Return the batch on another device."""
+        """The batch with its tensors on another device."""
+        return self._with(lambda x: x.to(device, non_blocking=non_blocking))
+
+    def pin_memory(self) -> Batch:
+        """The batch in page-locked memory, from where copies to a GPU do not block."""
+        return self._with(lambda x: x.pin_memory())
+
+    def _with(self, change: Callable[[torch.Tensor], torch.Tensor]) -> Batch:
         return replace(
             self,
-            x=self.x.to(device, non_blocking=non_blocking),
-            indices=self.indices.to(device, non_blocking=non_blocking),
-            factors={name: f.to(device, non_blocking=non_blocking) for name, f in self.factors.items()},
-            converted=None if self.converted is None else self.converted.to(device, non_blocking=non_blocking),
+            x=change(self.x),
+            indices=change(self.indices),
+            factors={name: change(factor) for name, factor in self.factors.items()},
+            converted=None if self.converted is None else change(self.converted),
         )
 
 
 def endless(batches: Iterable[T]) -> Iterator[T]:
-    """Yield the batches of one epoch after another.
-
-    The `state_dict()` of a stream counts the batches that this has yielded.
+    """Yield the batches of one epoch after another; the `state_dict()` of a stream counts what this has yielded.
 
     Example:
         >>> from itertools import islice

@@ -1,7 +1,5 @@
 """Fixtures that several folders of tests share."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 from collections.abc import Iterator
@@ -11,13 +9,14 @@ import pytest
 import torch
 from moving_squares import MovingSquares
 from object_storage import large_clips, large_records, seaweed, storage, stored
+from tool_calls import failure
 from toy_clips import ToyClips
 from toy_speech import ToySpeech
 
 from seqviews.pipeline.datasets.sprites import Sprites
 from seqviews.pipeline.prepare.write import prepare
 
-__all__ = ["large_clips", "large_records", "seaweed", "storage", "stored"]
+__all__ = ["failure", "large_clips", "large_records", "seaweed", "storage", "stored"]
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
@@ -58,6 +57,14 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A prepared data set of 36, 9 and 9 small clips in shards of two sources."""
     out = tmp_path_factory.mktemp("toy") / "toy"
     prepare(ToyClips(), out, shard_sources=2)
+    return out
+
+
+@pytest.fixture(scope="session")
+def squares(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A prepared data set of 512, 64 and 64 moving squares."""
+    out = tmp_path_factory.mktemp("squares") / "squares"
+    prepare(MovingSquares(), out, shard_sources=64)
     return out
 
 

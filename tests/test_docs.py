@@ -1,24 +1,61 @@
-"""The code in the documents runs as it is written, on toy clips in place of the reader's data."""
+"""Code, commands and links in the documents are valid; code runs on toy clips in place of the reader's data."""
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import math
 import re
+import shlex
 import sys
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 from toy_clips import ToyClips
 
 from seqviews.pipeline.prepare.write import prepare
 
-DOCS = Path(__file__).parents[1] / "docs"
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+PAGES = {str(p.relative_to(ROOT)): p.read_text(encoding="utf-8") for p in [*ROOT.glob("*.md"), *DOCS.glob("*.md")]}
+COMMANDS = sorted(
+    {
+        command
+        for text in [*PAGES.values(), (ROOT / "Makefile").read_text()]
+        for command in re.findall(
+            r"(?:^    |`|\(BIN\)/)seqviews (\w+ [^`\n]+)", re.sub(r"\\\n\s*", "", text), re.MULTILINE
+        )
+        if "..." not in command
+    }
+)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_commands_are_valid(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    name, *arguments = shlex.split(command, comments=True)
+    tool = importlib.import_module(f"seqviews.tools.{name}")
+    parsed: list[Any] = []
+    monkeypatch.setattr(tool, "run_tool", lambda function, parser, argv: parsed.append(parser.parse_args(argv)))
+    tool.main(arguments)
+    assert parsed
+
+
+@pytest.mark.parametrize("page", sorted(PAGES))
+def test_links_and_named_tests_exist(page: str) -> None:
+    for path, anchor in re.findall(r"\]\((?!https?:)([^)#]*)#?([^)]*)\)", PAGES[page]):
+        target = (ROOT / page).parent / path if path else ROOT / page
+        assert target.exists(), path
+        if anchor:
+            headings = re.findall(r"^#+ (.*)", target.read_text(encoding="utf-8"), re.MULTILINE)
+            assert anchor in {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}
+    for name in set(re.findall(r"\btest_\w+\.py", PAGES[page])):
+        assert list((ROOT / "tests").rglob(name)), name
 
 
 def blocks(name: str) -> list[str]:
-    return re.findall(r"^```python\n(.*?)^```", (DOCS / name).read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    return re.findall(r"^```python\n(.*?)^```", PAGES[f"docs/{name}"], re.MULTILINE | re.DOTALL)
 
 
 @pytest.fixture
@@ -29,9 +66,9 @@ def in_a_folder_with_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 
 @pytest.fixture
 def lightly(monkeypatch: pytest.MonkeyPatch) -> None:
-    """lightly imports; without torchvision, which would replace our torch, by a stand-in that has nothing behind it.
+    """Makes lightly import without torchvision, which would replace our torch.
 
-    Other losses than NT-Xent ask for these two names when they are imported.
+    Losses other than NT-Xent import these two names.
     """
     if importlib.util.find_spec("torchvision") is None:
         ops = ModuleType("torchvision.ops")
@@ -41,7 +78,7 @@ def lightly(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def losses(code: str, capsys: pytest.CaptureFixture[str]) -> list[float]:
-    exec(compile(code, "docs", "exec"), {})
+    exec(compile(code, "docs", "exec", dont_inherit=True), {})
     return [float(loss) for loss in re.findall(r"loss (\S+)", capsys.readouterr().out)]
 
 
@@ -54,3 +91,15 @@ def test_simclr_learns_and_is_the_same_with_lightly(capsys: pytest.CaptureFixtur
     assert max(ours[-1], theirs[-1]) < chance - 0.1
     assert ours[0] == pytest.approx(theirs[0], abs=0.002)
     assert ours == pytest.approx(theirs, abs=0.05)
+
+
+@pytest.mark.usefixtures("in_a_folder_with_data")
+def test_subsets_and_mixtures_are_streamed() -> None:
+    subset, mixture = blocks("order.md")
+    names: dict[str, Any] = {}
+    exec(compile(subset.replace('"action"', '"shade"'), "docs", "exec", dont_inherit=True), names)
+    assert len(names["walks"]) == 2 * len(names["walks"].manifest) // 3
+    for name in ("a", "b"):
+        Path("data", name).symlink_to("sprites")
+    exec(compile(mixture, "docs", "exec", dont_inherit=True), names)
+    assert len(names["stream"]) == -(-288 * 10 // 7 // 64)  # 288 records of the first set, and 3 for each 7 of them

@@ -1,7 +1,5 @@
 """Examples in docstrings run, and everything public has a docstring that a person can read."""
 
-from __future__ import annotations
-
 import doctest
 import importlib
 import pkgutil

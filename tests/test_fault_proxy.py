@@ -1,10 +1,9 @@
 """The fault proxy itself: each fault does what its name says, and counts as fired only if it happened."""
 
-from __future__ import annotations
-
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from http.client import HTTPConnection, IncompleteRead, RemoteDisconnected
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -46,19 +45,12 @@ def proxy() -> Iterator[FaultProxy]:
     server.server_close()
 
 
-def ask(proxy: FaultProxy, method: str = "GET") -> tuple[int, bytes]:
-    connection = HTTPConnection("127.0.0.1", proxy.port, timeout=5)
-    try:
-        connection.request(method, "/a", BODY if method == "PUT" else None)
+def ask(proxy: FaultProxy, method: str = "GET", body: bytes = BODY, size: int | None = None) -> tuple[int, bytes]:
+    """The status and the first bytes of an answer; the connection is closed then."""
+    with closing(HTTPConnection("127.0.0.1", proxy.port, timeout=5)) as connection:
+        connection.request(method, "/a", body if method == "PUT" else None)
         answer = connection.getresponse()
-        return answer.status, answer.read()
-    finally:
-        connection.close()
-
-
-def inject(proxy: FaultProxy, fault: Fault) -> Fault:
-    proxy.faults = [fault]
-    return fault
+        return answer.status, answer.read(size)
 
 
 def fired(fault: Fault) -> int:
@@ -71,7 +63,7 @@ def fired(fault: Fault) -> int:
 
 @pytest.mark.parametrize(("kind", "error"), [("cut", IncompleteRead), ("reset", ConnectionResetError)])
 def test_cut_and_reset(proxy: FaultProxy, kind: Kind, error: type[Exception]) -> None:
-    fault = inject(proxy, Fault(kind, "GET", at=20_000))
+    proxy.faults = [fault := Fault(kind, "GET", at=20_000)]
     with pytest.raises(error) as raised:
         ask(proxy)
     assert kind == "reset" or raised.value.partial == BODY[:20_000]  # type: ignore[attr-defined]
@@ -80,7 +72,7 @@ def test_cut_and_reset(proxy: FaultProxy, kind: Kind, error: type[Exception]) ->
 
 @pytest.mark.parametrize("method", ["GET", "PUT"])
 def test_flip(proxy: FaultProxy, method: str) -> None:
-    fault = inject(proxy, Fault("flip", method, at=20_000))
+    proxy.faults = [fault := Fault("flip", method, at=20_000)]
     status, body = ask(proxy, method)
     changed = zip(body if method == "GET" else Echo.kept, BODY, strict=True)
     assert [i for i, (a, b) in enumerate(changed) if a != b] == [20_000]
@@ -88,14 +80,14 @@ def test_flip(proxy: FaultProxy, method: str) -> None:
 
 
 def test_status(proxy: FaultProxy) -> None:
-    fault = inject(proxy, Fault("status", "GET", status=429))
+    proxy.faults = [fault := Fault("status", "GET", status=429)]
     assert [ask(proxy), ask(proxy)] == [(429, fault.body), (200, BODY)]
     assert fired(fault) == 1
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT"])
 def test_stall_also_where_the_answer_has_no_body(proxy: FaultProxy, method: str) -> None:
-    fault = inject(proxy, Fault("stall", method, seconds=0.3))
+    proxy.faults = [fault := Fault("stall", method, seconds=0.3)]
     begun = time.monotonic()
     assert ask(proxy, method)[0] == 200
     assert time.monotonic() - begun > 0.3
@@ -105,7 +97,7 @@ def test_stall_also_where_the_answer_has_no_body(proxy: FaultProxy, method: str)
 @pytest.mark.parametrize("kind", ["lost", "broken"])
 def test_a_put_without_an_answer(proxy: FaultProxy, kind: str) -> None:
     Echo.kept = b""
-    fault = inject(proxy, Fault("lost" if kind == "lost" else "broken", "PUT", at=20_000))
+    proxy.faults = [fault := Fault("lost" if kind == "lost" else "broken", "PUT", at=20_000)]
     with pytest.raises((ConnectionResetError, RemoteDisconnected)):
         ask(proxy, "PUT")
     assert fired(fault) == 1
@@ -114,16 +106,11 @@ def test_a_put_without_an_answer(proxy: FaultProxy, kind: str) -> None:
 
 def test_a_fault_that_does_not_happen_is_claimed_but_not_fired(proxy: FaultProxy) -> None:
     """The client leaves before the byte is reached; and an empty body has no bit to flip."""
-    fault = inject(proxy, Fault("reset", "GET", at=len(BODY) - 1))
+    proxy.faults = [fault := Fault("reset", "GET", at=len(BODY) - 1)]
     proxy.bandwidth = 50_000
-    connection = HTTPConnection("127.0.0.1", proxy.port)
-    connection.request("GET", "/a")
-    connection.getresponse().read(10)
-    connection.close()
+    ask(proxy, size=10)
     time.sleep(1.0)
     assert (fault.claimed, fault.fired) == (1, 0)
-    empty = inject(proxy, Fault("flip", "PUT", at=5))
-    connection = HTTPConnection("127.0.0.1", proxy.port)
-    connection.request("PUT", "/a", b"")
-    assert connection.getresponse().status == 200
+    proxy.faults = [empty := Fault("flip", "PUT", at=5)]
+    assert ask(proxy, "PUT", b"") == (200, b"")
     assert (empty.claimed, empty.fired) == (1, 0)

@@ -1,7 +1,5 @@
 """Imports point one way, and nobody pays for what they do not use."""
 
-from __future__ import annotations
-
 import ast
 import subprocess
 import sys
@@ -11,12 +9,6 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-MAY_IMPORT = {
-    "pipeline": {"pipeline"},
-    "augment": {"augment"},
-    "model": {"model"},
-    "tools": {"tools", "model", "augment", "pipeline"},
-}
 RECORDS, MANIFEST = "pipeline.records", "pipeline.manifest"
 BOTTOM = {RECORDS, MANIFEST, "pipeline.files"}
 SHARDS = BOTTOM | {"pipeline.shards", "pipeline.storage"}
@@ -77,7 +69,7 @@ def is_module(name: str) -> bool:
 
 
 def files(folder: str) -> list[Path]:
-    return sorted(p for p in (ROOT / folder).rglob("*.py"))
+    return sorted((ROOT / folder).rglob("*.py"))
 
 
 @pytest.mark.parametrize("path", [p for package in PACKAGES for p in files(package)], ids=lambda p: p.name)
@@ -110,7 +102,8 @@ def loaded_by(statement: str) -> set[str]:
 
 
 SLOW = pytest.mark.slow
-HEAVY = {"torch", "kornia", "lightning", "sklearn", "matplotlib", "librosa", "imagecodecs", "jsonargparse", "datasets"}
+NETWORKS = {"torch", "kornia", "lightning", "sklearn", "scipy"}
+HEAVY = NETWORKS | {"matplotlib", "librosa", "imagecodecs", "jsonargparse", "datasets", "webdataset"}
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,11 @@ from __future__ import annotations
 import argparse
 import platform
 import statistics
+import tempfile
 import time
 from collections import deque
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import fields, replace
 from datetime import date
 from functools import partial
 from pathlib import Path
@@ -20,12 +21,15 @@ from typing import TYPE_CHECKING, Any, cast
 
 import torch
 
-from seqviews.augment.draws import record_seeds
-from seqviews.augment.video import VideoMotion
+from seqviews.model.train.config import TrainConfig
+from seqviews.model.train.trainer import train
 from seqviews.pipeline.storage.folder import Folder
 from seqviews.pipeline.stream.stream import SequenceStream
+from seqviews.tools.bench_clock import Clock
+from seqviews.tools.bench_gpu import GpuBench
 from seqviews.tools.bench_speech import bench_speech
 from seqviews.tools.bench_step import SIDES, Side
+from seqviews.tools.bench_views import view_sides
 from seqviews.tools.preparing import data_folder
 from seqviews.tools.run import run_tool, tool_parser
 
@@ -34,16 +38,16 @@ if TYPE_CHECKING:
 
 BATCH, FRAMES, SIZE = 64, 8, 64
 VIEW_CALLS = 5
-WARM_UP = 3
 
 
-def in_turn(sides: dict[str, Callable[[], float]], rounds: int) -> dict[str, float]:
+def in_turn(sides: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, float]:
     """The median rate of each side, measured in turn."""
-    rates: dict[str, list[float]] = {name: [] for name in sides}
-    for _ in range(rounds):
-        for name, side in sides.items():
-            rates[name].append(side())
-    return {name: round(statistics.median(values), 1) for name, values in rates.items()}
+    turns = [{name: side() for name, side in sides.items()} for _ in range(rounds)]
+    return _medians(turns)
+
+
+def _medians(turns: list[dict[str, float]]) -> dict[str, float]:
+    return {name: round(statistics.median(turn[name] for turn in turns), 1) for name in turns[0]}
 
 
 def bench_stream(data: Folder, rounds: int) -> dict[str, Any]:
@@ -52,17 +56,15 @@ def bench_stream(data: Folder, rounds: int) -> dict[str, Any]:
     stream = SequenceStream(split, BATCH)
     shards = [f"{split}/{shard.name}" for shard in stream.manifest.shards]
     if len(shards) < 8:
-        raise ValueError(
-            f"{split} has {len(shards)} shards: prepare at least 8, so that both sides can use their workers"
-        )
-    loaders = {workers: _webdataset_loader(shards, stream, workers) for workers in (0, 2)}
+        advice = "prepare at least 8, so that both sides can use their workers"
+        raise ValueError(f"{split} has {len(shards)} shards: {advice}")
+    loaders = {f"webdataset_{workers}_workers": _webdataset_loader(shards, stream, workers) for workers in (0, 2)}
     for loader in [stream, *loaders.values()]:  # epoch 1: files into the page cache, workers started
         deque(loader, maxlen=0)
     sides: dict[str, Callable[[], float]] = {"ours": lambda: _clips_per_second(stream, lambda b: len(b.keys))}
-    for workers, loader in loaders.items():
-        sides[f"webdataset_{workers}_workers"] = partial(_clips_per_second, loader, lambda b: len(b[0]))
+    sides |= {name: partial(_clips_per_second, loader, lambda b: len(b[0])) for name, loader in loaders.items()}
     rates = in_turn(sides, rounds)
-    best = max(rates[f"webdataset_{workers}_workers"] for workers in loaders)
+    best = max(rates[name] for name in loaders)
     return {"clips_per_second": rates, "ratio_to_best_webdataset": round(rates["ours"] / best, 2)}
 
 
@@ -105,32 +107,16 @@ def _clips_per_second(loader: Any, count: Callable[[Any], int]) -> float:
 
 def bench_views(rounds: int) -> dict[str, Any]:
     """Clips/s of crop, colour and blur on 64 clips of 8 x 3 x 64 x 64, draws included, against Kornia's operators."""
-    import kornia.augmentation as K
-
-    motion = VideoMotion()
-    peer = K.VideoSequential(
-        K.RandomResizedCrop((SIZE, SIZE), scale=(0.8, 1.0), ratio=(0.9, 1.1)),
-        K.ColorJiggle(0.4, 0.4, 0.4, 0.5, p=1.0),
-        K.RandomGaussianBlur((7, 7), (0.1, 1.0), p=1.0),
-        data_format="BTCHW",
-        same_on_frame=True,
-    )
-    x = torch.rand(BATCH, FRAMES, 3, SIZE, SIZE)
-    channels_last = x.permute(0, 1, 3, 4, 2).contiguous().permute(0, 1, 4, 2, 3)
-    seeds = record_seeds(0, 0, torch.arange(BATCH))
 
     def rate(view: Callable[[], Any]) -> float:
-        with torch.no_grad():
-            view()  # what the other side left behind is not measured
-            started = time.perf_counter()
-            for _ in range(VIEW_CALLS):
-                view()
+        view()  # what the other side left behind is not measured
+        started = time.perf_counter()
+        for _ in range(VIEW_CALLS):
+            view()
         return VIEW_CALLS * BATCH / (time.perf_counter() - started)
 
-    sides: dict[str, Callable[[], float]] = {
-        "ours": lambda: rate(lambda: motion(channels_last, motion.draw(seeds))),
-        "kornia": lambda: rate(lambda: peer(x)),
-    }
+    views = {name: side for name, side in view_sides((BATCH, FRAMES, SIZE)).items() if name in ("ours", "kornia")}
+    sides = {name: partial(rate, side) for name, side in views.items()}
     in_turn(sides, 2)
     rates = in_turn(sides, rounds)
     return {"clips_per_second": rates, "ratio": round(rates["ours"] / rates["kornia"], 2)}
@@ -144,7 +130,7 @@ def bench_step(rounds: int) -> dict[str, Any]:
     rates = in_turn(steps, rounds)
     return {
         "clips_per_second": rates,
-        "milliseconds": {name: _median_stages([side.stages() for _ in range(rounds)]) for name, side in sides.items()},
+        "milliseconds": {name: _medians([side.stages() for _ in range(rounds)]) for name, side in sides.items()},
         "ratio_float32": round(rates["ours_float32"] / rates["released_float32"], 2),
         "ratio_float32_to_tuned": round(rates["ours_float32"] / rates["released_float32_tuned"], 2),
         "ratio_bfloat16": round(rates["ours_bfloat16"] / rates["released_float32"], 2),
@@ -152,99 +138,56 @@ def bench_step(rounds: int) -> dict[str, Any]:
     }
 
 
-def _median_stages(steps: list[dict[str, float]]) -> dict[str, float]:
-    return {stage: round(statistics.median(step[stage] for step in steps), 1) for stage in steps[0]}
-
-
 def bench_train(data: Folder, steps: int) -> dict[str, Any]:
     """Clips/s of a training by a preset, and the share of each stage."""
-    import tempfile
-
-    from lightning import Callback
-
-    from seqviews.model.train.config import TrainConfig
-    from seqviews.model.train.trainer import train
-
-    class Clock(Callback):
-        """Seconds of each stage, over the steps after the warm-up."""
-
-        def __init__(self) -> None:
-            self.stages: dict[str, float] = {}
-            self.steps, self.last = 0, 0.0
-
-        def end(self, stage: str) -> None:
-            now = time.perf_counter()
-            if self.steps >= WARM_UP:
-                self.stages[stage] = self.stages.get(stage, 0.0) + now - self.last
-            self.last = now
-
-        def on_train_batch_start(self, *args: Any) -> None:
-            self.end("waiting for data")
-
-        def on_before_backward(self, *args: Any) -> None:
-            self.end("views, networks, loss")
-
-        def on_after_backward(self, *args: Any) -> None:
-            self.end("backward")
-
-        def on_train_batch_end(self, *args: Any) -> None:
-            self.end("clipping, optimizer, log")
-            self.steps += 1
-
     clock = Clock()
     with tempfile.TemporaryDirectory() as out:
         config = TrainConfig.preset("sprites-compact", data=str(data), out=out)
         train(replace(config, max_clips=steps * config.batch_size), callbacks=[clock])
-    total = sum(clock.stages.values())
-    return {
-        "clips_per_second": round((clock.steps - WARM_UP) * config.batch_size / total, 1),
-        "percent": {stage: round(100 * seconds / total, 2) for stage, seconds in clock.stages.items()},
-    }
+    return clock.summary(config.batch_size)
 
 
 def bench(arguments: argparse.Namespace) -> dict[str, Any]:
     """Run what was asked for."""
     torch.set_num_threads(arguments.threads)
-    machine = {
-        "date": str(date.today()),
-        "cpu": platform.processor() or platform.machine(),
-        "threads": arguments.threads,
+    cpu = platform.processor() or platform.machine()
+    machine = {"date": str(date.today()), "cpu": cpu, "threads": arguments.threads}
+    data, rounds = arguments.data, arguments.rounds
+    benches: dict[str, Callable[[], dict[str, Any]]] = {
+        "views": lambda: bench_views(rounds),
+        "step": lambda: bench_step(rounds),
+        "stream": lambda: (bench_bucket_stream if data.is_remote else bench_stream)(data, rounds),
+        "train": lambda: bench_train(data, arguments.steps),
+        "speech": lambda: bench_speech(arguments.timit),
     }
-    result: dict[str, Any] = {"machine": machine}
-    if arguments.what in ("views", "all"):
-        result["views"] = bench_views(arguments.rounds)
-    if arguments.what in ("step", "all"):
-        result["step"] = bench_step(arguments.rounds)
-    if arguments.what in ("stream", "all"):
-        data = arguments.data
-        side = bench_bucket_stream if data.is_remote else bench_stream
-        result["stream"] = side(data, arguments.rounds)
-    if arguments.what in ("train", "all"):
-        result["train"] = bench_train(arguments.data, arguments.steps)
-    if arguments.what == "speech":
-        result["speech"] = bench_speech(arguments.timit)
-    return result
+    if arguments.what == "gpu":
+        names = [field.name for field in fields(GpuBench)]
+        return GpuBench(**{name: getattr(arguments, name) for name in names}).run()
+    names = [name for name in benches if name != "speech"] if arguments.what == "all" else [arguments.what]
+    return {"machine": machine, **{name: benches[name]() for name in names}}
 
 
 def main(argv: list[str] | None = None) -> None:
     """Parse the arguments and measure."""
     parser = tool_parser((__doc__ or "").partition("\n")[0])
-    parser.add_argument(
-        "what",
-        nargs="?",
-        choices=["views", "step", "stream", "train", "speech", "all"],
-        default="all",
-        help="what to measure; all is everything but speech",
-    )
-    parser.add_argument(
-        "--data", type=data_folder, default="data/sprites", metavar="URL", help="a prepared Sprites data set"
-    )
-    parser.add_argument(
-        "--timit", type=Path, default="TIMIT", metavar="DIR", help="the disk, to measure its preparation"
-    )
+    choices = ["views", "step", "stream", "train", "speech", "gpu", "all"]
+    what = "what to measure; all is all but speech and gpu"
+    parser.add_argument("what", nargs="?", choices=choices, default="all", help=what)
+    data, disk = "a prepared Sprites data set", "the disk, to measure its preparation"
+    parser.add_argument("--data", type=data_folder, default="data/sprites", metavar="URL", help=data)
+    parser.add_argument("--timit", type=Path, default="TIMIT", metavar="DIR", help=disk)
     parser.add_argument("--rounds", type=int, default=7, help="turns of each side")
     parser.add_argument("--steps", type=int, default=30, help="training steps")
     parser.add_argument("--threads", type=int, default=2, help="torch's threads")
+    gpu = parser.add_argument_group("gpu", "every part on a GPU, in bounded time (docs/gpu.md)")
+    gpu.add_argument("--out", type=Path, default="gpu", metavar="DIR", help="folder of the results, new or empty")
+    gpu.add_argument("--minutes", type=float, default=8.0, help="time for all parts together")
+    gpu.add_argument("--device", choices=["cuda", "cpu"], default="cuda", help="where to measure")
+    gpu.add_argument("--dry-run", action="store_true", help="run every part at a tiny size")
+    gpu.add_argument("--sheets", type=Path, metavar="DIR", help="the sprite sheets; moving digits if not given")
+    gpu.add_argument(
+        "--digits", default="sklearn", metavar="DIR|sklearn", help="folder of MNIST's IDX files, or sklearn"
+    )
     parser.set_defaults(json=True)
     run_tool(bench, parser, argv)
 

@@ -1,7 +1,5 @@
 """Measure the stream from a bucket: cold and warm, against webdataset over `pipe:curl` and against a folder."""
 
-from __future__ import annotations
-
 import shutil
 import statistics
 import tempfile
@@ -17,8 +15,7 @@ from seqviews.pipeline.storage.bucket import Bucket
 from seqviews.pipeline.storage.folder import MANIFEST, Cache
 from seqviews.pipeline.stream.stream import SequenceStream
 
-EPOCHS = 3
-"""Of the warm cache and of the folder in turn: they differ by less than one epoch does from the next."""
+EPOCHS = 3  # of the warm cache and of the folder in turn: they differ by less than one epoch does from the next
 
 
 def bench_bucket(
@@ -26,11 +23,7 @@ def bench_bucket(
 ) -> dict[str, Any]:
     """Clips/s of an epoch of the training split, and the time to the first batch, medians of turns.
 
-    Args:
-        data: The data set.
-        batch_size: Clips in a batch.
-        rounds: Turns of each side.
-        webdataset_rate: Measures the peer on a list of shard URLs.
+    `webdataset_rate` measures the peer on a list of shard URLs.
     """
     split = data / "train"
     rates: dict[str, list[float]] = {name: [] for name in ("cold", "warm", "folder", "webdataset_curl_2_workers")}

@@ -1,7 +1,5 @@
 """Preparing speech, against what its calls into pyworld and librosa take by themselves on one thread."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 import tempfile

@@ -9,6 +9,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -41,9 +43,7 @@ class FullPass:
 class ThreePasses:
     """The released script's step: anchor, motion view and content view are each encoded and decoded whole.
 
-    Args:
-        model: Gives the networks.
-        memory_format: That images are stored in: as in the script, or channels last.
+    The networks are the model's; images are stored in a memory format: as in the script, or channels last.
     """
 
     def __init__(self, model: ReleasedCDSVAE, memory_format: torch.memory_format) -> None:
@@ -89,15 +89,22 @@ class Side:
     bfloat16: bool
 
     @classmethod
-    def named(cls, name: str) -> Side:
-        """A new model and its step, the same weights for each name."""
+    def named(cls, name: str, clips: int = CLIPS, width: float = 1.0, device: str = "cpu") -> Side:
+        """A new model and its step, the same weights for each name; `compiled` and `cuda_graphs` may end a name."""
         tuned = name != "released_float32"
         torch.manual_seed(0)
-        model = ReleasedCDSVAE(frame_shape=SHAPE, alpha=ALPHA, beta=BETA, gamma=GAMMA)
+        model = ReleasedCDSVAE(frame_shape=SHAPE, alpha=ALPHA, beta=BETA, gamma=GAMMA, width=width).to(device)
         order = torch.channels_last if tuned else torch.contiguous_format
         model.to(memory_format=order)  # type: ignore[call-overload]  # not in torch's stub
         optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, fused=tuned)
-        views = random_views(CLIPS, channels_last=tuned)
+        views = random_views(clips, channels_last=tuned, device=device)
+        if name.endswith(("compiled", "cuda_graphs")):
+            mode = "reduce-overhead" if name.endswith("cuda_graphs") else "default"
+            compile_module: Any = torch.compile if device == "cuda" else partial(torch.compile, backend="eager")
+            model.encoder, model.decoder = (
+                compile_module(model.encoder, mode=mode),
+                compile_module(model.decoder, mode=mode),
+            )
         if name.startswith("ours"):
             return cls(model.loss, model.encoder, model.decoder, optimizer, views, "bfloat16" in name)
         passes = ThreePasses(model, order)
@@ -107,26 +114,30 @@ class Side:
         """Do a step; its clips/s."""
         return 1000 * CLIPS / sum(self.stages().values())
 
+    def run(self) -> list[float]:
+        """Do a step; when it started, had its loss, had its gradients and ended, by the host's clock."""
+        times = [time.perf_counter()]
+        with torch.autocast(self.views.anchor.device.type, torch.bfloat16, enabled=self.bfloat16):
+            total = self.loss(self.views, "model").total
+        times.append(time.perf_counter())
+        self.optimizer.zero_grad()
+        total.backward()  # type: ignore[no-untyped-call]  # not typed in torch
+        times.append(time.perf_counter())
+        self.optimizer.step()
+        return [*times, time.perf_counter()]
+
     def stages(self) -> dict[str, float]:
         """Do a step; the milliseconds of its stages. What is neither encoder nor decoder is "other networks, loss"."""
         marks = {"encoder": 0.0, "decoder": 0.0}
-        hooks = [
-            hook
-            for name, module in (("encoder", self.encoder), ("decoder", self.decoder))
-            for hook in (
-                module.register_forward_pre_hook(lambda *_, name=name: _add(marks, name, -time.perf_counter())),
-                module.register_forward_hook(lambda *_, name=name: _add(marks, name, time.perf_counter())),
-            )
-        ]
-        started = time.perf_counter()
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.bfloat16):
-            total = self.loss(self.views, "model").total
-        forward = time.perf_counter()
-        self.optimizer.zero_grad()
-        total.backward()  # type: ignore[no-untyped-call]  # not typed in torch
-        backward = time.perf_counter()
-        self.optimizer.step()
-        ended = time.perf_counter()
+        hooks = []
+
+        def add(name: str, sign: int, *_: object) -> None:
+            marks[name] += sign * time.perf_counter()
+
+        for name, module in (("encoder", self.encoder), ("decoder", self.decoder)):
+            hooks += [module.register_forward_pre_hook(partial(add, name, -1))]
+            hooks += [module.register_forward_hook(partial(add, name, 1))]
+        started, forward, backward, ended = self.run()
         for hook in hooks:
             hook.remove()
         seconds = marks | {
@@ -137,14 +148,10 @@ class Side:
         return {name: 1000 * value for name, value in seconds.items()}
 
 
-def _add(marks: dict[str, float], name: str, seconds: float) -> None:
-    marks[name] += seconds
-
-
-def random_views(clips: int, *, channels_last: bool) -> Views:
+def random_views(clips: int, *, channels_last: bool, device: str = "cpu") -> Views:
     """Random clips, a motion view and an order; channels last, as our augmentation gives them, or as in the script."""
     generator = torch.Generator().manual_seed(0)
-    anchor, motion = torch.rand(2, clips, FRAMES, *SHAPE, generator=generator)
+    anchor, motion = torch.rand(2, clips, FRAMES, *SHAPE, generator=generator).to(device)
     if channels_last:
         anchor, motion = (x.movedim(2, 4).contiguous().movedim(4, 2) for x in (anchor, motion))
-    return Views(anchor, motion, torch.rand(clips, FRAMES, generator=generator).argsort(1))
+    return Views(anchor, motion, torch.rand(clips, FRAMES, generator=generator).argsort(1).to(device))

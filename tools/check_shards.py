@@ -4,16 +4,14 @@ Keys must be unique over their split, records of the shape, type and factors tha
 be in two splits. Ends with exit code 1 if anything is wrong, after telling all of it.
 """
 
-from __future__ import annotations
-
 import argparse
 import importlib
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
-from typing import Any, NoReturn
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -43,13 +41,8 @@ def main(argv: list[str] | None = None) -> None:
     add_cache_options(parser)
     parser.add_argument("--fast", action="store_true", help="sizes, hashes, counts and keys only: decode no record")
     parser.add_argument("--sheet", type=Path, metavar="PNG", help="draw a few records of each split and their factors")
-    parser.add_argument(
-        "--identity",
-        nargs="+",
-        default=[],
-        metavar="FACTOR",
-        help="static factors, such as speaker, that together say who a record shows: nobody may be in two splits",
-    )
+    identity = "static factors, such as speaker, that together say who a record shows: nobody may be in two splits"
+    parser.add_argument("--identity", nargs="+", default=[], metavar="FACTOR", help=identity)
     parser.add_argument("--threads", type=int, default=2, help="shards checked side by side")
     run_tool(check, parser, argv)
 
@@ -59,14 +52,9 @@ def check(arguments: argparse.Namespace) -> dict[str, Any]:
     if arguments.fast and arguments.identity:
         raise ValueError("--identity reads every record, which --fast leaves alone: give one of the two")
     data, images = opened(arguments), _load_images() if arguments.sheet else None
+    options = {name: getattr(arguments, name) for name in ("fast", "identity", "threads")}
     with progress_bar() as progress:
-        checks = check_dataset(
-            data,
-            fast=arguments.fast,
-            identity=arguments.identity,
-            threads=arguments.threads,
-            progress=progress,
-        )
+        checks = check_dataset(data, **options, progress=progress)
     Console().print(_table(checks))
     problems = [problem for found in checks.values() for problem in found.problems]
     totals = {name: sum(getattr(found, name) for found in checks.values()) for name in ("shards", "records", "bytes")}
@@ -74,7 +62,10 @@ def check(arguments: argparse.Namespace) -> dict[str, Any]:
     if problems:
         if arguments.json:
             print(json.dumps(result))
-        _fail(problems)
+        if len(problems) == 1:
+            raise ShardError(problems[0])
+        print("\n".join(problems), file=sys.stderr)
+        raise ShardError(f"{len(problems)} problems, listed above; the first: {problems[0]}")
     if images:
         write_atomically(arguments.sheet, _sheet(data, images))
     return result
@@ -88,13 +79,6 @@ def _table(checks: Mapping[str, SplitCheck]) -> Table:
         numbers = (f"{found.shards:,}", f"{found.records:,}", f"{found.bytes / 2**20:,.1f}", str(len(found.problems)))
         table.add_row(split, *numbers)
     return table
-
-
-def _fail(problems: Sequence[str]) -> NoReturn:
-    if len(problems) == 1:
-        raise ShardError(problems[0])
-    print("\n".join(problems), file=sys.stderr)
-    raise ShardError(f"{len(problems)} problems, told above; the first: {problems[0]}")
 
 
 def _load_images() -> ModuleType:

@@ -1,7 +1,5 @@
 """`seqviews TOOL ...`: every tool of this folder under one command."""
 
-from __future__ import annotations
-
 import importlib
 import sys
 
@@ -11,10 +9,10 @@ TOOLS = {
     "prepare_timit": "shard TIMIT, each segment also in other voices",
     "prepare_folder": "shard your own videos, frames or sound files",
     "check_shards": "verify a prepared data set",
-    "show_views": "draw what the model sees at a step of a training",
-    "train": "train a model on a prepared data set",
-    "evaluate": "judge a trained model",
-    "encode": "write the latents of a data set with a trained model",
+    "show_views": "draw what a method sees at a step of a training",
+    "train": "train a method on a prepared data set",
+    "evaluate": "evaluate a trained method",
+    "encode": "write the latents of a data set with a trained method",
     "bench": "measure stream, views and training against peers",
 }
 
@@ -25,7 +23,7 @@ def main() -> None:
     if name not in TOOLS:
         width = max(map(len, TOOLS))
         listed = "\n".join(f"  {tool:{width}}  {what}" for tool, what in TOOLS.items())
-        text = f"usage: seqviews TOOL [options]\n\n{listed}\n\nseqviews TOOL --help tells a tool's options."
+        text = f"usage: seqviews TOOL [options]\n\n{listed}\n\nseqviews TOOL --help shows the options of a tool."
         asked = name in {"__help", "_h"}
         print(text, file=sys.stdout if asked else sys.stderr)
         sys.exit(0 if asked else 2)

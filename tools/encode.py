@@ -1,7 +1,5 @@
 """Encode a prepared data set with a trained method, into one file that numpy opens."""
 
-from __future__ import annotations
-
 import argparse
 from pathlib import Path
 from typing import Any, cast
@@ -46,8 +44,7 @@ def encode_data(arguments: argparse.Namespace) -> dict[str, Any]:
     require(run.method, "encode", purpose="latents")
     method, scale = run.method.to(device), run.scale.to(device)
     data = opened(arguments)
-    splits = dict.fromkeys(arguments.split or split_folders(data))
-    factors = arguments.factors
+    splits, factors = dict.fromkeys(arguments.split or split_folders(data)), arguments.factors
     if factors is None:
         factors = list(load_manifest(data / next(iter(splits))).factors)
     streams = [SequenceStream(data / split, arguments.batch_size, factors=tuple(factors)) for split in splits]

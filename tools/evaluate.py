@@ -1,9 +1,8 @@
 """Evaluate a trained method on a prepared data set: metrics.json, images, and report.html, which holds all of it."""
 
-from __future__ import annotations
-
 import argparse
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 from seqviews.model.evaluate.evaluation import EvaluateConfig, evaluate
@@ -48,15 +47,10 @@ def main(argv: list[str] | None = None) -> None:
 def evaluate_run(arguments: argparse.Namespace) -> dict[str, float]:
     """Write the evaluation; returns the metrics."""
     run = Run.load(arguments.run, trust_code=arguments.trust_code)
-    config = EvaluateConfig(
-        split=arguments.split,
-        seed=arguments.seed,
-        batch_size=arguments.batch_size,
-        max_clips=arguments.max_clips,
-        baseline=arguments.baseline and Run.load(arguments.baseline, trust_code=arguments.trust_code),
-        judges=arguments.judges,
-        judge_steps=arguments.judge_steps,
-    )
+    options = {field.name: getattr(arguments, field.name) for field in fields(EvaluateConfig)}
+    if arguments.baseline:
+        options["baseline"] = Run.load(arguments.baseline, trust_code=arguments.trust_code)
+    config = EvaluateConfig(**options)
     with progress_bar() as progress:
         evaluation = evaluate(run, opened(arguments), config, progress)
     for sentence in [*evaluation.missing.values(), *evaluation.warnings]:

@@ -1,7 +1,5 @@
 """Shard your own data: videos, folders of frames or sound files listed in a CSV."""
 
-from __future__ import annotations
-
 import argparse
 from pathlib import Path
 from typing import Any
@@ -27,6 +25,8 @@ def prepare_folder(arguments: argparse.Namespace) -> dict[str, Any]:
     written = prepare_with(dataset, arguments)
     for split, counts in dataset.left_out.items():
         written[split] |= {f"left_out_{name}": count for name, count in counts.items()}
+        if remarks := dataset.remarks(split):
+            written[split]["remarks"] = remarks
     return written
 
 
@@ -45,12 +45,9 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--csv", type=Path, required=True, help=columns)
     parser.add_argument("--root", type=Path, help="folder that the paths are relative to; the CSV's folder by default")
     kinds = ["auto", *KINDS]
-    parser.add_argument(
-        "--modality", choices=kinds, default="auto", help="kind of files; auto infers it from the paths"
-    )
-    parser.add_argument(
-        "--identity", metavar="COLUMN", help="factor whose classes may be in one split only, e.g. speaker"
-    )
+    kind, identity = "kind of files; auto infers it from the paths", "factor whose classes may be in one split only"
+    parser.add_argument("--modality", choices=kinds, default="auto", help=kind)
+    parser.add_argument("--identity", metavar="COLUMN", help=f"{identity}, e.g. speaker")
     parser.add_argument("--size", type=int, default=64, help="height and width of a frame, in pixels")
     parser.add_argument("--grey", action="store_true", help="one channel instead of three")
     parser.add_argument("--frames", type=int, default=8, help="frames in a clip")

@@ -1,7 +1,5 @@
 """Shard Stochastic Moving MNIST: handwritten digits that bounce at random."""
 
-from __future__ import annotations
-
 from seqviews.pipeline.datasets.digits import read_digits
 from seqviews.pipeline.datasets.smmnist import MovingDigits
 from seqviews.tools.preparing import add_codec, add_options, prepare_with

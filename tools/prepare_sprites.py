@@ -1,7 +1,5 @@
 """Shard the Sprites data set from its Liberated Pixel Cup sheets."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from seqviews.pipeline.datasets.sprites import Sprites

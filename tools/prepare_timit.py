@@ -1,7 +1,5 @@
 """Shard TIMIT: log-mel segments of 0.2 s, each also in other voices."""
 
-from __future__ import annotations
-
 import argparse
 import sys
 from pathlib import Path
@@ -24,10 +22,9 @@ def prepare_timit(arguments: argparse.Namespace) -> dict[str, Any]:
     cutter = UtteranceCutter(window, mel, arguments.voices, converter)
     tree = find_utterances(arguments.timit, arguments.keep_sa)
     splits = assign_splits(tree, arguments.seed)
+    threads, strict = arguments.workers, arguments.strict
     with progress_bar() as progress:
-        timit = survey_timit(
-            tree, splits, cutter, threads=arguments.workers, strict=arguments.strict, progress=progress
-        )
+        timit = survey_timit(tree, splits, cutter, threads=threads, strict=strict, progress=progress)
     for skip in timit.skipped:
         print(f"skipped ({skip.fault}): {skip.message}", file=sys.stderr)
     with progress_bar() as progress:

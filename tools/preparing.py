@@ -1,7 +1,5 @@
 """Options that the tools share, and the call that the preparation tools make."""
 
-from __future__ import annotations
-
 import argparse
 from contextlib import nullcontext
 from pathlib import Path
@@ -50,9 +48,8 @@ def add_options(parser: argparse.ArgumentParser, shard_sources: int) -> None:
     out = "folder or s3:// prefix to write, new or empty"
     parser.add_argument("--out", type=data_folder, required=True, metavar="URL", help=out)
     parser.add_argument("--workers", type=int, default=2, help="number of processes; the bytes do not depend on it")
-    parser.add_argument(
-        "--seed", type=int, default=0, help="decides the order of sources and all randomness in records"
-    )
+    seed = "decides the order of sources and all randomness in records"
+    parser.add_argument("--seed", type=int, default=0, help=seed)
     parser.add_argument("--shard-sources", type=int, default=shard_sources, help="whole sources per shard")
 
 

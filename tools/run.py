@@ -1,7 +1,5 @@
 """What every tool does the same: options, progress, errors, exit codes."""
 
-from __future__ import annotations
-
 import argparse
 import json
 import logging
@@ -21,9 +19,8 @@ Main: TypeAlias = Callable[[argparse.Namespace], Mapping[str, Any]]
 
 def tool_parser(description: str) -> argparse.ArgumentParser:
     """A parser whose `--help` shows the defaults, with the options that every tool has."""
-    parser = argparse.ArgumentParser(
-        program(), description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter
-    )
+    with_defaults = argparse.ArgumentDefaultsHelpFormatter
+    parser = argparse.ArgumentParser(program(), description=description, formatter_class=with_defaults)
     add_common_options(parser)
     return parser
 

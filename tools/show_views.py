@@ -3,8 +3,6 @@
 The training need not have been run: what it sees at a step is a pure function of its arguments.
 """
 
-from __future__ import annotations
-
 import argparse
 from collections.abc import Mapping
 from pathlib import Path
@@ -34,9 +32,8 @@ def main(argv: list[str] | None = None) -> None:
     training.add_argument("--config", metavar="PRESET", help="a preset's name, or a YAML file, as for train")
     training.add_argument("--run", type=Path, metavar="DIR", help="the --out of a training, for its arguments")
     parser.add_argument("--data", metavar="URL", help="a prepared data set; not needed with --run")
-    parser.add_argument(
-        "--step", type=int, required=True, metavar="N", help="the step, counted from 1 as in a run's log"
-    )
+    step = "the step, counted from 1 as in a run's log"
+    parser.add_argument("--step", type=int, required=True, metavar="N", help=step)
     parser.add_argument("--out", type=Path, required=True, metavar="PNG", help="the image to write")
     parser.add_argument("--count", type=int, default=4, help="clips to draw, the first of the batch")
     parser.add_argument("--trust-code", action="store_true", help="run the code of classes that are not registered")
@@ -88,10 +85,11 @@ def _drawn(params: Any, clip: int) -> str:
     own: dict[str, Tensor] = {name: values[clip] for name, values in params.items()}
     if own.pop("batch_prob", torch.ones(())) < 0.5:
         return "left unchanged"
-    words = {name: " ".join(f"{value:.2f}" for value in values.flatten().tolist()) for name, values in own.items()}
-    return ", ".join(
-        f"{name.removesuffix('_factor')} {numbers}".replace(" ", "\u00a0") for name, numbers in words.items()
-    )
+    words = [
+        " ".join([name.removesuffix("_factor"), *(f"{value:.2f}" for value in values.flatten().tolist())])
+        for name, values in own.items()
+    ]
+    return ", ".join(text.replace(" ", "\u00a0") for text in words)
 
 
 if __name__ == "__main__":

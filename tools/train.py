@@ -1,7 +1,5 @@
 """Train a method on a prepared data set."""
 
-from __future__ import annotations
-
 import argparse
 import json
 import logging
@@ -41,6 +39,7 @@ class PresetAction(ActionConfigFile):
             values = read_yaml(preset_path(value))
         except ValueError as error:
             raise argparse.ArgumentError(None, str(error)) from None
+        values.pop("out", None)  # a file of somebody else does not choose where to write
         ActionConfigFile.apply_config(parser, cfg, dest, json.dumps(values))
 
 
@@ -130,10 +129,9 @@ def run(arguments: argparse.Namespace, callbacks: Sequence[Callback] = ()) -> di
 def main(argv: list[str] | None = None) -> None:
     """Parse the arguments and train."""
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    warnings.filterwarnings(
-        "ignore", "(Checkpoint|Experiment logs) directory .* exists and is not empty"
-    )  # a resumed run
-    warnings.filterwarnings("ignore", "`isinstance.treespec, LeafSpec.` is deprecated")  # Lightning's own call
+    resumed = "(Checkpoint|Experiment logs) directory .* exists and is not empty"
+    for message in (resumed, "`isinstance.treespec, LeafSpec.` is deprecated"):  # the latter is Lightning's own call
+        warnings.filterwarnings("ignore", message)
     run_tool(run, make_parser(), argv)
 
 

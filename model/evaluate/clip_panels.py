@@ -31,16 +31,8 @@ if TYPE_CHECKING:
     from seqviews.pipeline.stream.recordset import RecordSet
 
 CONTENTS, MOTIONS, SAMPLED = 4, 5, 20
-PUBLISHED: Mapping[str, list[tuple[str, str, str, dict[str, float]]]] = {
-    "sprites": [
-        (
-            "static_drawn",
-            "motion",
-            "paper, Table 1",
-            {"accuracy": 0.9999, "inception_score": 8.871, "intra_entropy": 0.014, "inter_entropy": 2.197},
-        )
-    ]
-}
+TABLE_1 = {"accuracy": 0.9999, "inception_score": 8.871, "intra_entropy": 0.014, "inter_entropy": 2.197}
+PUBLISHED = {"sprites": [("static_drawn", "motion", "paper, Table 1", TABLE_1)]}
 """Published results by data set: setting, factor, source and metrics."""
 TEXTS = {
     "reconstructions": (
@@ -90,13 +82,13 @@ def clip_panels(
     """The grids of a method that can encode and decode, of clips that differ from each other.
 
     Args:
-        method: In evaluation mode, on the device.
+        method: In evaluation mode, on the device, as the scale is.
         clips: The clips to choose from, with `PSNR`.
         records: The split that they are from.
         info: Names the static and the dynamic factors.
-        scale: Of the run, on the device.
-        device: Where the method is.
-        seed: Of the choice and of the draws.
+        scale: The scale of the run.
+        device: Where to compute.
+        seed: Decides the choice and the draws.
     """
     generator = torch.Generator().manual_seed(seed)
     content = diverse(_classes(clips, info.static), CONTENTS, generator)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, TypeAlias, cast
 
 import torch
@@ -28,19 +28,14 @@ SETTINGS = {
     "sampled": "clips sampled by the generator",
 }
 REQUIRED = {
-    "reconstruction": ("encode", "decode"),
-    "swap": ("encode", "decode"),
+    **dict.fromkeys(("reconstruction", "swap"), ("encode", "decode")),
     "static_drawn": ("encode", "decode", "sample_static"),
     "dynamic_drawn": ("encode", "decode", "sample_dynamic"),
     "sampled": ("sample",),
 }
 """The capabilities that each setting but the real clips requires."""
-PURPOSES = {
-    "encode": "reconstructions and swaps",
-    "decode": "reconstructions and swaps",
-    "sample_static": "draws of s",
-    "sample_dynamic": "draws of z",
-}
+PURPOSES = dict.fromkeys(("encode", "decode"), "reconstructions and swaps")
+PURPOSES |= {"sample_static": "draws of s", "sample_dynamic": "draws of z"}
 """What is left out without a capability."""
 PSNR, JUDGED = "reconstruction/foreground_psnr", "judged/"  # no factor has such a name
 
@@ -72,14 +67,7 @@ def judge_real_clips(
 ) -> Encoded:
     """Judge the clips of a split and, if the method can, encode and reconstruct them, in one pass.
 
-    Args:
-        method: In evaluation mode, on the device.
-        judge: `Judge.predict`.
-        stream: As for `encode`, with every factor.
-        scale: Of the run, on the device.
-        device: Where all of them are.
-        maximum: As for `encode`.
-        progress: Likewise.
+    `judge` is `Judge.predict`; the other arguments are those of `encode`, the stream with every factor.
 
     Returns:
         The clips. Their values are the predictions of the judge, `judged/FACTOR`, and if the method can encode and
@@ -135,11 +123,11 @@ def score(
 
     Args:
         method: In evaluation mode, on the device.
-        judge: `Judge.predict`.
+        judge: `Judge.predict`, likewise.
         clips: The real clips, from `judge_real_clips`.
         info: Names the static and the dynamic factors.
-        device: Where method and judge are.
-        seed: Of the pairs and the draws.
+        device: Where to compute.
+        seed: Decides the pairs and the draws.
         batch_size: Clips decoded at a time.
         progress: Called with the setting, the clips done and all clips.
     """
@@ -149,17 +137,16 @@ def score(
     judged = {name.removeprefix(JUDGED): value for name, value in clips.values.items() if name.startswith(JUDGED)}
     results = {"real": (judged, clips.factors)}
     for setting, (s, z, truth) in _latents(autoencoder, settings, clips, info, seed, generator).items():
-
-        def decode(part: slice, s: Tensor = s, z: Tensor = z) -> Tensor:
-            return autoencoder.decode(s[part].to(device), z[part].to(device))
-
-        results[setting] = _judge_all(judge, decode, len(s), batch_size, setting, progress), truth
+        made = (
+            autoencoder.decode(s_part.to(device), z_part.to(device))
+            for s_part, z_part in zip(torch.split(s, batch_size), torch.split(z, batch_size), strict=True)
+        )
+        results[setting] = _judge_all(judge, made, len(s), setting, progress), truth
     if "sampled" in settings:
-
-        def sample(part: slice) -> Tensor:
-            return sampler.sample(part.stop - part.start, info.features.shape[0], generator)
-
-        results["sampled"] = _judge_all(judge, sample, DRAWS * len(clips), SAMPLES, "sampled", progress), {}
+        total = DRAWS * len(clips)
+        counts = (min(SAMPLES, total - start) for start in range(0, total, SAMPLES))
+        made = (sampler.sample(count, info.features.shape[0], generator) for count in counts)
+        results["sampled"] = _judge_all(judge, made, total, "sampled", progress), {}
     for setting, (predicted, truth) in results.items():
         scores |= {f"{setting}/{name}": value for name, value in factor_scores(predicted, truth).items()}
     return scores
@@ -190,15 +177,16 @@ def _latents(
 
 
 def _judge_all(
-    judge: Predict, clips: Callable[[slice], Tensor], total: int, block: int, setting: str, progress: Progress
+    judge: Predict, blocks: Iterable[Tensor], total: int, setting: str, progress: Progress
 ) -> dict[str, Tensor]:
-    """Predictions of the judge for clips that are made in blocks, by factor, on the CPU."""
+    """Predictions of the judge for blocks of clips, by factor, on the CPU."""
     parts: list[dict[str, Tensor]] = []
-    for start in range(0, total, block):
-        stop = min(start + block, total)
-        parts.append({name: value.cpu() for name, value in judge(clips(slice(start, stop))).items()})
-        if len(parts) % REPORT_EVERY == 0 or stop == total:
-            progress(setting, stop, total)
+    done = 0
+    for x in blocks:
+        parts.append({name: value.cpu() for name, value in judge(x).items()})
+        done += len(x)
+        if len(parts) % REPORT_EVERY == 0 or done == total:
+            progress(setting, done, total)
     return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
 

@@ -32,7 +32,7 @@ class Encoded:
     """What was computed of the records of a split, in the order of the split, on the CPU.
 
     Attributes:
-        keys: Of the records.
+        keys: The keys of the records.
         indices: int64 `[N]`, each record's place in its split.
         factors: int64 `[N]` classes or float32 `[N, T, ...]` trajectories, by name.
         values: `[N, ...]` by name: the means of the posterior `static` and `dynamic`, and what else was computed.
@@ -71,10 +71,10 @@ def encode(
     """Encode the records of a split.
 
     Args:
-        method: In evaluation mode, on the device.
+        method: In evaluation mode, on the device, as the scale is.
         stream: One epoch of it is read, with the factors that it decodes.
-        scale: What the records go through first, on the device.
-        device: Where method and scale are.
+        scale: Applied to the records first.
+        device: Where to compute.
         keep: Computes what else is kept of each batch.
         maximum: Stop after so many records, the first that come.
         progress: Called with the split, the records done and all that will be.
@@ -120,13 +120,7 @@ def collect(
 
 @torch.inference_mode()
 def check_records(method: Method, scale: Scale, info: DatasetInfo, device: torch.device | str = "cpu") -> None:
-    """Check that a method fits the records of a data set, before any is read.
-
-    Args:
-        method: In evaluation mode, on the device.
-        scale: Of the run.
-        info: The data set.
-        device: Where the method is.
+    """Check that a method in evaluation mode and the scale of its run fit a data set, before any record is read.
 
     Raises:
         ValueError: If the records are not of the run's modality, or of a shape that the method was not built for.

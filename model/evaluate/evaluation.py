@@ -54,7 +54,7 @@ class EvaluateConfig:
 
     Attributes:
         split: Split to evaluate on.
-        seed: Of the judge, the pairs, the draws and the bootstrap.
+        seed: Decides the judge, the pairs, the draws and the bootstrap.
         batch_size: Clips or segments encoded or decoded at a time.
         max_clips: Evaluate so many clips only, the first that come; of speech all segments are evaluated.
         baseline: Another run on speech, to compare with in pairs.
@@ -178,14 +178,11 @@ def _evaluate_clips(task: _Task) -> Evaluation:
     settings = clips.possible_settings(method)
     train, val = task.open("train"), task.open("val")
     check_agreement([stream.sets[0] for stream in (task.stream, train, val)], task.stream.factors)
-    steps, progress, seed = config.judge_steps, task.progress, config.seed
-    judge = cached_judge(config.judges, train, val, seed=seed, device=device, steps=steps, progress=progress)
-    real = clips.judge_real_clips(
-        method, judge.predict, task.stream, scale, device, maximum=config.max_clips, progress=progress
-    )
-    metrics = clips.score(
-        method, judge.predict, real, info, device, seed=seed, batch_size=config.batch_size, progress=progress
-    )
+    progress, seed, size = task.progress, config.seed, config.batch_size
+    steps, maximum = config.judge_steps, config.max_clips
+    judge = cached_judge(config.judges, train, val, seed=seed, device=device, steps=steps, progress=progress).predict
+    real = clips.judge_real_clips(method, judge, task.stream, scale, device, maximum=maximum, progress=progress)
+    metrics = clips.score(method, judge, real, info, device, seed=seed, batch_size=size, progress=progress)
     panels = []
     if "reconstruction" in settings:
         panels = clip_panels.clip_panels(method, real, task.stream.sets[0], info, scale, device, seed)
@@ -248,20 +245,18 @@ def _verify(task: _Task) -> tuple[Encoded, speech.VerificationResults, dict[str,
     if baseline is not None:
         of_baseline = speech.verify(speech.SpeechLatents.of_segments(segments, "baseline_"), seed)
         differences = speech.error_rates(results, of_baseline)
-    train = encode(
-        task.method, task.open("train"), task.scale, device, keep=train_mels, maximum=PROBED, progress=progress
-    )
+    options: dict[str, Any] = {"keep": train_mels, "maximum": PROBED, "progress": progress}
+    train = encode(task.method, task.open("train"), task.scale, device, **options)
     metrics |= probe(train_mels.frames(train), mels.frames(segments), seed)
     return segments, results, metrics, differences
 
 
 def _weak_factors(metrics: Mapping[str, float], factors: Sequence[str]) -> list[str]:
-    accuracies = {factor: metrics.get(f"real/{factor}/accuracy", 1.0) for factor in factors}
     return [
         f"the judge is right about {factor} in only {accuracy:.0%} of real clips, so the metrics of {factor} are "
         "unreliable; train the judge for longer (judge_steps)"
-        for factor, accuracy in accuracies.items()
-        if accuracy < WEAK_JUDGE
+        for factor in factors
+        if (accuracy := metrics.get(f"real/{factor}/accuracy", 1.0)) < WEAK_JUDGE
     ]
 
 
@@ -273,8 +268,7 @@ def _log_panels(run: Run) -> list[Panel]:
         return []
     curves = run.method.curves
     panels = [Panel.of_image("terms", "Learning curves", TERMS, terms_figure(log, curves))]
-    information = information_figure(log, curves, run.config.batch_size)
-    if information is not None:
+    if (information := information_figure(log, curves, run.config.batch_size)) is not None:
         heading = "Mutual information during training"
         panels.insert(0, Panel.of_image("information", heading, INFORMATION, information))
     return panels

@@ -104,14 +104,10 @@ def _convolution(before: int, channels: int, stride: int) -> list[nn.Module]:
 
 
 def jitter(batch: Batch, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
-    """Light augmentation: one shift, one brightness and one noise image per clip; trajectories shift with their frames.
-
-    Args:
-        batch: Clips with factors.
-        generator: On the CPU.
+    """Light augmentation: one shift, one brightness and one noise image per clip, drawn on the CPU.
 
     Returns:
-        Clips `[B, T, C, H, W]` in [0, 1], and their factors.
+        Clips `[B, T, C, H, W]` in [0, 1], and their factors: trajectories shift with their frames.
     """
     frames = batch.x.permute(0, 1, 3, 4, 2)  # contiguous: channels are stored last
     count, length, height, width, channels = frames.shape
@@ -143,7 +139,7 @@ def train_judge(
     Args:
         train: The split that it learns from, with every factor.
         val: The split that the weights are selected by, likewise.
-        seed: Of the initial weights and the augmentation.
+        seed: Decides the initial weights and the augmentation.
         device: Where it is trained.
         steps: Number of batches.
         progress: Called with "judge", the steps done and all steps.
@@ -212,12 +208,11 @@ def _new_judge(clips: SequenceStream, seed: int) -> Judge:
     first = next(iter(clips))
     _, height, width, channels = clips.manifest.dataset.features.shape
     classes = {name: len(names) for name, names in factors.items() if names is not None}
-    trajectories = {}
-    for name in [name for name, names in factors.items() if names is None]:
-        shape = list(first.factors[name].shape[1:])
+    shapes = {name: list(first.factors[name].shape[1:]) for name, names in factors.items() if names is None}
+    for name, shape in shapes.items():
         if len(shape) != 3 or shape[2] != 2:
             raise ValueError(f"factor {name} is {shape} numbers a clip, not the [T, n, 2] of a trajectory in pixels")
-        trajectories[name] = shape[1]
+    trajectories = {name: shape[1] for name, shape in shapes.items()}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return Judge((channels, height, width), classes, trajectories)
@@ -226,8 +221,7 @@ def _new_judge(clips: SequenceStream, seed: int) -> Judge:
 @torch.inference_mode()
 def _mean_loss(judge: Judge, clips: Iterable[Batch], device: torch.device | str) -> float:
     total, count = 0.0, 0
-    for batch in clips:
-        on_device = batch.to(device)
-        total += float(judge.loss(on_device.x / 255, on_device.factors)) * len(batch.keys)
+    for batch in (batch.to(device) for batch in clips):
+        total += float(judge.loss(batch.x / 255, batch.factors)) * len(batch.keys)
         count += len(batch.keys)
     return total / max(count, 1)

@@ -1,7 +1,5 @@
 """Metrics of generated clips, as pure functions of what a judge predicts and what is true."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Mapping
 
@@ -19,14 +17,8 @@ def accuracy(probabilities: Tensor, labels: Tensor) -> float:
 def inception_scores(probabilities: Tensor) -> dict[str, float]:
     """IS = exp(H(y) - H(y|x)), H(y|x) and H(y), entropies in nats [P D.1].
 
-    H(y|x) is the uncertainty of the judge about a clip, averaged over clips. H(y) is the variety of the clips: the
-    entropy of the mean of p(y|x), at most log K.
-
-    Args:
-        probabilities: `[N, K]`, p(y|x) of each clip.
-
-    Returns:
-        `inception_score`, `intra_entropy` H(y|x) and `inter_entropy` H(y).
+    `intra_entropy` H(y|x) is the uncertainty of the judge about a clip, averaged over clips. `inter_entropy` H(y) is
+    the variety of the clips: the entropy of the mean of p(y|x) `[N, K]`, at most log K.
 
     Example:
         >>> inception_scores(torch.eye(4))  # the judge is certain of each clip, and the four clips differ
@@ -39,16 +31,9 @@ def inception_scores(probabilities: Tensor) -> dict[str, float]:
 
 
 def trajectory_distance(predicted: Tensor, true: Tensor) -> Tensor:
-    """Mean distance between two trajectories, under the best matching of their points in each frame.
+    """Mean Euclidean distance `[B]` between trajectories `[B, T, n, 2]`, under the best matching of points per frame.
 
     It compares positions, not identities: two points that have met cannot be distinguished by their positions alone.
-
-    Args:
-        predicted: `[B, T, n, 2]`.
-        true: `[B, T, n, 2]`, in the same unit.
-
-    Returns:
-        `[B]`, the Euclidean distance averaged over frames and points.
 
     Example:
         >>> two = torch.tensor([[[[0.0, 0.0], [3.0, 4.0]]]])
@@ -67,17 +52,11 @@ def trajectory_error(predicted: Tensor, true: Tensor) -> float:
 
 
 def foreground_psnr(decoded: Tensor, real: Tensor) -> Tensor:
-    """Peak signal-to-noise ratio of each clip over its foreground, in dB, at most `MAX_PSNR`.
+    """Peak signal-to-noise ratio over the foreground of clips `[B, T, C, H, W]` in [0, 1]: `[B]`, dB, at most 100.
 
     The foreground is every pixel of the real clip that is not black in some channel: on a black background the moving
-    objects, on any other background the whole clip. The squared error is averaged over the foreground of all frames.
-
-    Args:
-        decoded: `[B, T, C, H, W]` in [0, 1].
-        real: The clips to be reconstructed, likewise.
-
-    Returns:
-        `[B]`; NaN for a clip that is entirely black.
+    objects, on any other background the whole clip. The squared error is averaged over the foreground of all frames;
+    it is NaN for a clip that is entirely black.
 
     Example:
         >>> real = torch.tensor([0.0, 0.5]).expand(1, 1, 1, 4, 2)  # the left half is background

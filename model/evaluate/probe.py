@@ -1,7 +1,5 @@
 """Whether z holds the words: a linear classifier from the z of a frame to the sound of the frame."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import librosa
@@ -24,12 +22,7 @@ PROBED = 2048  # segments that the classifiers are fitted to, and as many that t
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Frames:
-    """Frames of speech.
-
-    Attributes:
-        z: float32 `[N, D]`, the mean of each frame's dynamic latent.
-        mel: float32 `[N, n_mels]`, its log-mel.
-    """
+    """Frames of speech: the mean of each frame's z, float32 `[N, D]`, and its log-mel, float32 `[N, n_mels]`."""
 
     z: NDArray[np.float32]
     mel: NDArray[np.float32]
@@ -59,15 +52,10 @@ class ProbedMels:
 def probe(train: Frames, test: Frames, seed: int = 0) -> dict[str, float]:
     """The accuracy of linear classifiers of sounds, from z and, for comparison, from the log-mel itself.
 
-    The sounds are 32 clusters of the frames of `train`, found by k-means on 13 standardised MFCC.
-
-    Args:
-        train: Frames that clusters and classifiers are fitted to.
-        test: Frames that the classifiers are scored on.
-        seed: Of the clusters.
+    The sounds are 32 clusters of the frames of `train`, found by k-means with a seed on 13 standardised MFCC.
 
     Returns:
-        `probe/z` and `probe/mel`, from 0 to 1.
+        `probe/z` and `probe/mel`, accuracies from 0 to 1 on the frames of `test`.
     """
     clusters = make_pipeline(StandardScaler(), KMeans(SOUNDS, n_init=1, random_state=seed)).fit(mfcc(train.mel))
     sounds, true = clusters.predict(mfcc(train.mel)), clusters.predict(mfcc(test.mel))

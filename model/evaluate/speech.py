@@ -9,14 +9,9 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from seqviews.model.evaluate import verification
 from seqviews.model.evaluate.encode import Encoded
-from seqviews.model.evaluate.verification import (
-    MAX_TRIALS,
-    bootstrap_rates,
-    cosine_scores,
-    equal_error_rate,
-    make_trials,
-)
+from seqviews.model.evaluate.verification import MAX_TRIALS, equal_error_rate
 
 MANY = 10  # utterances of a speaker in the group "many"
 RESAMPLES = 200
@@ -55,9 +50,8 @@ class SpeechLatents:
 
     def utterance_means(self) -> SpeechLatents:
         """The utterances, each the mean over its segments."""
-        _, first, number, counts = np.unique(
-            self.utterances, return_index=True, return_inverse=True, return_counts=True
-        )
+        found = np.unique(self.utterances, return_index=True, return_inverse=True, return_counts=True)
+        _, first, number, counts = found
 
         def mean(latents: NDArray[np.float32]) -> NDArray[np.float32]:
             sums = np.zeros((len(counts), latents.shape[1]))
@@ -107,9 +101,9 @@ def verify(
 
     Args:
         segments: The segments of a split.
-        seed: Of the trials and of the bootstrap over speakers.
+        seed: Decides the trials and the bootstrap over speakers.
         maximum: The number of trials above which a sample of so many is used.
-        resamples: Of the bootstrap.
+        resamples: The number of bootstrap samples.
 
     Raises:
         ValueError: If there are no two speakers, or none has two utterances.
@@ -122,11 +116,11 @@ def verify(
     for group, members in groups.items():
         for level, recordings in {"segment": members, "utterance": members.utterance_means()}.items():
             rng = np.random.default_rng(seed)
-            trials = make_trials(recordings.speakers, recordings.utterances, rng, maximum)
+            trials = verification.make_trials(recordings.speakers, recordings.utterances, rng, maximum)
             drawn = np.sort(rng.permutation(len(trials.first))[:RESAMPLED_TRIALS])
             for latent in LATENTS:
-                scores = cosine_scores(getattr(recordings, latent), trials)
-                resampled = bootstrap_rates(scores[drawn], trials.select(drawn), resamples, seed)
+                scores = verification.cosine_scores(getattr(recordings, latent), trials)
+                resampled = verification.bootstrap_rates(scores[drawn], trials.select(drawn), resamples, seed)
                 rate = equal_error_rate(scores, trials.same)
                 results[f"{group}/{level}/{latent}"] = VerificationResult(scores, trials.same, rate, resampled)
     return results

@@ -34,21 +34,12 @@ CROSS = (
     "Every s with every z of the segments at the edges: along a column the words should stay, along a row the voice. "
     "Mels from low to high, 0.01 s a column. As in the paper's Figure 13."
 )
-ERRORS = (
-    "Pairs of one speaker that are rejected, and of two speakers that are accepted, at every threshold of the cosine "
-    "similarity."
-)
+ERRORS = "Pairs of one speaker that are rejected, and of two that are accepted, at every threshold of the cosine."
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SpokenSegments:
-    """Consecutive segments of an utterance.
-
-    Attributes:
-        name: Speaker and sentence.
-        x: `[N, T, n_mels]`, log-mels.
-        converted: `[N, K, T, n_mels]` in other voices, or None.
-    """
+    """Consecutive segments of an utterance: log-mels `[N, T, n_mels]`, and `[N, K, T, n_mels]` in other voices."""
 
     name: str
     x: Tensor
@@ -60,13 +51,9 @@ class SpokenSegments:
 
 
 def choose_utterances(keys: Sequence[str], speakers: Tensor, count: int = SHOWN, seed: int = 0) -> list[str]:
-    """One utterance for each of up to `count` speakers, at random among the longest of each.
+    """One utterance for each of up to `count` speakers, by a seed, among the longest of each.
 
-    Args:
-        keys: Of the segments.
-        speakers: int64 `[N]`, the speaker of each segment.
-        count: Number of speakers.
-        seed: Of the choice.
+    `keys` and `speakers`, int64 `[N]`, are those of the segments.
     """
     rng = np.random.default_rng(seed)
     names, of_segments = np.array([utterance_of(key) for key in keys]), speakers.numpy()
@@ -79,13 +66,7 @@ def choose_utterances(keys: Sequence[str], speakers: Tensor, count: int = SHOWN,
 
 
 def read_utterances(records: RecordSet, segments: Encoded, names: Sequence[str]) -> list[SpokenSegments]:
-    """The first segments, in order, of utterances of a split.
-
-    Args:
-        records: The split.
-        segments: All its segments, encoded.
-        names: Of the utterances.
-    """
+    """The first segments, in order, of the utterances of these names in a split, all of whose segments are encoded."""
     rows: dict[str, list[int]] = {name: [] for name in names}
     for row in sorted(range(len(segments)), key=segments.keys.__getitem__):
         if (name := utterance_of(segments.keys[row])) in rows and len(rows[name]) < MAX_SEGMENTS:
@@ -128,12 +109,12 @@ def players(
     """Each utterance as stored, in other voices, reconstructed, and with the mean s of the next one.
 
     Args:
-        method: In evaluation mode, on the device.
-        scale: Of the run, on the device.
+        method: In evaluation mode, on the device, as the scale is.
+        scale: The scale of the run.
         utterances: The utterances.
         features: Those of the data set.
-        device: Where method and scale are.
-        seed: Of the phases of the sounds.
+        device: Where to compute.
+        seed: Decides the phases of the sounds.
     """
     assert features.mel is not None
     posteriors = [method.encode(scale(utterance.x.to(device))) for utterance in utterances]

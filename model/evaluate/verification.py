@@ -37,18 +37,11 @@ class Trials:
 
 
 def make_trials(
-    speakers: NDArray[np.int64],
-    utterances: NDArray[np.int64],
-    rng: np.random.Generator,
-    maximum: int = MAX_TRIALS,
+    speakers: NDArray[np.int64], utterances: NDArray[np.int64], rng: np.random.Generator, maximum: int = MAX_TRIALS
 ) -> Trials:
-    """All pairs of recordings from different utterances, or a random sample of them.
+    """All pairs of recordings from different utterances, or a random sample of at most `maximum` of them.
 
-    Args:
-        speakers: int64 `[N]`, the speaker of each recording.
-        utterances: int64 `[N]`, the utterance that it is from.
-        rng: Draws the sample, without replacement.
-        maximum: Size of the sample.
+    `speakers` and `utterances`, int64 `[N]`, are those of each recording; `rng` draws without replacement.
 
     Raises:
         ValueError: If no pair, or every pair, is of the same speaker, so that there is no error rate.
@@ -108,13 +101,7 @@ def bootstrap_rates(scores: NDArray[np.float32], trials: Trials, resamples: int,
 
     The weight of a trial of two speakers is the product of the numbers of times that they were drawn; that of a trial
     of one speaker, the number of times that this speaker was. The same trials and seed draw the same speakers, so the
-    rates of two methods are paired.
-
-    Args:
-        scores: `[N]`, of each trial.
-        trials: The trials.
-        resamples: Number of samples.
-        seed: Of the draws.
+    rates of two methods are paired. `scores` `[N]` are those of the trials.
     """
     rng = np.random.default_rng(seed)
     present = np.unique(trials.speakers)

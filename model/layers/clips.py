@@ -4,15 +4,12 @@ A modality is a pair: an encoder `[N, *frame_shape] -> [N, feature_dim]` and a d
 *frame_shape]` that work frame by frame. `layers.segments` has the pair for speech.
 """
 
-from __future__ import annotations
-
 from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 
-FrameShape = tuple[int, int, int]
-"""(C, H, W)."""
+FrameShape = tuple[int, int, int]  # (C, H, W)
 
 
 def stage_channels(frame_shape: FrameShape, width: float) -> list[int]:

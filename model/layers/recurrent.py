@@ -1,7 +1,5 @@
 """Recurrent networks: features of frames to static and dynamic latents, and the prior of the dynamic ones."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -38,8 +36,7 @@ class StaticPosterior(nn.Module):
 class DynamicPosterior(nn.Module):
     """q(z_t given x_1..t): features `[B, T, F]` to a Gaussian `[B, T, D]`, from a forward LSTM [P C.2].
 
-    Samples of z are not fed back, as in the paper's section C.2; its equation 2, q(z_t given z_<t, x_1..t), would
-    allow it.
+    Samples of z are not fed back, as in section C.2; the paper's equation 2, q(z_t given z_<t, x_1..t), would allow it.
     """
 
     def __init__(self, feature_dim: int, hidden_dim: int, dynamic_dim: int) -> None:

@@ -4,16 +4,12 @@ The paper takes DSVAE's architecture for speech [P C.2] and gives no sizes: fram
 one by one, and so do the latents on their way back.
 """
 
-from __future__ import annotations
-
 from torch import Tensor, nn
 
 from seqviews.model.layers.clips import scaled
 
 HIDDEN = 512
-
-MelShape = tuple[int]
-"""(n_mels,)."""
+MelShape = tuple[int]  # (n_mels,)
 
 
 class SegmentEncoder(nn.Module):
@@ -28,15 +24,7 @@ class SegmentEncoder(nn.Module):
 
     def __init__(self, n_mels: int, feature_dim: int, width: float = 1.0) -> None:
         super().__init__()
-        hidden = _hidden(width)
-        self.layers = nn.Sequential(
-            nn.Linear(n_mels, hidden),
-            nn.LeakyReLU(0.2, inplace=True),
-            nn.Linear(hidden, hidden),
-            nn.LeakyReLU(0.2, inplace=True),
-            nn.Linear(hidden, feature_dim),
-            nn.Tanh(),
-        )
+        self.layers = _perceptron(n_mels, feature_dim, width, nn.LeakyReLU(0.2, inplace=True)).append(nn.Tanh())
 
     def forward(self, frames: Tensor) -> Tensor:
         """Features of frames."""
@@ -52,21 +40,16 @@ class SegmentDecoder(nn.Module):
 
     def __init__(self, n_mels: int, latent_dim: int, width: float = 1.0) -> None:
         super().__init__()
-        hidden = _hidden(width)
-        self.layers = nn.Sequential(
-            nn.Linear(latent_dim, hidden),
-            nn.ReLU(inplace=True),
-            nn.Linear(hidden, hidden),
-            nn.ReLU(inplace=True),
-            nn.Linear(hidden, n_mels),
-        )
+        self.layers = _perceptron(latent_dim, n_mels, width, nn.ReLU(inplace=True))
 
     def forward(self, latents: Tensor) -> Tensor:
         """Frames of latents, in the dtype of the latents whatever the autocast."""
         return self.layers(latents).to(latents.dtype)  # type: ignore[no-any-return]
 
 
-def _hidden(width: float) -> int:
+def _perceptron(size: int, out: int, width: float, activation: nn.Module) -> nn.Sequential:
     if width <= 0:
         raise ValueError(f"width is {width}; it scales the hidden layers and must be positive")
-    return scaled(HIDDEN, width)
+    hidden = scaled(HIDDEN, width)
+    first, second, last = nn.Linear(size, hidden), nn.Linear(hidden, hidden), nn.Linear(hidden, out)
+    return nn.Sequential(first, activation, second, activation, last)

@@ -1,7 +1,5 @@
 """C-DSVAE: a sequential variational autoencoder of a static and a dynamic latent, with contrastive views [P]."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from typing import ClassVar, Literal, TypeAlias
 
@@ -23,8 +21,7 @@ NEEDS: dict[Ablation, frozenset[str]] = {
     "none": frozenset({"motion", "content"}),
     "no-motion-view": frozenset({"content"}),
     "no-content-view": frozenset({"motion"}),
-    "all-mws": frozenset(),
-    "dsvae": frozenset(),
+    **dict.fromkeys(("all-mws", "dsvae"), frozenset[str]()),
 }
 INFO_NCE, WEIGHTED, BETWEEN = "by InfoNCE", "by minibatch weighted sampling", "about each other, weighted sampling"
 
@@ -155,8 +152,7 @@ class CDSVAE(Method):
 
     def sample_static(self, n: int, generator: torch.Generator | None = None) -> Tensor:
         """Draws s from its prior N(0, I): `[n, static_dim]`."""
-        like = next(self.parameters()).new_empty(n, self.static_dim)
-        return Gaussian.standard(like).rsample(generator)
+        return Gaussian.standard(next(self.parameters()).new_empty(n, self.static_dim)).rsample(generator)
 
     def sample_dynamic(self, n: int, length: int, generator: torch.Generator | None = None) -> Tensor:
         """Draws z from its learned prior: `[n, length, dynamic_dim]`."""
@@ -166,15 +162,11 @@ class CDSVAE(Method):
         """The objective for a batch.
 
         The content view's features are the anchor's, permuted, and of each view only the latent that is compared is
-        computed. Everything but the frames' networks runs without autocast, as densities need float32.
-
-        Args:
-            views: A batch and its views.
-            player: The only one.
-            generator: Draws the samples of s and z; on the model's device; torch's default one if None.
+        computed. Everything but the frames' networks runs without autocast, as densities need float32. The generator,
+        on the model's device, draws the samples of s and z; torch's default one if None.
 
         Raises:
-            ValueError: If the frames have another shape than the model's.
+            ValueError: If the frames have another shape than the model's, or a view that is needed is missing.
         """
         features = self._features(views.anchor)
         motion_features, content_features = self._view_features(views, features)
@@ -185,6 +177,8 @@ class CDSVAE(Method):
             prior = self.p_dynamic(z)
         reconstruction = self.decode(s, z)
         with torch.autocast(features.device.type, enabled=False):
+            with torch.set_grad_enabled(torch.is_grad_enabled() and self._uses_weighted_sampling):
+                mws = mws_information(gather(s), static.gather(), gather(z), dynamic.gather())
             terms = {
                 "reconstruction": functional.mse_loss(reconstruction, views.anchor, reduction="sum") / len(s),
                 "kl_static": static.kl(Gaussian.standard(s)).mean(),
@@ -194,8 +188,6 @@ class CDSVAE(Method):
                 terms["mi_static"] = self._contrast(static.mean, content.mean)
             if motion is not None:
                 terms["mi_dynamic"] = self._contrast(dynamic.mean.flatten(1), motion.mean.flatten(1))
-            with torch.set_grad_enabled(torch.is_grad_enabled() and self._uses_weighted_sampling):
-                mws = mws_information(gather(s), static.gather(), gather(z), dynamic.gather())
             terms |= {"mws_static": mws.static, "mws_dynamic": mws.dynamic, "mi_between": mws.between}
             terms |= {"static_off_diagonal": mws.static_off_diagonal, "dynamic_off_diagonal": mws.dynamic_off_diagonal}
             return Loss(self._total(terms), terms)

@@ -1,7 +1,5 @@
 """C-DSVAE in the layout of the authors' public code: the same structure and the same names of the weights."""
 
-from __future__ import annotations
-
 import pickle
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,8 +14,7 @@ from seqviews.model.layers.clips import FrameShape, scaled
 from seqviews.model.layers.segments import MelShape
 from seqviews.model.methods.cdsvae import CDSVAE
 
-State = tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]
-"""(hidden, cell) of each of the prior's two layers, `[B, hidden_dim]`."""
+State = tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]  # (hidden, cell) of the prior's layers, `[B, hidden_dim]`
 
 
 class ConvBlock(nn.Module):
@@ -25,9 +22,8 @@ class ConvBlock(nn.Module):
 
     def __init__(self, convolution: nn.Conv2d | nn.ConvTranspose2d) -> None:
         super().__init__()
-        self.main = nn.Sequential(
-            convolution, nn.BatchNorm2d(convolution.out_channels), nn.LeakyReLU(0.2, inplace=True)
-        )
+        norm = nn.BatchNorm2d(convolution.out_channels)
+        self.main = nn.Sequential(convolution, norm, nn.LeakyReLU(0.2, inplace=True))
 
     def forward(self, maps: Tensor) -> Tensor:
         """`[N, in, H, W]` to `[N, out, H / 2, W / 2]` or `[N, out, 2 H, 2 W]`."""
@@ -209,11 +205,5 @@ def sizes_of(weights: Mapping[str, Tensor]) -> dict[str, Any]:
     if missing:
         raise ValueError(f"these are not weights in the released layout: {missing[0]} is missing")
     first, features, static, dynamic = (weights[name].shape for name in names)
-    return {
-        "frame_shape": (first[1], 64, 64),
-        "width": first[0] / 64,
-        "static_dim": static[0],
-        "dynamic_dim": dynamic[0],
-        "feature_dim": features[0],
-        "hidden_dim": dynamic[1],
-    }
+    sizes = {"static_dim": static[0], "dynamic_dim": dynamic[0], "feature_dim": features[0], "hidden_dim": dynamic[1]}
+    return {"frame_shape": (first[1], 64, 64), "width": first[0] / 64, **sizes}

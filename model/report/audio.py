@@ -1,10 +1,9 @@
 """Sounds of a report: log-mels back to waveforms by the Griffin-Lim algorithm."""
 
-from __future__ import annotations
-
 import io
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import librosa
 import numpy as np
@@ -19,13 +18,7 @@ LOUDEST = 4.0  # nats, above any speech: what a model decodes must not overflow
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Player:
-    """A sound of a report.
-
-    Attributes:
-        heading: The utterance that it belongs to.
-        caption: What it is.
-        wav: A WAV file.
-    """
+    """A sound of a report: the utterance that it belongs to, what it is, and a WAV file."""
 
     heading: str
     caption: str
@@ -33,18 +26,9 @@ class Player:
 
 
 def players_of(heading: str, sounds: Mapping[str, NDArray[np.float32]], mel: MelParameters, seed: int) -> list[Player]:
-    """A player for each sound of an utterance.
-
-    Args:
-        heading: The utterance.
-        sounds: Log-mels, float32 `[T, n_mels]`, by caption.
-        mel: How log-mels are computed.
-        seed: Of the phases.
-    """
-    return [
-        Player(heading, caption, wav(mel_to_wave(log_mel, mel, seed), mel.sample_rate))
-        for caption, log_mel in sounds.items()
-    ]
+    """A player for each sound of an utterance, `sounds` being log-mels, float32 `[T, n_mels]`, by caption."""
+    waves = {caption: mel_to_wave(log_mel, mel, seed) for caption, log_mel in sounds.items()}
+    return [Player(heading, caption, wav(wave, mel.sample_rate)) for caption, wave in waves.items()]
 
 
 def mel_to_wave(log_mel: NDArray[np.float32], mel: MelParameters, seed: int = 0) -> NDArray[np.float32]:
@@ -62,14 +46,8 @@ def mel_to_wave(log_mel: NDArray[np.float32], mel: MelParameters, seed: int = 0)
     magnitude = librosa.feature.inverse.mel_to_stft(
         power, sr=mel.sample_rate, n_fft=mel.n_fft, power=2.0, fmin=mel.f_min, fmax=mel.f_max, norm=mel.norm
     )
-    wave = librosa.griffinlim(
-        magnitude,
-        n_iter=ITERATIONS,
-        hop_length=mel.hop_length,
-        win_length=mel.win_length,
-        n_fft=mel.n_fft,
-        random_state=seed,
-    )
+    frame: dict[str, Any] = {"hop_length": mel.hop_length, "win_length": mel.win_length, "n_fft": mel.n_fft}
+    wave = librosa.griffinlim(magnitude, n_iter=ITERATIONS, **frame, random_state=seed)
     clipped: NDArray[np.float32] = np.clip(wave, -1, 1).astype(np.float32)
     return clipped
 

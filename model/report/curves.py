@@ -1,7 +1,5 @@
 """Plots of a run: learning curves from its log [P figures 6, 14, 15], and error rates of verification."""
 
-from __future__ import annotations
-
 import csv
 import math
 from collections.abc import Mapping, Sequence
@@ -52,20 +50,14 @@ def read_log(path: Path) -> dict[str, NDArray[np.float64]]:
 
 
 def terms_figure(log: Log, curves: Mapping[str, Curve]) -> Image:
-    """A plot of every column of the log: the loss, its terms, and what else was logged.
-
-    Args:
-        log: As `read_log` returns it.
-        curves: Titles and units of the method's terms, `Method.curves`.
-    """
+    """A plot of every column of a log: the loss, its terms, titled by `Method.curves`, and what else was logged."""
     order = [*FIRST, *curves, *LAST]
     ranks = {name: order.index(known) if (known := _known(name, order)) else len(order) for name in log}
     names = sorted((name for name in log if name not in NOT_DRAWN), key=lambda name: (ranks[name], name))
     rows = math.ceil(len(names) / COLUMNS)
     figure = Figure(figsize=(11, 2.3 * rows), dpi=DPI, layout="constrained")
     for place, name in enumerate(names, start=1):
-        axes = figure.add_subplot(rows, COLUMNS, place)
-        curve = _described(name, curves)
+        axes, curve = figure.add_subplot(rows, COLUMNS, place), _described(name, curves)
         axes.set_title(curve.title, fontsize=10, parse_math=False)
         axes.set_ylabel(curve.unit, fontsize=9, parse_math=False)
         _plot(axes, log, name, COLOURS[0])
@@ -97,12 +89,8 @@ def information_figure(log: Log, curves: Mapping[str, Curve], batch_size: int | 
     """Estimates of mutual information, a plot for each `Curve.panel`; None if no logged term has one.
 
     Where one of the weights in `Curve.saturation` is below `SATURATED`, an estimate is marked: it is then close to its
-    upper bound log M, whatever the true value. See `information.mws_information`.
-
-    Args:
-        log: As `read_log` returns it.
-        curves: `Method.curves`.
-        batch_size: M, whose logarithm no estimate can exceed: a dashed line; None if it is not known.
+    upper bound log M, whatever the true value. See `information.mws_information`. A dashed line is at log M, if the
+    batch size M is known.
     """
     drawn = {name: curve for name, curve in curves.items() if curve.panel and name in log}
     if not drawn:

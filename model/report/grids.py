@@ -1,6 +1,8 @@
-"""Grids of what a method makes of its latents: clips decoded, swapped, drawn from the priors, interpolated."""
+"""Grids of what a method makes of its latents: clips decoded, swapped, drawn from the priors, interpolated.
 
-from __future__ import annotations
+The arguments of all grids: `model` decodes and, where needed, draws, with a generator on its device. `s` `[N, S]` and
+`z` `[N, T, D]` are latents; `real`, `[N, T, C, H, W]` in [0, 1], the clips that they are from.
+"""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -24,12 +26,8 @@ RANGE = 2.5  # deviations from the mean where the colours end
 def diverse(labels: Tensor, count: int, generator: torch.Generator) -> list[int]:
     """Indices of up to `count` clips that differ from each other in as many factors as possible, drawn at random.
 
-    Each next clip is the one that is farthest, in factors that differ, from the nearest of those before.
-
-    Args:
-        labels: int64 `[N, F]`; with no factors the choice is just random.
-        count: How many.
-        generator: On the CPU.
+    Each next clip is the one that is farthest, in factors that differ, from the nearest of those before. `labels` are
+    int64 `[N, F]`; without factors the choice is just random. The generator is on the CPU.
     """
     order = torch.randperm(len(labels), generator=generator)
     shuffled = labels[order]
@@ -45,9 +43,8 @@ def diverse(labels: Tensor, count: int, generator: torch.Generator) -> list[int]
 def views_grid(kinds: Sequence[tuple[Tensor, Sequence[str]]]) -> Grid:
     """Clips in two columns, each above its views, frame above frame.
 
-    Args:
-        kinds: The clips, then their views of each kind, `[B, T, C, H, W]` in [0, 1], each with the captions of those
-            that are shown, the first.
+    `kinds` are the clips, then their views of each kind, `[B, T, C, H, W]` in [0, 1], each with the captions of those
+    that are shown, the first.
     """
     shown = len(kinds[0][1])
     rows = [
@@ -67,15 +64,7 @@ def samples_grid(x: Tensor) -> Grid:
 
 @torch.inference_mode()
 def reconstruction_grid(model: Autoencoder, s: Tensor, z: Tensor, real: Tensor, psnr: Tensor) -> Grid:
-    """Each clip above what its own latents decode to.
-
-    Args:
-        model: Decodes.
-        s: `[N, S]`.
-        z: `[N, T, D]`.
-        real: The clips, `[N, T, C, H, W]` in [0, 1].
-        psnr: `[N]`, of each over its foreground, in dB.
-    """
+    """Each clip above what its own latents decode to, captioned by the PSNR `[N]` over its foreground, in dB."""
     decoded = model.decode(s, z)
     captions = [f"reconstruction, {float(value):.1f} dB PSNR" for value in psnr]
     grid = views_grid([(real, ["real clip"] * len(real)), (decoded, captions)])
@@ -86,11 +75,7 @@ def reconstruction_grid(model: Autoencoder, s: Tensor, z: Tensor, real: Tensor, 
 def exchange_grid(model: Autoencoder, s: Tensor, z: Tensor, real: Tensor) -> Grid:
     """Pairs of clips, and what they decode to with their dynamic latents exchanged [P figure 12].
 
-    Args:
-        model: Decodes.
-        s: `[N, S]`; clips 0 and 1 are a pair, 2 and 3 the next; of an odd number the last is left out.
-        z: `[N, T, D]`.
-        real: The clips, `[N, T, C, H, W]` in [0, 1].
+    Clips 0 and 1 are a pair, 2 and 3 the next; of an odd number the last is left out.
     """
     rows: list[list[Cell]] = []
     for first in range(0, len(real) - 1, 2):
@@ -104,16 +89,9 @@ def exchange_grid(model: Autoencoder, s: Tensor, z: Tensor, real: Tensor) -> Gri
 
 @torch.inference_mode()
 def generation_grid(model: Autoencoder, s: Tensor, z: Tensor, real: Tensor, generator: torch.Generator) -> Grid:
-    """One latent of a clip kept, the other drawn several times [P figures 8, 10, 11].
+    """One latent of a single clip, `s` `[S]` and `z` `[T, D]`, kept, the other drawn [P figures 8, 10, 11].
 
     Left below the clip, its `z` with `DRAWN` draws of `s`; right, its `s` with `DRAWN` draws of `z`.
-
-    Args:
-        model: Draws and decodes.
-        s: `[S]`, of the real clip.
-        z: `[T, D]`, likewise.
-        real: The clip itself, `[T, C, H, W]` in [0, 1].
-        generator: Of the draws, on the model's device.
     """
     new_s = model.decode(model.sample_static(DRAWN, generator), z.expand(DRAWN, -1, -1))
     new_z = model.decode(s.expand(DRAWN, -1), model.sample_dynamic(DRAWN, len(z), generator))
@@ -125,12 +103,9 @@ def generation_grid(model: Autoencoder, s: Tensor, z: Tensor, real: Tensor, gene
 
 @torch.inference_mode()
 def interpolation_grid(model: Autoencoder, s: Tensor, z: Tensor) -> Grid:
-    """From one `s` to another on a straight line, with one motion: a column a pair [P figure 16].
+    """From one `s` to another on a straight line, with the motion of the first: a column a pair [P figure 16].
 
-    Args:
-        model: Decodes.
-        s: `[N, S]`; 0 and 1 are a pair, 2 and 3 the next; of an odd number the last is left out.
-        z: `[N, T, D]`, likewise: the first of a pair gives the motion.
+    Latents 0 and 1 are a pair, 2 and 3 the next; of an odd number the last is left out.
     """
     weights = torch.linspace(0, 1, BETWEEN + 2, device=s.device)[:, None]
     columns = [
@@ -146,14 +121,7 @@ def interpolation_grid(model: Autoencoder, s: Tensor, z: Tensor) -> Grid:
 def swap_grid(model: Autoencoder, s: Tensor, z: Tensor, content: Tensor, motion: Tensor) -> Grid:
     """Every static latent with every dynamic one: a column for each `s`, a row for each `z` [P figure 3].
 
-    The top row shows the real clips of the columns' `s`, the left column those of the rows' `z`.
-
-    Args:
-        model: Decodes.
-        s: `[columns, S]`.
-        z: `[rows, T, D]`.
-        content: The real clips of `s`, `[columns, T, C, H, W]` in [0, 1].
-        motion: The real clips of `z`, `[rows, T, C, H, W]`.
+    The top row shows `content`, the real clips of the columns' `s`; the left column `motion`, those of the rows' `z`.
     """
     rows: list[list[Cell | None]] = [[None, *map(_cell, content)]]
     for clip, trajectory in zip(motion, z, strict=True):
@@ -173,20 +141,12 @@ def sample_grid(model: Autoencoder, s: Tensor, z: Tensor, real: Tensor, generato
 
     The columns are the real clip, its `z` with two draws of `s`, and its `s` with two draws of `z`; the draws are the
     same in every row.
-
-    Args:
-        model: Draws and decodes.
-        s: `[N, S]`, of the real clips.
-        z: `[N, T, D]`, likewise.
-        real: The clips themselves, `[N, T, C, H, W]` in [0, 1].
-        generator: Of the draws, on the model's device.
     """
     drawn_s, drawn_z = model.sample_static(2, generator), model.sample_dynamic(2, z.shape[1], generator)
     rows = []
     for clip, static, dynamic in zip(real, s, z, strict=True):
-        decoded = model.decode(
-            torch.cat([drawn_s, static.expand(2, -1)]), torch.cat([dynamic.expand(2, -1, -1), drawn_z])
-        )
+        two_s, two_z = static.expand(2, -1), dynamic.expand(2, -1, -1)
+        decoded = model.decode(torch.cat([drawn_s, two_s]), torch.cat([two_z, drawn_z]))
         rows.append([_cell(clip), *map(_cell, decoded)])
     titles = {0: "real clip", 1: "its z (motion), s drawn from the prior", 3: "its s (who), z drawn from the prior"}
     legends = {(0, column): title for column, title in titles.items()}
@@ -195,13 +155,9 @@ def sample_grid(model: Autoencoder, s: Tensor, z: Tensor, real: Tensor, generato
 
 @torch.inference_mode()
 def cross_grid(model: Autoencoder, segments: Tensor) -> Grid:
-    """Every `s` with every `z` of some segments of speech, as stills [P figure 13].
+    """Every `s` with every `z` of segments `[N, T, n_mels]` of mean 0 and deviation 1, as stills [P figure 13].
 
     The top row shows the real segments of the columns' `z`, the left column those of the rows' `s`.
-
-    Args:
-        model: Encodes and decodes.
-        segments: `[N, T, n_mels]` of mean 0 and deviation 1.
     """
     posterior = model.encode(segments)
     real = [Cell(heatmap(segment)[None]) for segment in segments]

@@ -23,14 +23,12 @@ and `speech.html`
     published       published results on this data set: tuples (source, content EER, motion EER)
 """
 
-from __future__ import annotations
-
 import base64
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -54,11 +52,11 @@ class Panel:
     """An image of a report, which may move.
 
     Attributes:
-        name: Of its files, without the extension.
-        heading: Above it.
-        caption: Below the heading: what it shows.
+        name: The name of its files, without the extension.
+        heading: The title above it.
+        caption: What it shows, below the heading.
         png: A PNG file; of clips, as film strips.
-        moving: An animated PNG file of the same clips; None if nothing moves.
+        moving: An animated WebP file of the same clips; None if nothing moves.
     """
 
     name: str
@@ -68,39 +66,30 @@ class Panel:
     moving: bytes | None = None
 
     @classmethod
-    def of_grid(cls, name: str, heading: str, caption: str, grid: Grid) -> Panel:
+    def of_grid(cls, name: str, heading: str, caption: str, grid: Grid) -> Self:
         """The grid, still and moving."""
         return cls(name, heading, caption, png(grid.still()), grid.moving())
 
     @classmethod
-    def of_image(cls, name: str, heading: str, caption: str, image: Image) -> Panel:
+    def of_image(cls, name: str, heading: str, caption: str, image: Image) -> Self:
         """An image that does not move."""
         return cls(name, heading, caption, png(image))
 
     @property
     def files(self) -> Mapping[str, bytes]:
-        """Its files by name: `NAME.png` and, if it moves, `NAME-moving.png`."""
-        moving = {} if self.moving is None else {f"{self.name}-moving.png": self.moving}
+        """Its files by name: `NAME.png` and, if it moves, `NAME-moving.webp`."""
+        moving = {} if self.moving is None else {f"{self.name}-moving.webp": self.moving}
         return {f"{self.name}.png": self.png, **moving}
 
 
 def render(template: str, **context: Any) -> str:
-    """The page of a template, "clips.html" or "speech.html", as HTML.
-
-    Args:
-        template: Name of a file in `templates/`.
-        context: Its variables, as listed above.
+    """The page of a template, "clips.html" or "speech.html", with the variables listed above, as HTML.
 
     Raises:
         jinja2.UndefinedError: If a variable is missing.
     """
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    options: dict[str, Any] = {"undefined": StrictUndefined, "trim_blocks": True, "lstrip_blocks": True}
+    environment = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True, **options)
     environment.filters["data"] = _data_url
     environment.globals |= {
         "labels": {name: label for name, (label, _) in METRICS.items()},

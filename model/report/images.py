@@ -1,7 +1,6 @@
 """Images of clips: film strips and animations in a grid, as pixels that no plotting library has resampled."""
 
-from __future__ import annotations
-
+import io
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
@@ -10,6 +9,7 @@ from typing import Any, TypeAlias
 
 import imagecodecs
 import numpy as np
+import PIL.Image
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
@@ -18,16 +18,16 @@ from torch import Tensor
 STRIP_FRAMES = 8
 STRIP_PIXELS, MOVING_PIXELS = 64, 128  # height that frames are enlarged to, at most
 RATE = 8.0  # frames per second, where the data set gives none
+QUALITY = 90  # of moving images
 FILTER = imagecodecs.PNG.FILTER.NONE  # enlarged frames are smaller without prediction
 SEAM, GAP, WIDE_GAP, MARGIN = 2, 8, 24, 28
 BACKGROUND = 255
 LINE, LETTER = 18, 8  # pixels of a line of text and, on average, of a letter
 NARROWEST = 272  # pixels of a column with captions
 
-Image: TypeAlias = NDArray[np.uint8]
-"""uint8 `[H, W, 3]`."""
-Frames: TypeAlias = NDArray[np.uint8]
-"""uint8 `[T, H, W, 3]`."""
+Image: TypeAlias = NDArray[np.uint8]  # [H, W, 3]
+Frames: TypeAlias = NDArray[np.uint8]  # [T, H, W, 3]
+Texts: TypeAlias = dict[tuple[int, int], str]  # lines by the (x, y) of their left middle, in pixels
 
 
 def png(image: Image) -> bytes:
@@ -50,11 +50,7 @@ def to_frames(clip: Tensor) -> Frames:
 
 
 def film_strip(frames: Frames, count: int = STRIP_FRAMES) -> Image:
-    """Frames side by side, evenly spread from the first to the last, small ones enlarged.
-
-    Args:
-        frames: uint8 `[T, H, W, 3]`.
-        count: How many to show, or all if there are fewer.
+    """Up to `count` frames side by side, evenly spread from the first to the last, small ones enlarged.
 
     Returns:
         uint8 `[k * H, count * (k * W + SEAM) - SEAM, 3]`, k the greatest whole number with `k * H` at most
@@ -76,12 +72,7 @@ def _enlarge(frames: Frames, pixels: int) -> Frames:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Cell:
-    """A clip or a still in a grid.
-
-    Attributes:
-        frames: uint8 `[T, H, W, 3]`; T = 1 is a still.
-        caption: Above it; none if empty.
-    """
+    """A clip or, of one frame, a still in a grid, below its caption; none if empty."""
 
     frames: Frames
     caption: str = ""
@@ -120,15 +111,19 @@ class Grid:
         return image
 
     def moving(self) -> bytes | None:
-        """An animated PNG that shows frame t of every clip at a time and loops; None if all cells are stills.
+        """An animated WebP that shows frame t of every clip at a time and loops; None if all cells are stills.
+
+        It is lossy: without loss, the noise in what a method decodes takes several times the space.
 
         A shorter clip waits at its last frame.
         """
         cells = {place: _enlarge(cell.frames, MOVING_PIXELS) for place, cell in self._cells()}
         if all(len(frames) == 1 for frames in cells.values()):
             return None
-        frames = self._compose(cells)
-        return bytes(imagecodecs.apng_encode(frames, filter=FILTER, delay=round(1000 / (self.rate or RATE))))
+        first, *others = map(PIL.Image.fromarray, self._compose(cells))
+        file, delay = io.BytesIO(), round(1000 / (self.rate or RATE))
+        first.save(file, "WEBP", save_all=True, append_images=others, duration=delay, loop=0, quality=QUALITY)
+        return file.getvalue()
 
     def _cells(self) -> Iterator[tuple[tuple[int, int], Cell]]:
         for r, row in enumerate(self.rows):
@@ -146,17 +141,15 @@ class Grid:
             canvas[:, tops[r] : tops[r] + frames.shape[1], lefts[c] : lefts[c] + frames.shape[2]] = frames[times]
         return canvas
 
-    def _layout(
-        self, height: int, width: int
-    ) -> tuple[list[int], list[int], tuple[int, int], dict[tuple[int, int], str]]:
-        """Where rows and columns start, the size of the whole, and lines of text by the (x, y) of their left middle."""
+    def _layout(self, height: int, width: int) -> tuple[list[int], list[int], tuple[int, int], Texts]:
+        """Where rows and columns start, the size of the whole, and the lines of text."""
         pitch = max(width, NARROWEST) if any(cell.caption for _, cell in self._cells()) else width
         lefts = [MARGIN]
         for c in range(1, max(map(len, self.rows))):
             lefts.append(lefts[-1] + pitch + (WIDE_GAP if c in self.column_breaks else GAP))
         right = lefts[-1] + pitch
         tops: list[int] = []
-        texts: dict[tuple[int, int], str] = {}
+        texts: Texts = {}
         bottom = MARGIN // 2 - GAP
         for r in range(len(self.rows)):
             above, inside = self._row_texts(r, [*lefts, right + GAP], pitch)
@@ -188,8 +181,8 @@ def _wrap(text: str, pixels: int) -> list[str]:
     return textwrap.wrap(text, max(1, pixels // LETTER))
 
 
-def _write(image: Image, texts: Mapping[tuple[int, int], str]) -> Image:
-    """The image with texts on it, each from its left end and middle line at (x, y) in pixels."""
+def _write(image: Image, texts: Texts) -> Image:
+    """The image with texts on it."""
     height, width = image.shape[:2]
     figure = Figure(figsize=(width / 100, height / 100), dpi=100)
     figure.figimage(image, origin="upper")

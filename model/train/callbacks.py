@@ -1,7 +1,5 @@
 """What happens between the steps of a training: metrics and images logged, validation, progress, checkpoints."""
 
-from __future__ import annotations
-
 import logging
 import math
 import time
@@ -76,22 +74,15 @@ class LogMetrics(Callback):
         values = trainer.strategy.reduce(torch.stack(list(module.metrics.values())), reduce_op="mean")
         row = dict(zip(module.metrics, cast(Tensor, values).tolist(), strict=True))
         if not all(math.isfinite(v) for name, v in row.items() if name.startswith(("loss", "gradient_norm"))):
-            raise FloatingPointError(
-                f"the loss is not finite at step {module.step}: the last good weights are kept in "
-                f"{trainer.default_root_dir}; try a lower learning rate"
-            )
+            kept = f"the last good weights are kept in {trainer.default_root_dir}; try a lower learning rate"
+            raise FloatingPointError(f"the loss is not finite at step {module.step}: {kept}")
         return {**row, "learning_rate": trainer.optimizers[0].param_groups[0]["lr"]}
 
 
 class Validate(Callback):
-    """Every `every` steps, compute the module's loss on validation data; stop when it no longer falls.
+    """Every `every` steps, compute the module's loss, which needs no labels, on the batches of the validation split.
 
-    The loss needs no labels.
-
-    Args:
-        every: Steps from one validation to the next.
-        batches: The validation split, for the module.
-        patience: Stop after so many validations in a row without a new lowest loss; None never stops.
+    After `patience` validations in a row without a new lowest loss the training stops; None never stops it.
     """
 
     def __init__(self, every: int, batches: Iterable[Batch], patience: int | None = None) -> None:
@@ -120,11 +111,9 @@ class Validate(Callback):
 
 
 class LogImages(Callback):
-    """Every `every` steps, log swaps of the same clips and the views of the step's first clips to TensorBoard.
+    """Every `every` steps, log images to TensorBoard: the views of the step's first clips, and swaps.
 
-    Args:
-        every: Steps from one time to the next.
-        clips: `[N, T, C, H, W]` in [0, 1], the same every time, so that images of different steps compare.
+    The swaps are those of the same clips, `[N, T, C, H, W]` in [0, 1], so that images of different steps compare.
     """
 
     def __init__(self, every: int, clips: Tensor) -> None:
@@ -178,8 +167,7 @@ class ProgressLines(Callback):
         if training.step % self.every == 0 and trainer.is_global_zero:
             speed = self._records / (time.monotonic() - self._started)
             losses = [f"{name} {float(v):.1f}" for name, v in training.metrics.items() if name.startswith("loss")]
-            line = f"step {training.step} of {training.steps}: {', '.join(losses)}, {speed:.0f} records/s"
-            logger.info(line)
+            logger.info(f"step {training.step} of {training.steps}: {', '.join(losses)}, {speed:.0f} records/s")
 
 
 class SaveCheckpoint(Checkpoint):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
 
@@ -106,19 +106,15 @@ class TrainConfig:
         Raises:
             ValueError: If a name is unknown or missing, or a value of the wrong type.
         """
-        known = {f.name: f for f in fields(cls)}
-        for name in values.keys() - known.keys():
-            raise ValueError(f"{source} is not the configuration of a training: it sets {str(name)[:100]!r}")
-        for name in {"data", "out"} - values.keys():
-            raise ValueError(f"{source} is not the configuration of a training: it sets no {name}")
+        known = {f.name: str(f.type) for f in fields(cls)}
+        wrong = [f"it sets {str(name)[:100]!r}" for name in values.keys() - known.keys()]
+        wrong += [f"it sets no {name}" for name in {"data", "out"} - values.keys()]
+        if wrong:
+            raise ValueError(f"{source} is not the configuration of a training: {wrong[0]}")
         for name, value in values.items():
-            if not _has_type(value, str(known[name].type)):
-                raise ValueError(f"{source}: {name} is {str(value)[:100]!r}, not {known[name].type}")
+            if not _has_type(value, known[name]):
+                raise ValueError(f"{source}: {name} is {str(value)[:100]!r}, not {known[name]}")
         return cls(**values)
-
-    def changed(self, **changes: Any) -> TrainConfig:
-        """The same with changes."""
-        return replace(self, **changes)
 
     def to_yaml(self) -> str:
         """The text of `config.yaml`."""

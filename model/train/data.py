@@ -1,13 +1,14 @@
 """The splits of a prepared data set, as training and evaluation read them."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
+import torch
 from lightning import LightningDataModule
 
 from seqviews.pipeline.manifest import Features, Split, load_manifest
+from seqviews.pipeline.records import Batch
 from seqviews.pipeline.storage.folder import Folder
 from seqviews.pipeline.storage.urls import open_folder
 from seqviews.pipeline.stream.order import Last
@@ -38,13 +39,7 @@ def frame_shape(features: Features) -> tuple[int, ...]:
 class TrainingData(LightningDataModule):
     """The training split of a prepared data set, each rank its part of every batch, and the validation split.
 
-    Args:
-        data: Folder or URL of the data set.
-        batch_size: Records in a batch, over all ranks.
-        min_frames: Fewest frames that a record may have.
-        last: What to do with a last batch that is not full.
-        seed: Names the order.
-        factors: Names of the factors to give.
+    Arguments are those of `TrainConfig` of the same names, and the factors that batches have.
 
     Raises:
         ShardError, ValueError: As `SequenceStream`; also if records have fewer than `min_frames` frames.
@@ -61,23 +56,24 @@ class TrainingData(LightningDataModule):
         factors: Iterable[str] = (),
     ) -> None:
         super().__init__()
-        self.folder, self.batch_size, self.seed = open_folder(data), batch_size, seed
-        self.factors = tuple(factors)
-        split = self.folder / "train"
-        self.stream = SequenceStream(split, batch_size, seed=seed, last=last, factors=self.factors)
+        self.folder = open_folder(data)
+        self._options: dict[str, Any] = {"batch_size": batch_size, "seed": seed, "factors": tuple(factors)}
+        self.stream = SequenceStream(self.folder / "train", last=last, **self._options)
         frames = self.stream.manifest.dataset.features.shape[0]
         if frames < min_frames:
-            raise ValueError(
-                f"the records of {data} have {frames} frames, the configuration wants at least {min_frames}"
-            )
+            required = f"the configuration wants at least {min_frames}"
+            raise ValueError(f"the records of {data} have {frames} frames, {required}")
 
     def validation(self) -> SequenceStream | None:
         """The validation split, the same on every rank, or None if there is none."""
         if not (self.folder / "val").exists():
             return None
-        split = self.folder / "val"
-        return SequenceStream(split, self.batch_size, seed=self.seed, factors=self.factors, rank=0, ranks=1)
+        return SequenceStream(self.folder / "val", rank=0, ranks=1, **self._options)
 
     def train_dataloader(self) -> SequenceStream:
         """The stream, of which each rank yields its part."""
         return self.stream
+
+    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
+        """The batch on the device; to a GPU the copy does not block."""
+        return batch.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else batch.to(device)

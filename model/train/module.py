@@ -1,7 +1,5 @@
 """TrainingModule: a step of a method, for Lightning: views, losses, gradients, learning rate."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import replace
 from typing import Any
@@ -13,7 +11,7 @@ from torch import Tensor, nn
 
 from seqviews.augment.draws import record_seeds
 from seqviews.augment.views import MultiView, Views
-from seqviews.model.protocol import Loss, Method
+from seqviews.model.protocol import Method
 from seqviews.model.ranks import alone
 from seqviews.model.scaling import Scale
 from seqviews.pipeline.records import Batch
@@ -30,12 +28,12 @@ class TrainingModule(LightningModule):
     the last. Gradients of a norm above `CLIP_NORM` are scaled down to it.
 
     Args:
-        method: What is trained.
+        method: The method to train.
         views: Makes the views that the method needs.
-        scale: What records go through before their views.
+        scale: Applied to records before their views.
         learning_rate: The highest.
         steps: Batches of the whole training.
-        seed: With a record's epoch and index it names the record's views, and with the step the noise.
+        seed: With a record's epoch and index it decides the record's views, and with the step the noise.
         sources: int64 `[N]`, the number of the source of each record of the training split; for methods that need it.
     """
 
@@ -79,11 +77,10 @@ class TrainingModule(LightningModule):
         for number, player in enumerate(self.method.players):
             optimizer: Any = optimizers[number] if several else optimizers  # type: ignore[index]
             schedule: Any = schedules[number] if several else schedules  # type: ignore[index]
-            self._play(player, views, optimizer)
+            self._play(player, views, optimizer, several)
             schedule.step()
 
-    def _play(self, player: str, views: Views, optimizer: Any) -> None:
-        several = len(self.method.players) > 1
+    def _play(self, player: str, views: Views, optimizer: Any, several: bool) -> None:
         if several:
             self.toggle_optimizer(optimizer)
         loss = self.method.loss(views, player)
@@ -94,16 +91,10 @@ class TrainingModule(LightningModule):
         optimizer.step()
         if several:
             self.untoggle_optimizer(optimizer)
-        self.metrics |= self._logged(loss, player) | {self._name("gradient_norm", player): norm}
-
-    def _name(self, metric: str, player: str) -> str:
-        return metric if len(self.method.players) == 1 else f"{metric}/{player}"
-
-    def _logged(self, loss: Loss, player: str) -> dict[str, Tensor]:
-        return {
-            self._name("loss", player): loss.total.detach(),
-            **{name: value.detach() for name, value in loss.terms.items()},
-        }
+        of_player = f"/{player}" if several else ""
+        self.metrics |= {f"loss{of_player}": loss.total.detach()}
+        self.metrics |= {name: value.detach() for name, value in loss.terms.items()}
+        self.metrics |= {f"gradient_norm{of_player}": norm}
 
     def views_of(self, batch: Batch, epoch: int | None = None) -> Views:
         """What the method sees of a batch: the views that its records have in its epoch, or in another."""

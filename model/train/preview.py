@@ -1,7 +1,5 @@
 """What a method sees at a step of a training, which need not have been run."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,13 +13,13 @@ from seqviews.pipeline.storage.folder import Cache
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StepViews:
-    """A batch and its views at a step.
+    """A batch of all ranks together at a step, and its views, from which the loss is computed.
 
     Attributes:
-        batch: As it comes from the stream, of all ranks together.
+        batch: The batch, as the stream yields it.
         number: The batch's position in its epoch, counted from 0.
-        views: What the loss is computed from.
-        params: What was drawn for the motion views; None if the method needs none.
+        views: Its views.
+        params: The parameters drawn for the motion views; None if the method needs none.
     """
 
     batch: Batch

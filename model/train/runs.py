@@ -1,10 +1,9 @@
 """Run: the folder of a training, opened once: its configuration, its method and its scale."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -23,10 +22,10 @@ class Run:
     """A training that has saved a checkpoint.
 
     Attributes:
-        folder: Where it is.
-        config: What decided it.
-        method: As trained, in evaluation mode, on the CPU.
-        scale: What its records went through before the method saw them, on the CPU.
+        folder: Its folder.
+        config: Its configuration.
+        method: The trained method, in evaluation mode, on the CPU.
+        scale: The scale of its records, on the CPU.
         steps: Batches that it was trained on.
 
     Example:
@@ -42,12 +41,8 @@ class Run:
     steps: int
 
     @classmethod
-    def load(cls, folder: Path | str, *, trust_code: bool = False) -> Run:
-        """Open the folder of a training.
-
-        Args:
-            folder: Its `out`.
-            trust_code: Build a method that no installed package registers, and so run its code.
+    def load(cls, folder: Path | str, *, trust_code: bool = False) -> Self:
+        """Open the `out` folder of a training; `trust_code` as for `trainer.train`.
 
         Raises:
             ValueError: If the folder holds no training, nothing was saved yet, its method is not registered, or its
@@ -66,10 +61,12 @@ class Run:
             steps = int(saved["global_step"]) // len(method.players)
         except Exception as error:  # pickle, zip and torch each raise classes of their own
             raise ValueError(f"{checkpoint} is damaged, or not the checkpoint of a training") from error
-        weights = {name.removeprefix(WEIGHTS): value for name, value in state.items() if name.startswith(WEIGHTS)}
+        weights, kept = (
+            {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
+            for prefix in (WEIGHTS, SCALE)
+        )
         _check_weights(weights, method.state_dict(), checkpoint)
         method.load_state_dict(weights)
-        kept = {name.removeprefix(SCALE): value for name, value in state.items() if name.startswith(SCALE)}
         return cls(folder, config, method.eval(), scale_from_state(kept), steps)
 
 
@@ -79,8 +76,8 @@ def _check_weights(weights: Mapping[str, Tensor], expected: Mapping[str, Tensor]
     differing = [name for name in {**wanted, **found} if found.get(name) != wanted.get(name)]
     if differing:
         first = differing[0]
-        difference = f"{first} is {found.get(first, 'missing')} instead of {wanted.get(first, 'absent')}"
         raise ValueError(
             f"{path} does not fit the model that {CONFIG} names, so it is of another model or another version of "
-            f"seqviews: {len(differing)} of {len(wanted)} weights differ, for example {difference}"
+            f"seqviews: {len(differing)} of {len(wanted)} weights differ, for example {first} is "
+            f"{found.get(first, 'missing')} instead of {wanted.get(first, 'absent')}"
         )

@@ -1,11 +1,9 @@
 """Train a method on the views of a stream, with Lightning."""
 
-from __future__ import annotations
-
 import functools
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from datetime import timedelta
 from pathlib import Path
@@ -22,16 +20,7 @@ from seqviews.model.protocol import Method
 from seqviews.model.ranks import synchronise_batch_norm
 from seqviews.model.registry import MODELS, VIEWS, build, resolve
 from seqviews.model.scaling import scale_of
-from seqviews.model.train.callbacks import (
-    SHOWN,
-    AtomicCheckpoints,
-    LogImages,
-    LogMetrics,
-    ProgressLines,
-    SaveCheckpoint,
-    Validate,
-    logger,
-)
+from seqviews.model.train import callbacks as own
 from seqviews.model.train.config import CONFIG, TrainConfig
 from seqviews.model.train.data import TrainingData, frame_shape
 from seqviews.model.train.module import TrainingModule
@@ -97,9 +86,7 @@ def train(
             raise
         raise ConnectionError(f"another process of this training has ended; --resume continues {out}") from error
     trainer.save_checkpoint(out / CHECKPOINT)
-    return Run(
-        out, config, module.method.eval().cpu(), module.scale.cpu(), trainer.global_step // len(module.method.players)
-    )
+    return Run(out, config, module.method.eval().cpu(), module.scale.cpu(), module.step)
 
 
 def process_rank() -> int:
@@ -127,14 +114,8 @@ def assemble(
     method = build(config.model, MODELS, trust_code=trust_code)
     assert isinstance(method, Method)
     config = _with_views(config, features, method, trust_code)
-    data = TrainingData(
-        folder,
-        batch_size=config.batch_size,
-        min_frames=config.min_frames,
-        last=config.last,
-        seed=config.seed,
-        factors=sorted(method.needs - {"motion", "content", "source"}),
-    )
+    options = {name: getattr(config, name) for name in ("batch_size", "min_frames", "last", "seed")}
+    data = TrainingData(folder, **options, factors=sorted(method.needs - {"motion", "content", "source"}))
     motion, content = (
         None if spec is None else build(spec, VIEWS, trust_code=trust_code) for spec in (config.motion, config.content)
     )
@@ -153,29 +134,23 @@ def assemble(
 def _with_views(config: TrainConfig, features: Features, method: Method, trust_code: bool) -> TrainConfig:
     """The configuration with just the views that the method needs, by default those of the modality."""
     voices = 0 if features.mel is None else features.mel.voices
-    defaults = {
-        "motion": {"name": "video_motion" if features.mel is None else "stored_voices"},
-        "content": {"name": "temporal_shuffle"},
-    }
-    chosen: dict[str, Mapping[str, Any] | None] = {"motion": None, "content": None}
+    defaults = {"motion": "video_motion" if features.mel is None else "stored_voices", "content": "temporal_shuffle"}
+    chosen: dict[str, Any] = {"motion": None, "content": None}
     for view in chosen.keys() & method.needs:
-        spec = getattr(config, view) or defaults[view]
+        spec = getattr(config, view) or {"name": defaults[view]}
         _, arguments = resolve(spec, VIEWS, facts={"voices": lambda: voices}, trust_code=trust_code)
         chosen[view] = {"name": spec["name"], **arguments}
-    return replace(config, motion=chosen["motion"], content=chosen["content"])
+    return replace(config, **chosen)
 
 
 def _make_trainer(
-    config: TrainConfig,
-    players: int,
-    max_time: timedelta | None,
-    callbacks: Sequence[Callback],
-    resumed_at: int | None,
+    config: TrainConfig, players: int, max_time: timedelta | None, callbacks: list[Callback], resumed_at: int | None
 ) -> Trainer:
     """A Lightning trainer; it counts the steps of every player."""
     out = Path(config.out)
     terminal = sys.stderr.isatty()
-    bar: Callback = RichProgressBar() if terminal else ProgressLines(4 * LOG_EVERY)
+    bar: Callback = RichProgressBar() if terminal else own.ProgressLines(4 * LOG_EVERY)
+    last = own.SaveCheckpoint(CHECKPOINT_EVERY, out / CHECKPOINT)
     purge_step = None if resumed_at is None else resumed_at + 1
     ddp = "ddp" if players == 1 else "ddp_find_unused_parameters_true"
     return Trainer(
@@ -189,8 +164,8 @@ def _make_trainer(
             CSVLogger(out, name="", version="log"),
             TensorBoardLogger(out, name="", version="tensorboard", purge_step=purge_step),
         ],
-        callbacks=[*callbacks, LogMetrics(LOG_EVERY), bar, SaveCheckpoint(CHECKPOINT_EVERY, out / CHECKPOINT)],
-        plugins=[AtomicCheckpoints()],
+        callbacks=[*callbacks, own.LogMetrics(LOG_EVERY), bar, last],
+        plugins=[own.AtomicCheckpoints()],
         log_every_n_steps=1,
         enable_progress_bar=terminal,
         enable_model_summary=False,
@@ -213,9 +188,9 @@ def _validation_callbacks(data: TrainingData, method: Method, patience: int | No
             reason = "has no val split" if validation is None else "has other sources in its val split"
             raise ValueError(f"{data.folder} {reason}, so there is no validation loss for --patience")
         return []
-    callbacks: list[Callback] = [Validate(VALIDATE_EVERY, validation, patience)]
+    callbacks: list[Callback] = [own.Validate(VALIDATE_EVERY, validation, patience)]
     if validation.manifest.dataset.features.mel is None:
-        callbacks.append(LogImages(VALIDATE_EVERY, next(iter(validation)).x[:SHOWN] / 255))
+        callbacks.append(own.LogImages(VALIDATE_EVERY, next(iter(validation)).x[: own.SHOWN] / 255))
     return callbacks
 
 
@@ -227,8 +202,8 @@ def _resumed_step(out: Path, config: TrainConfig) -> int | None:
         return None
     found, wanted = (asdict(c) for c in (TrainConfig.read(out / CONFIG), config))
     if found["devices"] != wanted["devices"]:
-        counts = f"{wanted['devices']} processes instead of {found['devices']}"
-        logger.warning("resuming with %s: the same batches and losses, equal up to rounding", counts)
+        message = "resuming on %d devices, started on %d: the batches and losses are the same up to rounding"
+        own.logger.warning(message, wanted["devices"], found["devices"])
     differing = [name for name in wanted if wanted[name] != found[name] and name not in ("out", "devices")]
     if differing:
         changes = "; ".join(f"{name} is {found[name]}, not {wanted[name]}" for name in differing[:3])

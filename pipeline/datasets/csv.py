@@ -14,7 +14,7 @@ from typing import Any, Literal, TypeAlias, cast
 import numpy as np
 
 from seqviews.pipeline.manifest import SPLITS, DatasetInfo, Features, Split
-from seqviews.pipeline.records import Progress, Record
+from seqviews.pipeline.records import KEY_PATTERN, Progress, Record, silent
 from seqviews.pipeline.sources.survey import Cutter, FileSurvey, first_leak, survey_files
 
 Kind: TypeAlias = Literal["frames", "video", "audio"]
@@ -53,10 +53,10 @@ class Index:
 
 
 def read_index(path: Path, root: Path | None = None, kind: Kind | None = None, identity: str | None = None) -> Index:
-    """Read a CSV with the columns `path` and `split`; every other column is a static factor.
+    """Read a CSV in UTF-8 with the columns `path` and `split`; every other column is a static factor.
 
     Args:
-        path: The CSV, UTF-8, with a header.
+        path: The CSV.
         root: The folder that the paths are relative to; the CSV's folder by default.
         kind: The kind of files: folders of frames, video files or sound files; inferred from the paths by default.
         identity: A factor of which no class may be in two splits, for example the speaker.
@@ -78,9 +78,8 @@ def read_index(path: Path, root: Path | None = None, kind: Kind | None = None, i
     kinds = {kind or _kind(row.file): row for row in rows}
     if len(kinds) > 1:
         (kind_1, row_1), (kind_2, row_2) = list(kinds.items())[:2]
-        raise ValueError(
-            f"{path}: line {row_1.line} is {kind_1} and line {row_2.line} is {kind_2}: write one CSV per kind of file"
-        )
+        found = f"line {row_1.line} is {kind_1} and line {row_2.line} is {kind_2}"
+        raise ValueError(f"{path}: {found}: write one CSV per kind of file")
     return Index(next(iter(kinds)), tuple(rows))
 
 
@@ -107,9 +106,8 @@ def _rows(reader: csv.DictReader[str], path: Path, root: Path) -> Iterator[Row]:
         file = root / cells["path"]
         if not file.exists():
             raise ValueError(f"{where}: {file} does not exist")
-        yield Row(
-            reader.line_num, cells["path"], file, cast(Split, cells["split"]), {name: cells[name] for name in names}
-        )
+        factors = {name: cells[name] for name in names}
+        yield Row(reader.line_num, cells["path"], file, cast(Split, cells["split"]), factors)
 
 
 def _check_unique(path: Path, rows: list[Row], identity: str | None) -> None:
@@ -123,36 +121,26 @@ def _check_unique(path: Path, rows: list[Row], identity: str | None) -> None:
         person = row.cells[identity] if identity else row.path
         first = people.setdefault(person, row)
         if first.split != row.split:
-            raise ValueError(
-                f"{path}: {identity} {person} is in {first.split} (line {first.line}) and in {row.split} "
-                f"(line {row.line}): an identity belongs to one split"
-            )
+            found = f"in {first.split} (line {first.line}) and in {row.split} (line {row.line})"
+            raise ValueError(f"{path}: {identity} {person} is {found}: an identity belongs to one split")
 
 
 def _kind(file: Path) -> Kind:
-    if file.is_dir():
-        return "frames"
-    return "audio" if file.suffix.lower() in AUDIO else "video"
+    return "frames" if file.is_dir() else "audio" if file.suffix.lower() in AUDIO else "video"
 
 
 def survey_rows(
-    index: Index, cutter: Cutter, threads: int = 1, progress: Progress = lambda label, done, total: None
+    index: Index, cutter: Cutter, threads: int = 1, progress: Progress = silent
 ) -> tuple[list[tuple[Row, FileSurvey]], Features]:
-    """Read every file once, before anything is written; see `survey_files` for the arguments.
-
-    Returns:
-        The rows with their surveys, and the features of the records.
+    """Read every file once, as `survey_files`, and return the rows with their surveys and the features of the records.
 
     Raises:
-        ValueError: If files cannot be read completely; the message has their lines in the CSV.
+        ValueError: If files cannot be read completely; the message has the line and the fault of each.
     """
     found = survey_files([row.file for row in index.rows], cutter, threads=threads, progress=progress)
-    errors = {row.line: e for row, e in zip(index.rows, found, strict=True) if not isinstance(e, FileSurvey)}
+    errors = [f"line {row.line}: {e}" for row, e in zip(index.rows, found, strict=True) if isinstance(e, Exception)]
     if errors:
-        (line, error), *others = errors.items()
-        lines = ", ".join(str(line) for line, _ in others[:20]) + (", ..." if len(others) > 20 else "")
-        also = f"; {len(others)} more lines have damaged files: {lines}" if others else ""
-        raise ValueError(f"line {line} of the CSV: {error}{also}") from error
+        raise ValueError(f"{len(errors)} of the {len(found)} files in the CSV cannot be used: " + "; ".join(errors))
     files = [(row, survey) for row, survey in zip(index.rows, found, strict=True) if isinstance(survey, FileSurvey)]
     features = cutter.features([s for _, s in files], [s for row, s in files if row.split == "train"])
     # the sums are used up, and the files are sent to every process
@@ -165,16 +153,13 @@ class CsvDataset:
 
     Attributes:
         index: The files with their splits and factors.
-        files: The rows and their surveys, from `survey_rows`.
+        files, features: The rows and their surveys, and the features of the records, from `survey_rows`.
         cutter: Cuts the files into records.
-        features: The features of the records, from `survey_rows`.
         name: Name of the data set, `[a-z0-9_-]{1,80}`.
-        licence: The licence of the records.
-        attribution: The people to credit.
+        licence, attribution: The licence of the records, and the people to credit.
 
     Raises:
-        ValueError: If the name is invalid, a split has no file that is long enough for a record, or the same content is
-            in two splits.
+        ValueError: If the name is invalid, a split has no file as long as a record, or two have the same content.
     """
 
     index: Index
@@ -186,35 +171,29 @@ class CsvDataset:
     attribution: str = "unknown"
 
     def __post_init__(self) -> None:
-        if not re.fullmatch(r"[a-z0-9_-]{1,80}", self.name):
-            raise ValueError(
-                f"the name {self.name!r} does not consist of 1 to 80 of a-z 0-9 _ -: give the data set another --name"
-            )
+        if not KEY_PATTERN.fullmatch(self.name):
+            reason = "does not consist of 1 to 80 of a-z 0-9 _ -: give the data set another --name"
+            raise ValueError(f"the name {self.name!r} {reason}")
+        window = self.cutter.window
         for split in SPLITS:
             lengths = self._lengths(split)
-            if lengths and not any(map(self.cutter.window.count, lengths)):
-                raise ValueError(
-                    f"no file of the split {split} is long enough: a record has {self.cutter.window.frames} frames, "
-                    f"the longest file {max(lengths)}"
-                )
+            if lengths and not any(map(window.count, lengths)):
+                reason = f"a record has {window.frames} frames, the longest file {max(lengths)}"
+                raise ValueError(f"no file of the split {split} is long enough: {reason}")
         if leak := first_leak((row, row.split, survey) for row, survey in self.files):
             a, b = leak
-            raise ValueError(
-                f"lines {a.line} and {b.line} of the CSV, {a.path} and {b.path}, have the same content and are in "
-                f"{a.split} and {b.split}: it belongs to one split"
-            )
+            found = f"have the same content and are in {a.split} and {b.split}: it belongs to one split"
+            raise ValueError(f"lines {a.line} and {b.line} of the CSV, {a.path} and {b.path}, {found}")
 
     @property
     def info(self) -> DatasetInfo:
-        """The description of the data set."""
+        """See `Preprocessor.info`."""
         return DatasetInfo(self.name, self.licence, self.attribution, self.features, dict(self.index.classes), {})
 
     @cached_property
     def parameters(self) -> dict[str, Any]:
         """Everything that decides the records: the cutter, and a hash of the files, their splits and factors."""
-        facts = [
-            (row.line, row.path, row.split, sorted(row.cells.items()), survey.sha256) for row, survey in self.files
-        ]
+        facts = [(r.line, r.path, r.split, sorted(r.cells.items()), survey.sha256) for r, survey in self.files]
         sha256 = hashlib.sha256(repr(facts).encode()).hexdigest()
         return {"files_sha256": sha256, **self.cutter.parameters, "left_out": self.left_out}
 
@@ -228,6 +207,11 @@ class CsvDataset:
                 long = [length for length in lengths if window.count(length)]
                 found[split] = {"files": len(lengths) - len(long), "frames": sum(map(window.left_out, long))}
         return found
+
+    def remarks(self, split: Split) -> list[str]:
+        """What was decided about ambiguous files of a split: at most 20 sentences, and the number of the others."""
+        found = [f"line {row.line}, {row.path}: {s.remark}" for row, s in self.files if s.remark and row.split == split]
+        return [*found[:20], f"{len(found) - 20} more"] if len(found) > 20 else found
 
     def sources(self, split: Split) -> Sequence[str]:
         """The paths of a split as written in the CSV, except files too short for a record."""

@@ -24,10 +24,8 @@ class Digits:
 
     Attributes:
         name: Short name of the origin; record sources start with it.
-        images: uint8 `[N, side, side]`, the background is 0.
-        labels: uint8 `[N]`, 0 to 9.
-        licence: The licence of the images.
-        attribution: The people to credit.
+        images, labels: uint8 `[N, side, side]`, the background is 0; uint8 `[N]`, 0 to 9.
+        licence, attribution: The licence of the images, and the people to credit.
     """
 
     name: str
@@ -43,20 +41,12 @@ class Digits:
 
 
 def read_digits(source: str) -> Digits:
-    """The digits included in scikit-learn if `source` is `sklearn`, else those in the IDX files of a folder.
-
-    Raises:
-        ValueError: As `sklearn_digits` and `idx_digits`.
-    """
+    """`sklearn_digits` if `source` is `sklearn`, else the `idx_digits` of a folder."""
     return sklearn_digits() if source == "sklearn" else idx_digits(Path(source))
 
 
 def sklearn_digits() -> Digits:
-    """The 1,797 digits of 8 x 8 pixels included in scikit-learn; nothing is downloaded.
-
-    Raises:
-        ValueError: If scikit-learn is not installed.
-    """
+    """The 1,797 digits of 8 x 8 pixels in scikit-learn. Raises `ValueError` if scikit-learn is not installed."""
     try:
         from sklearn.datasets import load_digits
     except ImportError:
@@ -126,7 +116,6 @@ def _read_idx(path: Path, dimensions: int) -> NDArray[np.uint8]:
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise ValueError(f"{path} is truncated or damaged: {error}") from None
     if len(data) != size:
-        raise ValueError(
-            f"{path} has {'fewer' if len(data) < size else 'more'} than the {size} values it states: damaged"
-        )
+        found = "fewer" if len(data) < size else "more"
+        raise ValueError(f"{path} has {found} than the {size} values it states: damaged")
     return np.frombuffer(data, np.uint8).reshape(shape)

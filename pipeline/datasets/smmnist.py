@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from seqviews.pipeline.datasets.digits import CLASSES, Digits
 from seqviews.pipeline.manifest import SPLITS, Codec, DatasetInfo, Features, Split
 from seqviews.pipeline.records import Clip
-from seqviews.pipeline.shards.codec import WEBP_MAX_ROWS
+from seqviews.pipeline.shards.codec import check_rows
 
 MIN_SIZE, MAX_SIZE = 16, 4096
 MAX_FRAMES = 20_000  # the trajectory of two digits stays below the limit of a record's JSON
@@ -37,9 +37,7 @@ class MovingDigits:
         digits: The images.
         clips: Number of clips in train, val and test; a split with none is left out.
         digits_per_clip: 1 or 2.
-        frames: Frames in a clip.
-        size: Height and width of a frame.
-        codec: How frames are stored.
+        frames, size, codec: Frames in a clip, their height and width, and how they are stored.
 
     Raises:
         ValueError: If one of these is out of bounds, or a class has too few images for three splits.
@@ -61,17 +59,14 @@ class MovingDigits:
             raise ValueError(f"frames of {self.size} pixels: the size must be {MIN_SIZE} to {MAX_SIZE}")
         if not 1 <= self.frames <= MAX_FRAMES:
             raise ValueError(f"clips of {self.frames} frames: must be 1 to {MAX_FRAMES}")
-        if self.codec == "webp" and self.frames * self.size > WEBP_MAX_ROWS:
-            raise ValueError(
-                f"{self.frames} frames of {self.size} rows are more than WebP's {WEBP_MAX_ROWS} rows: use --codec npy"
-            )
+        check_rows(self.frames, self.size, self.codec)
         counts = np.bincount(self.digits.labels, minlength=CLASSES)
         if counts.min() < len(SPLITS):
             raise ValueError(f"the digit {counts.argmin()} has {counts.min()} images, too few for three splits")
 
     @property
     def info(self) -> DatasetInfo:
-        """The description of the data set."""
+        """See `Preprocessor.info`."""
         return DatasetInfo(
             name="smmnist",
             licence=self.digits.licence,
@@ -114,15 +109,10 @@ class MovingDigits:
             for frame, (x, y) in zip(frames, path.tolist(), strict=True):
                 frame[y : y + self.box, x : x + self.box] += digit
         centres = np.stack([path for *_, path in ordered], axis=1) + (self.box - 1) / 2
-        yield Clip(
-            key=source,
-            frames=frames.clip(max=255).astype(np.uint8)[..., np.newaxis],
-            factors={
-                "digits": self._class_tuples.index(tuple(label for label, *_ in ordered)),
-                "trajectory": centres.tolist(),
-            },
-            source="+".join(f"{self.digits.name}-{image:05d}" for *_, image, _ in ordered),
-        )
+        classes = self._class_tuples.index(tuple(label for label, *_ in ordered))
+        names = "+".join(f"{self.digits.name}-{image:05d}" for *_, image, _ in ordered)
+        pixels = frames.clip(max=255).astype(np.uint8)[..., np.newaxis]
+        yield Clip(source, pixels, {"digits": classes, "trajectory": centres.tolist()}, names)
 
     @property
     def _class_tuples(self) -> list[tuple[int, ...]]:

@@ -59,7 +59,7 @@ class Sprites:
 
     @property
     def info(self) -> DatasetInfo:
-        """The description of the data set."""
+        """See `Preprocessor.info`."""
         variants = [str(v) for v in range(VARIANTS)]
         return DatasetInfo(
             name="sprites",
@@ -106,9 +106,7 @@ def motion_cells(action: str, direction: str) -> list[int]:
     return [FIRST_CELL[action][direction] + offset for offset in FRAME_OFFSETS[action]]
 
 
-USED_CELLS = sorted(
-    {cell for action in ACTIONS for direction in DIRECTIONS for cell in motion_cells(action, direction)}
-)
+USED_CELLS = sorted({cell for action in ACTIONS for way in DIRECTIONS for cell in motion_cells(action, way)})
 
 
 def composite(layers: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:

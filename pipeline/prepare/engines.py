@@ -1,4 +1,4 @@
-"""Engines: where the shards of a preparation are written, in this process or in others."""
+"""Engines: other processes in which the shards of a preparation are written."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import signal
 import threading
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from multiprocessing.connection import wait
 from typing import TypeAlias
 
 from seqviews.pipeline.manifest import ShardEntry
@@ -18,21 +17,10 @@ WriteShard: TypeAlias = Callable[[ShardPlan], ShardEntry]
 Written: TypeAlias = Generator[tuple[ShardPlan, ShardEntry], None, None]
 
 
-def this_process(write: WriteShard, plans: Sequence[ShardPlan]) -> Written:
-    """Write the shards one after another in this process, and yield each when it is finished."""
-    for plan in plans:
-        yield plan, write(plan)
-
-
 def processes(write: WriteShard, plans: Sequence[ShardPlan], workers: int) -> Written:
-    """Write the shards in `workers` spawned processes, and yield each when it is finished.
+    """Write the shards in spawned processes, to which `write` is pickled, and yield each when it is finished.
 
     Closing the generator early, or an exception in it (an interrupt included), terminates the processes at once.
-
-    Args:
-        write: Writes one shard; it is pickled and sent to every process.
-        plans: The shards.
-        workers: The number of processes.
     """
     earlier = set(multiprocessing.active_children())
     context = multiprocessing.get_context("spawn")
@@ -57,13 +45,13 @@ def _start(write: WriteShard) -> None:
     global _write_shard
     _write_shard = write
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_exit_with_parent, daemon=True).start()
+
+
+def _exit_with_parent() -> None:
     parent = multiprocessing.parent_process()
     assert parent is not None
-    threading.Thread(target=_exit_with, args=(parent.sentinel,), daemon=True).start()
-
-
-def _exit_with(sentinel: int) -> None:
-    wait([sentinel])
+    parent.join()
     os._exit(1)
 
 

@@ -12,13 +12,7 @@ from seqviews.pipeline.manifest import SPLITS, Split
 
 @dataclass(frozen=True, slots=True)
 class ShardPlan:
-    """Everything that decides the bytes of one shard.
-
-    Attributes:
-        split: The split that the shard belongs to.
-        name: Its file name.
-        sources: The name of each source and the seed of its random generator.
-    """
+    """Everything that decides the bytes of one shard: the name of each source, and the seed of its random generator."""
 
     split: Split
     name: str
@@ -35,11 +29,6 @@ def plan_shards(split: Split, sources: Sequence[str], seed: int, shard_sources: 
     number = SPLITS.index(split)
     # NumPy treats the seeds (a, b) and (a, b, 0) as equal: the order uses 0, source i uses i + 1
     order = np.random.default_rng([seed, number, 0]).permutation(len(sources)).tolist()
-    return [
-        ShardPlan(
-            split,
-            f"{split}-{start // shard_sources:06d}.tar",
-            tuple((sources[i], (seed, number, i + 1)) for i in order[start : start + shard_sources]),
-        )
-        for start in range(0, len(order), shard_sources)
-    ]
+    seeded = [(sources[i], (seed, number, i + 1)) for i in order]
+    shards = [tuple(seeded[start : start + shard_sources]) for start in range(0, len(seeded), shard_sources)]
+    return [ShardPlan(split, f"{split}-{k:06d}.tar", shard) for k, shard in enumerate(shards)]

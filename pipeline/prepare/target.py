@@ -6,13 +6,11 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from seqviews.pipeline.manifest import MAX_MANIFEST_BYTES, ShardEntry, Split, load_manifest
 from seqviews.pipeline.shards.strict_json import plain
 from seqviews.pipeline.storage.folder import MANIFEST, Folder
-from seqviews.pipeline.storage.urls import open_folder
 
 PLAN = "plan.json"
 
@@ -65,11 +63,7 @@ class Target:
         return next((entry for entry in entries if (entry.name, entry.sha256) == (name, digest)), None)
 
     def store(self, split: Split, entry: ShardEntry, data: bytes) -> None:
-        """Write a shard, whole or not at all.
-
-        Raises:
-            FileExistsError: If object storage holds other bytes under this name.
-        """
+        """Write a shard. Raises `FileExistsError` if object storage holds other bytes under its name."""
         folder = self.out / split
         stored = folder.put(entry.name, data, {"records": str(entry.records)})
         if not stored and self.finished(split, entry.name) != entry:
@@ -77,24 +71,11 @@ class Target:
             raise FileExistsError(f"{folder}/{entry.name} {reason}")
 
     def complete(self, split: Split, manifest: str) -> None:
-        """Write the manifest of a split whose shards are all there.
-
-        Raises:
-            FileExistsError: If object storage holds another one.
-        """
+        """Write the manifest of a finished split. Raises `FileExistsError` if object storage holds another one."""
         folder, data = self.out / split, manifest.encode()
         if not folder.put(MANIFEST, data, {}) and folder.get(MANIFEST, MAX_MANIFEST_BYTES) != data:
             raise FileExistsError(f"{folder}/{MANIFEST} is of another preparation: choose another --out")
         folder.remove_receipts()
-
-
-def target_at(url: Folder | Path | str) -> Target:
-    """Return the target that a path or a URL names.
-
-    Raises:
-        ValueError: As `open_folder`, and for a read-only URL.
-    """
-    return Target(open_folder(url).for_writing())
 
 
 def _difference(found: str, claim: Mapping[str, Any]) -> str:
@@ -111,6 +92,5 @@ def _difference(found: str, claim: Mapping[str, Any]) -> str:
 def _leaves(tree: Any, name: str = "") -> dict[str, Any]:
     if not isinstance(tree, dict):
         return {name: tree}
-    return {
-        path: leaf for key, value in tree.items() for path, leaf in _leaves(value, f"{name}.{key}".strip(".")).items()
-    }
+    below = (_leaves(value, f"{name}.{key}".strip(".")) for key, value in tree.items())
+    return {path: leaf for leaves in below for path, leaf in leaves.items()}

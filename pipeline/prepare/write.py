@@ -16,20 +16,22 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from hashlib import sha256
+from itertools import chain
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 
 from seqviews.pipeline.manifest import SPLITS, DatasetInfo, Features, Manifest, ShardEntry, Split
-from seqviews.pipeline.prepare.engines import Written, processes, this_process
+from seqviews.pipeline.prepare.engines import Written, processes
 from seqviews.pipeline.prepare.plan import ShardPlan, plan_shards
-from seqviews.pipeline.prepare.target import Target, target_at
-from seqviews.pipeline.records import Progress, Record
+from seqviews.pipeline.prepare.target import Target
+from seqviews.pipeline.records import Progress, Record, silent
 from seqviews.pipeline.shards.codec import encoder_versions
 from seqviews.pipeline.shards.shard import pack_shard
 from seqviews.pipeline.shards.strict_json import integer
 from seqviews.pipeline.storage.folder import Folder
+from seqviews.pipeline.storage.urls import open_folder
 
 Records: TypeAlias = Callable[[str, np.random.Generator], Iterable[Record]]
 
@@ -68,12 +70,12 @@ def write_shards(
     seed: int = 0,
     shard_sources: int = 50,
     workers: int = 1,
-    progress: Progress = lambda split, done, total: None,
+    progress: Progress = silent,
 ) -> dict[Split, Manifest]:
     """Write the records of sources into shards, one folder per split, each with a manifest, which is written last.
 
     The bytes do not depend on the number of workers. An interrupted call resumes when it is repeated: finished shards
-    are kept as they are.
+    are kept as they are. Returns the manifests.
 
     Args:
         sources: Names of the sources by split. Records are cut from a source: a character, a video file.
@@ -86,9 +88,6 @@ def write_shards(
         workers: Number of processes; 1 works in the calling process.
         progress: Called after every shard with the split, the sources written and all sources of the split.
 
-    Returns:
-        The manifests.
-
     Raises:
         FileExistsError: If the folder holds other data, or a preparation with other arguments.
         BlockingIOError: If another process is writing to the folder. Several may write to object storage at a time.
@@ -100,14 +99,14 @@ def write_shards(
         raise ValueError("shard_sources and workers must be at least 1")
     if empty := [split for split, names in sources.items() if not names]:
         raise ValueError(f"the split {empty[0]} has no source: leave it out")
-    write = _ShardWriter(target_at(url), records, info.features)
+    write = _ShardWriter(Target(open_folder(url).for_writing()), records, info.features)
     shared = {"seed": seed, "shard_sources": shard_sources, **(parameters or {})}
     encoders = encoder_versions(info.features.codec)
     hashes = {split: sha256("\n".join(names).encode()).hexdigest() for split, names in sources.items()}
     claim = {"dataset": asdict(info), "parameters": shared, "encoders": encoders, "sources": hashes}
     plans = {split: plan_shards(split, names, seed, shard_sources) for split, names in sources.items()}
-    todo = [plan for of_split in plans.values() for plan in of_split]
-    engine = this_process(write, todo) if workers == 1 else processes(write, todo, workers)
+    todo = list(chain.from_iterable(plans.values()))
+    engine = ((plan, write(plan)) for plan in todo) if workers == 1 else processes(write, todo, workers)
     manifests: dict[Split, Manifest] = {}
     with write.target.claimed(claim), closing(engine) as written:
         for split, shards in _complete_splits(written, plans, progress):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import combinations
@@ -13,7 +13,7 @@ import numpy as np
 
 from seqviews.pipeline.manifest import SPLITS, Manifest, ShardEntry, load_manifest
 from seqviews.pipeline.records import ShardError
-from seqviews.pipeline.shards.factors import factor_array
+from seqviews.pipeline.shards.codec import factor_array
 from seqviews.pipeline.shards.reader import ShardReader
 from seqviews.pipeline.shards.shard import Shard
 from seqviews.pipeline.storage.folder import MANIFEST, Folder
@@ -28,8 +28,7 @@ class SplitCheck:
 
     Attributes:
         shards, records, bytes: Totals of the shards that match the manifest.
-        identities: Who the records show: their sources, and their classes of the identity factors. Empty in a fast
-            check.
+        identities: The records' sources and their classes of the identity factors; empty in a fast check.
         problems: A sentence for each damaged shard and each mistake.
     """
 
@@ -48,7 +47,7 @@ def check_dataset(
     threads: int = 2,
     progress: Callable[[str, int, int], None] = lambda split, done, total: None,
 ) -> dict[str, SplitCheck]:
-    """Read a whole prepared data set and report everything that is wrong with it.
+    """Read a whole prepared data set and report, by split, everything that is wrong with it.
 
     Each shard's size, SHA-256, structure and record count must be the manifest's, and keys unique in the split. Each
     record must decode to the manifest's shape and type and have its factors, in range. No source may be in two splits.
@@ -60,9 +59,6 @@ def check_dataset(
             their classes may be in two splits either.
         threads: Number of shards that are checked at a time, each held in memory.
         progress: Called after every shard with the split, the number of shards checked and their total.
-
-    Returns:
-        The result by split; the data set is sound if no split has problems.
 
     Raises:
         ShardError: If the folder is neither a data set nor a split.
@@ -79,23 +75,23 @@ def check_dataset(
         except ShardError as error:
             checks[split].problems.append(str(error))
             continue
-        _check_agreement(manifests, split, path, checks[split])
+        manifest, first = manifests[split], next(iter(manifests))
+        if manifest.dataset != manifests[first].dataset:
+            reason = f"describes another data set than the manifest of {first}"
+            checks[split].problems.append(f"{path}/{MANIFEST}: {reason}")
+        if split in SPLITS and manifest.split != split:
+            checks[split].problems.append(f"{path}/{MANIFEST}: is of the split {manifest.split}, not {split}")
         for name in identity:
-            if manifests[split].dataset.static.get(name) is None:
+            if manifest.dataset.static.get(name) is None:
                 raise ValueError(f"{path} has no static factor {name} with classes")
-        reader = ShardReader(path, manifests[split].dataset.features)
-        checker = _ShardChecker(reader, manifests[split], fast, tuple(identity))
+        checker = _ShardChecker(ShardReader(path, manifest.dataset.features), manifest, fast, tuple(identity))
         _check_split(checks[split], path, checker, threads, progress)
     _compare(checks)
     return checks
 
 
 def split_folders(folder: Folder | Path) -> dict[str, Folder]:
-    """Return the folders of a data set's splits by name, or the folder itself if it is a split.
-
-    Raises:
-        ShardError: If the folder is neither a data set nor a split.
-    """
+    """Return the folders of a data set's splits by name, or a split itself. Raises `ShardError` if it is neither."""
     folder = open_folder(folder)
     if folder.has(MANIFEST):
         return {folder.name: folder}
@@ -103,16 +99,6 @@ def split_folders(folder: Folder | Path) -> dict[str, Folder]:
     if not found:
         raise ShardError(f"{folder} is not a prepared data set: it has no train, val or test, nor a manifest.json")
     return found
-
-
-def _check_agreement(manifests: Mapping[str, Manifest], split: str, path: Folder, check: SplitCheck) -> None:
-    """Check that the splits describe one data set and have the names of their folders."""
-    manifest = manifests[split]
-    first = next(iter(manifests))
-    if manifest.dataset != manifests[first].dataset:
-        check.problems.append(f"{path}/{MANIFEST}: describes another data set than the manifest of {first}")
-    if split in SPLITS and manifest.split != split:
-        check.problems.append(f"{path}/{MANIFEST}: is of the split {manifest.split}, not {split}")
 
 
 def _check_split(
@@ -172,13 +158,11 @@ class _ShardChecker:
     identity: tuple[str, ...]
 
     def check(self, entry: ShardEntry) -> _Contents:
-        contents = _Contents()
         try:
             shard = self.reader.read(entry)
         except ShardError as error:
-            contents.problems.append(str(error))
-            return contents
-        contents.keys = shard.keys
+            return _Contents(problems=[str(error)])
+        contents = _Contents(shard.keys)
         for record in range(0 if self.fast else len(shard.keys)):
             try:
                 self._check_record(shard, record, contents)
@@ -190,25 +174,21 @@ class _ShardChecker:
         features, factors = self.manifest.dataset.features, self.manifest.factors
         voices = features.converted_shape
         key = shard.decode(
-            record,
-            np.empty(features.shape, features.dtype),
-            None if voices is None else np.empty(voices, np.float16),
+            record, np.empty(features.shape, features.dtype), None if voices is None else np.empty(voices, np.float16)
         )
         frames, given, name = features.shape[0], shard.factors(record), f"{shard.name}: {key}"
         values = {f: factor_array(f, classes, [given.get(f)], [name], frames)[0] for f, classes in factors.items()}
         about = shard.json(record)
         for field_name, expected in {"key": key, "frames": frames}.items():
-            if about.get(field_name) != expected:
-                reason = f"{field_name} is {about.get(field_name)!r:.80}, not {expected!r}"
-                raise ShardError(f"{shard.name}: {key}.json: {reason}")
-        contents.identities |= set(_identities(shard.source(record)))
+            if (found := about.get(field_name)) != expected:
+                raise ShardError(f"{shard.name}: {key}.json: {field_name} is {found!r:.80}, not {expected!r}")
+        contents.identities |= _identities(shard.source(record))
         if self.identity:
             contents.identities.add(", ".join(f"{f} {(factors[f] or [])[int(values[f])]}" for f in self.identity))
         contents.shapes |= {(f, value.shape) for f, value in values.items()}
 
 
-def _identities(source: str) -> Iterator[str]:
-    """Yield a source, or the sources that it is combined from, as in `mnist-00012+mnist-04711`."""
-    for part in source.split("+") if _SEVERAL.fullmatch(source) else [source]:
-        if part:
-            yield f"source {part}"
+def _identities(source: str) -> set[str]:
+    """Return a source, or the sources that it is combined from, as in `mnist-00012+mnist-04711`."""
+    parts = source.split("+") if _SEVERAL.fullmatch(source) else [source]
+    return {f"source {part}" for part in parts if part}

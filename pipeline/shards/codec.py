@@ -1,4 +1,4 @@
-"""Records to tar members and back; nothing is ever unpickled."""
+"""Records to tar members and back to arrays; nothing is ever unpickled."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import io
 import json
 import math
 import struct
+from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Any
 
@@ -14,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seqviews.pipeline.manifest import Codec, Features
-from seqviews.pipeline.records import Clip, Record, Segment
+from seqviews.pipeline.records import Clip, Record, Segment, ShardError
 from seqviews.pipeline.shards.strict_json import parse_object, plain
 
-WEBP_MAX_ROWS = 16_383
+_WEBP_MAX_ROWS = 16_383
 MAX_JSON_BYTES = 1 << 20
 _WEBP_HEADER = struct.Struct("<4sI8sIxI")
 _PNG_CHUNKS = {b"": (b"IHDR",), b"IHDR": (b"IDAT",), b"IDAT": (b"IDAT", b"IEND"), b"IEND": ()}
@@ -85,6 +86,13 @@ def _encode_npy(array: NDArray[Any]) -> bytes:
     return buffer.getvalue()
 
 
+def check_rows(frames: int, height: int, codec: Codec) -> None:
+    """Raise `ValueError` if the frames of a clip are too long for one WebP image."""
+    if codec == "webp" and frames * height > _WEBP_MAX_ROWS:
+        reason = f"are more than WebP's {_WEBP_MAX_ROWS} rows: use --codec npy"
+        raise ValueError(f"{frames} frames of {height} rows {reason}")
+
+
 def _encode_frames(frames: NDArray[np.uint8], codec: Codec) -> bytes:
     if codec == "npy":
         return _encode_npy(frames)
@@ -92,8 +100,7 @@ def _encode_frames(frames: NDArray[np.uint8], codec: Codec) -> bytes:
     tall = frames.reshape(length * height, width, channels)
     if codec == "png":
         return bytes(imagecodecs.png_encode(np.ascontiguousarray(tall), level=9))
-    if length * height > WEBP_MAX_ROWS:
-        raise ValueError(f"{length} frames of {height} rows exceed WebP's {WEBP_MAX_ROWS} rows: use codec npy")
+    check_rows(length, height, codec)
     rgb = np.ascontiguousarray(np.broadcast_to(tall, (length * height, width, 3)))
     return bytes(imagecodecs.webp_encode(rgb, level=80, lossless=True, method=2))
 
@@ -126,15 +133,15 @@ def _decode_frames(data: bytes | memoryview, codec: Codec, out: NDArray[np.uint8
         raise ValueError(f"an image of {len(data)} bytes for {out.nbytes} bytes of frames")
     if not (_is_plain_png(data) if codec == "png" else _is_plain_webp(data)):
         raise ValueError(f"not one lossless {codec} image of 8 bits per channel and nothing else")
-    if codec == "png":
-        shape = (length * height, width) if channels == 1 else (length * height, width, 3)
-        _decode_into(imagecodecs.png_decode, data, out.reshape(shape))
-    elif channels == 3:
-        _decode_into(imagecodecs.webp_decode, data, out.reshape(length * height, width, 3))
-    else:
-        rgb = np.empty((length * height, width, 3), np.uint8)
-        _decode_into(imagecodecs.webp_decode, data, rgb)
-        out[:] = rgb[..., :1].reshape(out.shape)
+    decode: Any = imagecodecs.png_decode if codec == "png" else imagecodecs.webp_decode
+    grey_webp = channels == 1 and codec == "webp"  # stored as RGB
+    tall = np.empty((length * height, width, 3), np.uint8) if grey_webp else out.reshape(length * height, width, -1)
+    try:
+        decode(data, out=tall[..., 0] if tall.shape[2] == 1 else tall)
+    except (RuntimeError, ValueError, TypeError, MemoryError) as error:
+        raise ValueError(str(error) or type(error).__name__) from None
+    if grey_webp:
+        out[:] = tall[..., :1].reshape(out.shape)
 
 
 def _is_plain_png(data: bytes | memoryview) -> bool:
@@ -159,13 +166,6 @@ def _is_plain_webp(data: bytes | memoryview) -> bool:
     return riff == b"RIFF" and kind == b"WEBPVP8L" and image >> 28 == 0 and whole
 
 
-def _decode_into(decode: Any, data: bytes | memoryview, out: NDArray[np.uint8]) -> None:
-    try:
-        decode(data, out=out)
-    except (RuntimeError, ValueError, TypeError, MemoryError) as error:
-        raise ValueError(str(error) or type(error).__name__) from None
-
-
 def _npy_array(data: bytes | memoryview, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
     """Return a view of a .npy file; its header is compared with numpy's own, which numpy would evaluate."""
     start = 10 + int.from_bytes(data[8:10], "little")
@@ -181,11 +181,39 @@ def _npy_array(data: bytes | memoryview, shape: tuple[int, ...], dtype: np.dtype
 
 
 def decode_json(data: bytes | memoryview) -> dict[str, Any]:
-    """Return a record's JSON member.
-
-    Raises:
-        ValueError: If it is larger than 1 MiB, not UTF-8, or `parse_object` rejects it.
-    """
+    """Return a record's JSON. Raises `ValueError` if it exceeds 1 MiB, is not UTF-8, or `parse_object` rejects it."""
     if len(data) > MAX_JSON_BYTES:
         raise ValueError(f"JSON of {len(data)} bytes exceeds the limit of {MAX_JSON_BYTES}")
     return parse_object(str(data, "utf-8"))
+
+
+def factor_array(
+    name: str, classes: Sequence[str] | None, values: Sequence[Any], records: Sequence[str], frames: int
+) -> NDArray[np.int64] | NDArray[np.float32]:
+    """Return one factor of several records: int64 `[B]` classes or float32 `[B, frames, ...]` trajectories.
+
+    `classes` is None for a trajectory. `values` are those in the records' JSON, None where missing; `records` has the
+    names for error messages.
+
+    Raises:
+        ShardError: If a value is not a class, or not finite numbers for each frame in one shape.
+    """
+    if classes is None:
+        tracks = [_trajectory(name, value, frames, record) for value, record in zip(values, records, strict=True)]
+        if len({track.shape for track in tracks}) > 1:
+            raise ShardError(f"{records[0]} and others: their {name} differ in shape")
+        return np.stack(tracks) if tracks else np.empty((0, frames), np.float32)
+    for value, record in zip(values, records, strict=True):
+        if type(value) is not int or not 0 <= value < len(classes):
+            raise ShardError(f"{record}: {name} is {repr(value)[:80]}, not a class from 0 to {len(classes) - 1}")
+    return np.array(values, np.int64)
+
+
+def _trajectory(name: str, value: Any, frames: int, record: str) -> NDArray[np.float32]:
+    leaves = np.array(value, object)  # with another type, numpy converts null, true and "1" to numbers
+    if leaves.ndim and len(leaves) == frames and set(map(type, leaves.flat)) <= {int, float}:
+        with np.errstate(over="ignore"):
+            track = leaves.astype(np.float32)
+        if np.isfinite(track).all():
+            return track
+    raise ShardError(f"{record}: {name} is not a trajectory, numbers for each of {frames} frames")

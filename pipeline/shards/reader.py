@@ -1,4 +1,4 @@
-"""ShardReader: the checked shards of a split."""
+"""ShardReader: reads the shards of a split."""
 
 from __future__ import annotations
 
@@ -14,19 +14,10 @@ INDEXED_RECORDS = 100_000
 
 
 class ShardReader:
-    """Reads shards whole.
+    """Reads shards of a split whole; `prefetcher` fetches them ahead of their use.
 
-    The SHA-256 is checked in every read, the structure of the tar only in the first.
-
-    Args:
-        folder: The split.
-        features: Shape and type of its records.
-
-    Attributes:
-        prefetcher: Fetches shards ahead of their use.
-
-    Raises:
-        ShardError: If the split is in object storage and the cache cannot be used.
+    The SHA-256 is checked in every read, the structure of the tar only in the first. Raises `ShardError` if the split
+    is in object storage and the cache cannot be used.
     """
 
     def __init__(self, folder: Folder, features: Features) -> None:
@@ -40,20 +31,13 @@ class ShardReader:
         return ShardReader, (self._folder, self._features)
 
     def read(self, entry: ShardEntry) -> Shard:
-        """Read a shard and check it; several threads may do so at a time.
-
-        Raises:
-            ShardError: If it cannot be read or contradicts the manifest.
-        """
+        """Read a shard; thread-safe. Raises `ShardError` if it cannot be read or contradicts the manifest."""
         name, data = f"{self._folder}/{entry.name}", self.prefetcher.read(entry)
         index = self._indices.get(entry)
         if index is None:
             index = index_shard(name, data, entry, self._features)
-            self._remember(entry, index)
+            with self._lock:  # any choice of shards is as good as another, as they are read in random order
+                if entry not in self._indices and self._indexed + entry.records <= INDEXED_RECORDS:
+                    self._indices[entry] = index
+                    self._indexed += entry.records
         return Shard(name, memoryview(data), self._features, index)
-
-    def _remember(self, entry: ShardEntry, index: ShardIndex) -> None:
-        with self._lock:  # any choice of shards is as good as another, as they are read in random order
-            if entry not in self._indices and self._indexed + entry.records <= INDEXED_RECORDS:
-                self._indices[entry] = index
-                self._indexed += entry.records

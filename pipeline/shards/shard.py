@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from mmap import mmap
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,16 +19,12 @@ from seqviews.pipeline.records import KEY_PATTERN, Factor, Record, ShardError
 from seqviews.pipeline.shards.codec import decode_array, decode_json, encode_record, extensions
 from seqviews.pipeline.shards.tar import Member, tar_members
 
+T = TypeVar("T")
 MAX_SHARD_BYTES = 256 << 20
 
 
 def pack_shard(name: str, records: Iterable[Record], features: Features) -> tuple[ShardEntry, bytes]:
     """Return the manifest entry and the bytes of a tar of records; the same records give the same bytes.
-
-    Args:
-        name: The tar's file name.
-        records: The records in order.
-        features: Shape and type that each record must have.
 
     Raises:
         ValueError: If a record does not match the features, a key is repeated, or the tar exceeds 256 MiB.
@@ -55,7 +51,7 @@ class ShardIndex:
     """The positions of the records in a checked tar.
 
     Attributes:
-        keys: The records' keys in order.
+        keys: The keys of its R records in order.
         spans: int64 `[R, M, 2]`, first byte and end of each record's members, in the codec's order.
     """
 
@@ -77,15 +73,11 @@ class Shard:
         """The records' keys in order."""
         return self.index.keys
 
-    def members(self, record: int) -> list[memoryview]:
-        """Return the contents of a record's members: its arrays, and its JSON last."""
-        return [self.data[start:end] for start, end in self.index.spans[record].tolist()]
-
     def decode(self, record: int, out: NDArray[Any], converted: NDArray[np.float16] | None = None) -> str:
-        """Decode one record and return its key.
+        """Decode the record at a position in the shard and return its key.
 
         Args:
-            record: Its position in the shard.
+            record: The position.
             out: Output for the clip, uint8 `[T, H, W, C]`, or the segment, float32 `[T, n_mels]`; C-contiguous.
             converted: Output for the segment in other voices, float16 `[K, T, n_mels]`, if the shard has them.
 
@@ -94,7 +86,7 @@ class Shard:
         """
         key = self.keys[record]
         arrays = (out,) if converted is None else (out, converted)
-        for extension, member, array in zip(extensions(self.features), self.members(record), arrays, strict=False):
+        for extension, member, array in zip(extensions(self.features), self._members(record), arrays, strict=False):
             try:
                 decode_array(member, self.features.codec, array)
             except ValueError as error:
@@ -102,37 +94,29 @@ class Shard:
         return key
 
     def factors(self, record: int) -> dict[str, Factor]:
-        """Return the factors of a record.
-
-        Raises:
-            ShardError: If its JSON has none.
-        """
-        factors = self.json(record).get("factors")
-        if not isinstance(factors, dict):
-            raise ShardError(f"{self.name}: {self.keys[record]}.json: no factors")
-        return factors
+        """Return the factors of a record. Raises `ShardError` if its JSON has none."""
+        return self._stated(record, "factors", dict)
 
     def source(self, record: int) -> str:
-        """Return the name of the source that a record was cut from.
-
-        Raises:
-            ShardError: If its JSON has none.
-        """
-        source = self.json(record).get("source")
-        if not isinstance(source, str):
-            raise ShardError(f"{self.name}: {self.keys[record]}.json: no source")
-        return source
+        """Return the name of the source that a record was cut from. Raises `ShardError` if its JSON has none."""
+        return self._stated(record, "source", str)
 
     def json(self, record: int) -> dict[str, Any]:
-        """Return the JSON of a record.
-
-        Raises:
-            ShardError: If it cannot be decoded.
-        """
+        """Return the JSON of a record. Raises `ShardError` if it cannot be decoded."""
         try:
-            return decode_json(self.members(record)[-1])
+            return decode_json(self._members(record)[-1])
         except ValueError as error:
             raise ShardError(f"{self.name}: {self.keys[record]}.json: {error}") from None
+
+    def _stated(self, record: int, name: str, kind: type[T]) -> T:
+        value = self.json(record).get(name)
+        if not isinstance(value, kind):
+            raise ShardError(f"{self.name}: {self.keys[record]}.json: no {name}")
+        return value
+
+    def _members(self, record: int) -> list[memoryview]:
+        """Return the contents of a record's members: its arrays, and its JSON last."""
+        return [self.data[start:end] for start, end in self.index.spans[record].tolist()]
 
 
 def index_shard(name: str, data: bytes | mmap, entry: ShardEntry, features: Features) -> ShardIndex:

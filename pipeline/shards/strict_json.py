@@ -42,8 +42,7 @@ def parse_object(text: str) -> dict[str, Any]:
     """Parse a JSON object of bounded length.
 
     Raises:
-        ValueError: If it is not a JSON object, has more than 200,000 values or 32 levels, a repeated key, or a number
-            that is not finite or does not fit 64 bits.
+        ValueError: If it is not a JSON object, has over 200,000 values or 32 levels, a key twice, or an unsafe number.
 
     Example:
         >>> parse_object('{"a": [1, 2.5]}')

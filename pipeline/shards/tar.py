@@ -19,11 +19,7 @@ _OCTAL = re.compile(rb" *([0-7]*)[\0 ]*")  # readers disagree on other number fo
 
 
 def tar_members(data: bytes | mmap) -> Iterator[Member]:
-    """Yield the members of an archive; every byte of the headers is checked.
-
-    Raises:
-        ValueError: If it is not a complete POSIX ustar archive of plain files with short names.
-    """
+    """Yield the members of an archive. Every byte of the headers is checked; a mistake raises `ValueError`."""
     offset = 0
     while True:
         header = data[offset : offset + BLOCK]

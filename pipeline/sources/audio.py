@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,15 +14,17 @@ from numpy.typing import NDArray
 
 from seqviews.pipeline.manifest import Features, MelFeatures, MelParameters
 from seqviews.pipeline.records import Segment
+from seqviews.pipeline.sources.containers import riff_sound
 from seqviews.pipeline.sources.survey import FileSurvey, hash_files
 from seqviews.pipeline.sources.windows import Window
 
 MEL = MelParameters()
-UNKNOWN_SIZE = 0x7FFF_F000  # the size that a WAV written to a pipe states, or more
+BLOCK = 1 << 16
+FLAC_END = 39  # libsndfile's error at the end of a FLAC file that states no length
 
 
 def log_mel(wave: NDArray[np.float32], mel: MelParameters = MEL) -> NDArray[np.float32]:
-    """The natural logarithm of the mel power of a wave.
+    """The natural logarithm of the mel power of a wave, float32 `[1 + samples // hop_length, n_mels]`.
 
     Frame i is centred on sample `i * hop_length` under a periodic Hann window; the wave is reflected at its ends. The
     filters are triangles of equal area on Slaney's mel scale.
@@ -31,16 +33,12 @@ def log_mel(wave: NDArray[np.float32], mel: MelParameters = MEL) -> NDArray[np.f
         wave: float32 `[samples]` in [-1, 1], at `mel.sample_rate`.
         mel: The filterbank.
 
-    Returns:
-        float32 `[frames, n_mels]`, `frames = 1 + samples // hop_length`.
-
     Raises:
         ValueError: If the wave is not float32 `[samples]`, has a value that is not finite, or is shorter than `n_fft`.
 
     Example:
         >>> tone = np.sin(2 * np.pi * 1000 * np.arange(16000) / 16000).astype(np.float32)
-        >>> features = log_mel(tone)
-        >>> features.shape, int(features[50].argmax())
+        >>> log_mel(tone).shape, int(log_mel(tone)[50].argmax())
         ((101, 80), 26)
     """
     import librosa
@@ -51,59 +49,82 @@ def log_mel(wave: NDArray[np.float32], mel: MelParameters = MEL) -> NDArray[np.f
         raise ValueError(f"the wave has {len(wave)} samples, fewer than the {mel.n_fft} of one transform")
     if not np.isfinite(wave).all():
         raise ValueError("the wave has values that are not finite")
-    power = librosa.feature.melspectrogram(
-        y=wave,
-        sr=mel.sample_rate,
-        n_fft=mel.n_fft,
-        win_length=mel.win_length,
-        hop_length=mel.hop_length,
-        n_mels=mel.n_mels,
-        fmin=mel.f_min,
-        fmax=mel.f_max,
-        window="hann",
-        center=True,
-        pad_mode="reflect",
-        power=2.0,
-        htk=False,
-        norm=mel.norm,
-    )
+    transform: dict[str, Any] = {"n_fft": mel.n_fft, "win_length": mel.win_length, "hop_length": mel.hop_length}
+    transform |= {"window": "hann", "center": True, "pad_mode": "reflect", "power": 2.0}
+    transform |= {"n_mels": mel.n_mels, "fmin": mel.f_min, "fmax": mel.f_max, "htk": False, "norm": mel.norm}
+    power = librosa.feature.melspectrogram(y=wave, sr=mel.sample_rate, **transform)
     features: NDArray[np.float32] = np.log(np.maximum(power, mel.floor)).T.astype(np.float32, order="C")
     return features
 
 
 def read_wave(path: Path, sample_rate: int = 16_000) -> NDArray[np.float32]:
-    """Read a WAV or FLAC file, mixed down to one channel and resampled.
-
-    Args:
-        path: A file that libsndfile can read.
-        sample_rate: The rate to resample to, in Hz.
-
-    Returns:
-        float32 `[samples]`; full scale is 1.
+    """Read a file that libsndfile can read, mixed down to one channel and resampled: float32 `[samples]`, full scale 1.
 
     Raises:
         ValueError: If the file cannot be read, is truncated or empty, or has a value that is not finite.
     """
-    import soundfile
     import soxr
 
-    try:
-        with soundfile.SoundFile(path) as file:
-            channels, found_rate = file.read(dtype="float32", always_2d=True), file.samplerate
-            stated = re.search(r"^data : (\d+) \(should be", file.extra_info, re.MULTILINE)
-    except (soundfile.SoundFileError, OSError) as error:
-        raise ValueError(f"{path} cannot be read as sound: {error}") from None
-    if stated and 0 < int(stated[1]) < UNKNOWN_SIZE:  # libsndfile reads what is there and reports nothing
-        raise ValueError(f"{path} is truncated: its header states {stated[1]} bytes of sound")
+    channels, found_rate, _ = _read(path)
     if not len(channels):
         raise ValueError(f"{path} has no samples")
     if not np.isfinite(channels).all():
         raise ValueError(f"{path} has samples that are not finite")
-    mono: NDArray[np.float32] = channels.mean(axis=1, dtype=np.float32)
-    if found_rate == sample_rate:
-        return mono
-    wave: NDArray[np.float32] = soxr.resample(mono, found_rate, sample_rate)
-    return wave
+    wave: NDArray[np.float32] = channels.mean(axis=1, dtype=np.float32)
+    return wave if found_rate == sample_rate else soxr.resample(wave, found_rate, sample_rate)
+
+
+def unstated_seconds(path: Path) -> float:
+    """The sound, in seconds, that a WAV or FLAC file holds after the end that its header states.
+
+    Raises:
+        ValueError: If the file cannot be read or is truncated.
+    """
+    return _read(path)[2]
+
+
+def _read(path: Path) -> tuple[NDArray[np.float32], int, float]:
+    """The samples `[samples, channels]` that the header states, their rate, and the seconds of sound after them."""
+    import soundfile
+
+    blocks: list[NDArray[np.float32]] = []
+    try:
+        flac, stated = _flac_without_length(path)
+        with soundfile.SoundFile(flac or path) as file:
+            while not blocks or len(blocks[-1]) == BLOCK:  # some formats state no length, or a false one
+                block = np.full((BLOCK, file.channels), np.nan, np.float32)
+                try:
+                    blocks.append(file.read(out=block))
+                except soundfile.LibsndfileError as error:
+                    if not flac or error.code != FLAC_END:
+                        raise
+                    blocks.append(block[: np.isfinite(block[:, 0]).sum()])
+            rate = file.samplerate
+        sound, rest = riff_sound(path)
+    except (soundfile.SoundFileError, OSError) as error:
+        raise ValueError(f"{path} cannot be read as sound: {error}") from None
+    channels = np.concatenate(blocks)
+    if stated:
+        if len(channels) < stated:
+            raise ValueError(f"{path} is truncated: its header states {stated} samples, it has {len(channels)}")
+        return channels[:stated], rate, (len(channels) - stated) / rate
+    if rest < 0:  # libsndfile reads what is there and reports nothing
+        raise ValueError(f"{path} is truncated: its header states {sound} bytes of sound")
+    return channels, rate, rest * len(channels) // sound / rate if sound else 0.0
+
+
+def _flac_without_length(path: Path) -> tuple[io.BytesIO | None, int]:
+    """A FLAC file whose header states no length, so that all of it is read, and the length that it stated."""
+    with path.open("rb") as file:
+        head = file.read(1 << 16)
+        start = head.find(b"fLaC") if head.startswith((b"fLaC", b"ID3")) else -1
+        if start < 0 or len(head) < start + 26:
+            return None, 0
+        data = bytearray(head + file.read())
+    length = slice(start + 21, start + 26)
+    stated = int.from_bytes(data[length], "big") & 0xF_FFFF_FFFF
+    data[length] = bytes([data[start + 21] & 0xF0, 0, 0, 0, 0])
+    return io.BytesIO(data), stated
 
 
 class Converter(Protocol):
@@ -119,16 +140,10 @@ class Converter(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class SegmentCutter:
-    """Cuts sound files into consecutive log-mel segments, each optionally stored in other voices as well.
+    """Cuts sound files into log-mel segments of the window's frames, each stored in `voices` other voices as well.
 
-    Attributes:
-        window: The frames of each segment.
-        mel: The filterbank.
-        voices: K, the number of other voices; their seeds are drawn for each file.
-        converter: Converts the waves; not needed for K = 0.
-
-    Raises:
-        ValueError: If one of these is out of bounds.
+    The seeds of the voices are drawn for each file; without voices no converter is needed. Raises `ValueError` if an
+    attribute is out of bounds.
     """
 
     window: Window
@@ -144,7 +159,7 @@ class SegmentCutter:
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """Everything but the files that decides the segments."""
+        """See `Cutter.parameters`."""
         return {"stride": self.window.stride}
 
     @property
@@ -166,14 +181,12 @@ class SegmentCutter:
         mels = self._mels(wave)
         used = mels[: len(mels) - self.window.left_out(len(mels))].astype(np.float64)
         sums = np.stack([used.sum(axis=0), np.square(used).sum(axis=0)])
-        return FileSurvey(len(mels), self.rate, self.sha256(file, wave), sums)
+        seconds = unstated_seconds(file)
+        remark = f"{seconds:.2f} s of sound after the end that its header states are left out" if seconds else ""
+        return FileSurvey(len(mels), self.rate, self.sha256(file, wave), sums, remark)
 
     def features(self, surveys: Sequence[FileSurvey], train: Sequence[FileSurvey]) -> Features:
-        """Shape and rate, and each mel's mean and deviation over the segments for training.
-
-        Raises:
-            ValueError: If there are no segments for training.
-        """
+        """See `Cutter.features`; mean and deviation come from `train`. Raises `ValueError` if it has no segments."""
         frames = sum(survey.frames - self.window.left_out(survey.frames) for survey in train)
         if not frames:
             raise ValueError("no file of the split train is as long as a segment: mean and deviation come from there")

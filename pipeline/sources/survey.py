@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seqviews.pipeline.manifest import Features
-from seqviews.pipeline.records import Progress, Record
+from seqviews.pipeline.records import Progress, Record, silent
 from seqviews.pipeline.sources.windows import Window
 
 Item = TypeVar("Item")
@@ -25,16 +25,17 @@ class FileSurvey:
     """What the first reading of a file found.
 
     Attributes:
-        frames: Number of frames to cut sequences from.
-        rate: Frames per second, None if unknown.
+        frames, rate: Number of frames to cut sequences from, and frames per second, None if unknown.
         sha256: Hash of the content.
         sums: float64 `[2, n_mels]`, the sums of the mels and of their squares over the frames in segments.
+        remark: What is used of an ambiguous file, or left out of it; empty for other files.
     """
 
     frames: int
     rate: float | None
     sha256: str
     sums: NDArray[np.float64] | None = None
+    remark: str = ""
 
 
 class Cutter(Protocol):
@@ -59,31 +60,23 @@ class Cutter(Protocol):
 
 
 def survey_files(
-    files: Sequence[Path],
-    cutter: Cutter,
-    *,
-    threads: int = 1,
-    label: str = "files read",
-    progress: Progress = lambda label, done, total: None,
+    files: Sequence[Path], cutter: Cutter, *, threads: int = 1, label: str = "files read", progress: Progress = silent
 ) -> list[FileSurvey | ValueError | OSError]:
-    """Read every file once.
+    """Read every file once and return its survey, or the error that reading it raised.
 
-    Args:
-        files: The files.
-        cutter: Reads them.
-        threads: How many files are read at a time; the result does not depend on it.
-        label: The description for `progress`.
-        progress: Called with the label, the files read and all files, about twenty times.
-
-    Returns:
-        The survey of each file, or the error that reading it raised.
+    `threads` files are read at a time. `progress` is called with the label and the numbers of files read and of all
+    files, about twenty times.
     """
 
     def survey(file: Path) -> FileSurvey | ValueError | OSError:
         try:
             return cutter.survey(file, stop)
-        except (ValueError, OSError) as error:
-            return error
+        except ImportError:
+            raise
+        except Exception as error:  # about one file: the others are read too, and all are reported
+            if isinstance(error, ValueError | OSError) and str(file) in str(error):
+                return error
+            return ValueError(f"{file} cannot be read: {type(error).__name__}: {error}")
 
     stop = Event()
     found: list[FileSurvey | ValueError | OSError] = []

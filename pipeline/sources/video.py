@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from threading import Event
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import imagecodecs
 import numpy as np
@@ -16,22 +16,17 @@ from numpy.typing import NDArray
 
 from seqviews.pipeline.manifest import Codec, Features
 from seqviews.pipeline.records import Clip
-from seqviews.pipeline.shards.codec import WEBP_MAX_ROWS
+from seqviews.pipeline.shards.codec import check_rows
+from seqviews.pipeline.sources.containers import jpeg_is_complete
+from seqviews.pipeline.sources.decode import decode_video, over_black, upright, video_info
 from seqviews.pipeline.sources.survey import FileSurvey, hash_files, until
 from seqviews.pipeline.sources.windows import Window
-
-if TYPE_CHECKING:
-    from av import VideoFrame
 
 IMAGES = {".png", ".jpg", ".jpeg", ".webp"}
 
 
 def list_images(folder: Path) -> list[Path]:
-    """The images of a folder, `f2.png` before `f10.png`; other files are ignored.
-
-    Raises:
-        ValueError: If there are none.
-    """
+    """The images of a folder, `f2.png` before `f10.png`, and no other files. Raises `ValueError` if there are none."""
     found = [file for file in folder.iterdir() if file.suffix.lower() in IMAGES and not file.name.startswith(".")]
     if not found:
         raise ValueError(f"{folder} has no images: frames are .png, .jpg or .webp files")
@@ -46,102 +41,27 @@ def _natural(name: str) -> list[tuple[int, str]]:
 def read_image(path: Path) -> NDArray[np.uint8]:
     """The pixels of a PNG, JPEG or WebP image, uint8 `[H, W, 3]`; transparency is composited over black.
 
-    Raises:
-        ValueError: If the image is damaged or truncated, or not 8 bits grey or RGB.
+    Raises `ValueError` if the image is damaged or truncated, or not 8 bits grey or RGB.
     """
-    data = path.read_bytes()
-    decode = {".png": imagecodecs.png_decode, ".webp": imagecodecs.webp_decode}.get(
-        path.suffix.lower(), imagecodecs.jpeg_decode
-    )
+    data, suffix = path.read_bytes(), path.suffix.lower()
+    jpeg = suffix not in {".png", ".webp"}
+    decode = imagecodecs.jpeg_decode if jpeg else getattr(imagecodecs, f"{suffix[1:]}_decode")
     try:
         pixels = decode(data)
     except (RuntimeError, ValueError) as error:
         raise ValueError(f"{path} cannot be decoded: {error}") from None
-    jpeg = decode is imagecodecs.jpeg_decode
-    if jpeg and b"\xff\xd9" not in data[-1024:]:  # libjpeg fills missing data with grey and reports nothing
+    if jpeg and not jpeg_is_complete(data):  # libjpeg fills missing data with grey and reports nothing
         raise ValueError(f"{path} is truncated")
+    if data[8:16] == b"WEBPVP8X" and data[20] & 2:
+        raise ValueError(f"{path} is an animated WebP, which is not supported: save its frames as images")
     if pixels.ndim == 2:
         pixels = pixels[..., np.newaxis]
     channels = pixels.shape[2]
     if pixels.dtype != np.uint8 or channels > (3 if jpeg else 4):
         raise ValueError(f"{path} is {pixels.dtype} with {channels} channels: convert it to 8 bits grey or RGB")
     if channels in (2, 4):
-        alpha = pixels[..., -1:].astype(np.uint16)
-        pixels = ((pixels[..., :-1] * alpha + 127) // 255).astype(np.uint8)
+        pixels = over_black(pixels[..., :-1], pixels[..., -1:])
     return np.broadcast_to(pixels, (*pixels.shape[:2], 3))
-
-
-def decode_video(path: Path) -> Iterator[VideoFrame]:
-    """The frames of a video file in display order, as PyAV decodes them.
-
-    Raises:
-        ValueError: If the file has no video, or is damaged or truncated as far as its format shows it.
-        ImportError: If PyAV is not installed.
-    """
-    av = _import_av()
-    frame: VideoFrame | None = None
-    try:
-        with av.open(str(path)) as container:
-            if not container.streams.video:
-                raise ValueError(f"{path} has no video stream")
-            stream = container.streams.video[0]
-            stream.codec_context.thread_count = 1  # files are read in parallel already
-            longest = 1 / float(stream.average_rate) if stream.average_rate else 0.0
-            size = path.stat().st_size
-            if any(entry.pos + entry.size > size for entry in stream.index_entries):
-                raise ValueError(f"video {path} is truncated: its index lists frames beyond its end")
-            for packet in container.demux(stream):
-                for following in packet.decode():
-                    if packet.is_corrupt or following.is_corrupt:
-                        raise ValueError(f"video {path} is damaged or truncated: encode it again or leave it out")
-                    if frame is not None and frame.time is not None and following.time is not None:
-                        longest = max(longest, following.time - frame.time)
-                    if abs(following.rotation - 90 * _quarter_turns(following)) > 1:
-                        raise ValueError(f"video {path} is rotated by {following.rotation} degrees: not a right angle")
-                    frame = following
-                    yield frame
-            end = _seconds(stream.metadata.get("DURATION", ""))
-    except av.FFmpegError as error:
-        raise ValueError(f"video {path} cannot be decoded, it is damaged or truncated: {error.strerror}") from None
-    if frame is None:
-        raise ValueError(f"video {path} has no frames")
-    if frame.time is not None and frame.time + 1.5 * longest < end:
-        raise ValueError(
-            f"video {path} is truncated: it states {end:.2f} s, its last frame is at {frame.time:.2f} s; "
-            "if it is complete, rewrite it with ffmpeg -c copy"
-        )
-
-
-def _seconds(text: str) -> float:
-    """A Matroska duration such as 00:01:02.5, in seconds; 0 for any other text."""
-    match = re.fullmatch(r"(\d+):(\d+):(\d+\.?\d*)", text)
-    return int(match[1]) * 3600 + int(match[2]) * 60 + float(match[3]) if match else 0.0
-
-
-def video_rate(path: Path) -> float | None:
-    """Frames per second of a video file, the average if it varies; None if unknown."""
-    av = _import_av()
-    with av.open(str(path)) as container:
-        rate = container.streams.video[0].average_rate
-    return float(rate) if rate else None
-
-
-def _import_av() -> Any:
-    try:
-        import av
-    except ImportError:
-        raise ImportError("video files need PyAV: pip install 'seqviews[video]'") from None
-    return av
-
-
-def upright(frame: VideoFrame) -> NDArray[np.uint8]:
-    """The pixels of a decoded frame, uint8 `[H, W, 3]`, rotated by right angles as the file states."""
-    return np.rot90(frame.to_ndarray(format="rgb24"), _quarter_turns(frame))
-
-
-def _quarter_turns(frame: VideoFrame) -> int:
-    """Quarter turns anticlockwise; PyAV truncates the angle to whole degrees."""
-    return round(frame.rotation / 90)
 
 
 def fit(pixels: NDArray[np.uint8], size: int, grey: bool) -> NDArray[np.uint8]:
@@ -160,32 +80,20 @@ def fit(pixels: NDArray[np.uint8], size: int, grey: bool) -> NDArray[np.uint8]:
         red, green, blue = np.moveaxis(pixels.astype(np.uint32), -1, 0)
         luma = (19595 * red + 38470 * green + 7471 * blue + 0x8000) >> 16
         pixels = luma.astype(np.uint8)[..., np.newaxis]
-    height, width = pixels.shape[:2]
-    shorter = min(height, width)
+    shorter = min(pixels.shape[:2])
     if shorter != size:
-        target = (round(height * size / shorter), round(width * size / shorter))
+        target = [round(side * size / shorter) for side in pixels.shape[:2]]
         image = torch.from_numpy(np.array(pixels)).permute(2, 0, 1)[None]
-        resized = interpolate(image, target, mode="bilinear", antialias=True)
-        pixels = resized[0].permute(1, 2, 0).numpy()
-        height, width = target
-    top, left = (height - size) // 2, (width - size) // 2
+        pixels = interpolate(image, target, mode="bilinear", antialias=True)[0].permute(1, 2, 0).numpy()
+    top, left = ((side - size) // 2 for side in pixels.shape[:2])
     return np.ascontiguousarray(pixels[top : top + size, left : left + size])
 
 
 @dataclass(frozen=True, slots=True)
 class ClipCutter:
-    """Cuts video files, or folders of images, into clips of `size` x `size` pixels.
+    """Cuts video files, or with `images` folders of images, into clips of `size` x `size` pixels, grey or RGB.
 
-    Attributes:
-        images: True for folders of images.
-        window: The frames of each clip.
-        step: Only every `step`-th frame of the file is used.
-        size: Height and width.
-        grey: One channel instead of three.
-        codec: How frames are stored.
-
-    Raises:
-        ValueError: If one of these is out of bounds.
+    Only every `step`-th frame of a file is used. Raises `ValueError` if an attribute is out of bounds.
     """
 
     images: bool
@@ -198,32 +106,26 @@ class ClipCutter:
     def __post_init__(self) -> None:
         if self.step < 1 or not 1 <= self.size <= 4096:
             raise ValueError(f"every {self.step}th frame in {self.size} pixels: at least 1, and 1 to 4096")
-        frames = self.window.frames
-        if self.codec == "webp" and frames * self.size > WEBP_MAX_ROWS:
-            raise ValueError(
-                f"{frames} frames of {self.size} rows are more than WebP's {WEBP_MAX_ROWS}: use --codec npy"
-            )
+        check_rows(self.window.frames, self.size, self.codec)
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """Everything but the files that decides the clips."""
+        """See `Cutter.parameters`."""
         return {"stride": self.window.stride, "frame_step": self.step}
 
     def survey(self, file: Path, stop: Event) -> FileSurvey:
-        """Decode every frame once."""
+        """See `Cutter.survey`."""
         if self.images:
             images = list_images(file)[:: self.step]
             shapes = {read_image(image).shape: image for image in until(stop, images)}
             if len(shapes) > 1:
                 ((height, width, _), first), ((height_2, width_2, _), second) = list(shapes.items())[:2]
-                raise ValueError(
-                    f"{first} is {width} x {height} and {second.name} is {width_2} x {height_2}: "
-                    "the frames of a folder must have the same size"
-                )
+                found = f"{first} is {width} x {height} and {second.name} is {width_2} x {height_2}"
+                raise ValueError(f"{found}: the frames of a folder must have the same size")
             return FileSurvey(len(images), None, hash_files(images))
         frames = sum(1 for _ in until(stop, decode_video(file)))
-        rate = video_rate(file)
-        return FileSurvey(-(-frames // self.step), rate and rate / self.step, hash_files([file]))
+        rate, remark = video_info(file)
+        return FileSurvey(-(-frames // self.step), rate and rate / self.step, hash_files([file]), remark=remark)
 
     def features(self, surveys: Sequence[FileSurvey], train: Sequence[FileSurvey]) -> Features:
         """Shape, codec, and the rate if it is the same for all files."""

@@ -12,10 +12,7 @@ Frame = TypeVar("Frame")
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """Sequences of `frames` frames, one starting every `stride` frames.
-
-    Raises:
-        ValueError: If one of them is less than 1.
+    """Sequences of `frames` frames, one starting every `stride` frames. Raises `ValueError` if one is below 1.
 
     Example:
         >>> window = Window(frames=3, stride=2)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Any, ClassVar
@@ -12,15 +12,7 @@ import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError
 
 from seqviews.pipeline.storage.connection import connect, translated
-from seqviews.pipeline.storage.folder import (
-    MANIFEST,
-    Cache,
-    Folder,
-    Prefetcher,
-    StorageError,
-    Timeouts,
-    TransientError,
-)
+from seqviews.pipeline.storage.folder import MANIFEST, Cache, Folder, Prefetcher, StorageError, Timeouts, TransientError
 from seqviews.pipeline.storage.prefetch import CachePrefetcher
 
 CHUNK = 256 << 10
@@ -30,20 +22,12 @@ UPLOAD_SECONDS = 300.0
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Bucket(Folder):
-    """A prefix of a bucket, or a path of an HTTP server, which is read-only.
-
-    Attributes:
-        store: obstore's store of the whole bucket.
-        root: The bucket's URL.
-        prefix: The path below it.
-        cache: The cache for shards that are read from it.
-        timeouts: How long to wait for the server.
-    """
+    """A prefix of a bucket, or a path of an HTTP server, which is read-only."""
 
     is_remote: ClassVar[bool] = True
-    store: Any
-    root: str
-    prefix: str
+    store: Any  # obstore's, of the whole bucket
+    root: str  # the bucket's URL
+    prefix: str  # the path below it
     cache: Cache
     timeouts: Timeouts
 
@@ -65,10 +49,6 @@ class Bucket(Folder):
     def exists(self) -> bool:
         """Whether it holds a finished split: one with a manifest."""
         return self.has(MANIFEST)
-
-    def has(self, name: str) -> bool:
-        """Whether an object exists."""
-        return self.head(name) is not None
 
     def head(self, name: str) -> dict[str, str] | None:
         """Return the metadata of an object and its `size`; None if it does not exist."""
@@ -127,10 +107,6 @@ class Bucket(Folder):
                     break
         return True
 
-    def lock(self, name: str) -> AbstractContextManager[None]:
-        """Lock nothing: every put is conditional."""
-        return nullcontext()
-
     def remove_temporaries(self) -> None:
         """Remove nothing: an object is there whole or not at all."""
 
@@ -141,8 +117,7 @@ class Bucket(Folder):
         """Return the size of an object and an iterator over its bytes in pieces, which raises as this does.
 
         Raises:
-            TransientError: If the object was replaced, or the download broke off too often.
-            StorageError: If it does not exist, may not be read, or the server does not answer.
+            StorageError: If it cannot be read; `TransientError` if it was replaced or the download broke off.
         """
         try:
             found = await obstore.get_async(self.store, self._key(name))
@@ -169,8 +144,3 @@ async def _pieces(found: Any) -> AsyncIterator[bytes]:
             yield piece
     except (BaseError, OSError) as error:
         raise TransientError(str(translated(error))) from None
-
-
-def open_bucket(root: str, prefix: str, cache: Cache, timeouts: Timeouts) -> Bucket:
-    """Return the folder of a prefix below the URL of a bucket, or of a path below that of an HTTP server."""
-    return Bucket(connect(root, timeouts), root, prefix, cache, timeouts)

@@ -30,17 +30,11 @@ class Reader(Protocol):
 
 
 class ShardCache:
-    """Files named by their SHA-256; `shared_cache` returns the one of a folder.
+    """Files named by their SHA-256; `shared_cache` returns the one of a folder. All methods raise `StorageError`.
 
     A shard that is being written is named `*.part`, has its whole size from the beginning, and is locked by its
     process. So the file sizes are always the space in use, no shard is written twice at a time, and a missing lock
     marks what a killed process left behind.
-
-    Args:
-        settings: The folder and its maximum size.
-
-    Raises:
-        StorageError: If the folder cannot be written to.
     """
 
     def __init__(self, settings: Cache) -> None:
@@ -55,9 +49,8 @@ class ShardCache:
             raise self._failure(error) from None
 
     def _failure(self, error: OSError) -> StorageError:
-        return StorageError(
-            f"the cache {self.folder} cannot be used ({error.strerror}): make room there, or set XDG_CACHE_HOME"
-        )
+        reason = f"cannot be used ({error.strerror}): make room there, or set XDG_CACHE_HOME"
+        return StorageError(f"the cache {self.folder} {reason}")
 
     def add_reader(self, reader: Reader) -> None:
         """Let this reader's priorities count, too: shards that are read last, or never, are evicted first."""
@@ -97,9 +90,6 @@ class ShardCache:
 
         Waits while another process writes the shard. Shards of lower priority are evicted; if that makes too little
         room, a shard that is `WAITED_FOR` waits for room, any other is skipped.
-
-        Raises:
-            StorageError: If it cannot be written.
         """
         part = self._path(shard).with_suffix(".part")
         try:
@@ -108,21 +98,18 @@ class ShardCache:
                 return
             with file:
                 try:
-                    reserved = self._reserve(file, part, shard)
-                    while not reserved and self.priority(shard.sha256) == WAITED_FOR:
+                    while not self._reserve(file, part, shard):
+                        if self.priority(shard.sha256) != WAITED_FOR:
+                            part.unlink()
+                            return
                         await asyncio.sleep(POLL)
-                        reserved = self._reserve(file, part, shard)
-                    if reserved:
-                        await write(file)
-                        file.flush()
+                    await write(file)
+                    file.flush()
                 except BaseException:
-                    part.unlink()
+                    part.unlink(missing_ok=True)
                     raise
-                if reserved:
-                    part.rename(self._path(shard))
-                    self._checked[shard.sha256] = _identity(file)
-                else:
-                    part.unlink()
+                part.rename(self._path(shard))
+                self._checked[shard.sha256] = _identity(file)
         except StorageError:
             raise
         except OSError as error:
@@ -186,10 +173,8 @@ class ShardCache:
         return self.folder / f"{shard.sha256}.tar"
 
 
-@functools.cache
-def shared_cache(settings: Cache) -> ShardCache:
-    """Return the cache of a folder, the same for all data sets of this process."""
-    return ShardCache(settings)
+shared_cache = functools.cache(ShardCache)
+"""Returns the cache of a folder, the same for all data sets of this process."""
 
 
 def _identity(file: IO[bytes]) -> tuple[int, int, int]:

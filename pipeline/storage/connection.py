@@ -62,13 +62,12 @@ def _aws_options(environment: Mapping[str, str]) -> dict[str, str]:
 
 def _profile(environment: Mapping[str, str]) -> dict[str, str]:
     name, home = environment.get("AWS_PROFILE", "default"), Path.home() / ".aws"
-    files = configparser.RawConfigParser()
-    files.read(environment.get("AWS_SHARED_CREDENTIALS_FILE", home / "credentials"), encoding="utf-8")
-    credentials = dict(files[name]) if files.has_section(name) else {}
-    files = configparser.RawConfigParser()
-    files.read(environment.get("AWS_CONFIG_FILE", home / "config"), encoding="utf-8")
+    config, credentials = configparser.RawConfigParser(), configparser.RawConfigParser()
+    config.read(environment.get("AWS_CONFIG_FILE", home / "config"), encoding="utf-8")
+    credentials.read(environment.get("AWS_SHARED_CREDENTIALS_FILE", home / "credentials"), encoding="utf-8")
     section = name if name == "default" else f"profile {name}"
-    settings = {**(dict(files[section]) if files.has_section(section) else {}), **credentials}
+    found = [dict(files[key]) for files, key in ((config, section), (credentials, name)) if files.has_section(key)]
+    settings = {key: value for part in found for key, value in part.items()}
     if "AWS_PROFILE" in environment and not settings:
         raise ValueError(f"AWS_PROFILE names the profile {name}, which is in neither file of {home}")
     kinds = {
@@ -93,9 +92,8 @@ def translated(error: Exception) -> StorageError:
     if code in _EXPIRED:
         return StorageError(f"the credentials have expired ({answer}): renew them and start again")
     if "169.254.169.254" in text or "metadata.google.internal" in text:
-        return StorageError(
-            "no credentials were found: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
-        )
+        advice = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
+        return StorageError(f"no credentials were found: {advice}")
     if isinstance(error, (PermissionDeniedError, UnauthenticatedError)) or status in {"401", "403"}:
         return StorageError(f"access was denied ({answer}): check credentials and permissions")
     if "edirect" in text.partition("Debug source")[0]:
@@ -113,6 +111,4 @@ def _no_answer(error: Exception, text: str) -> str:
         return "the server stopped responding"
     if "kind: Connect," in text:  # not ConnectionReset
         return "no connection to the server"
-    if isinstance(error, BaseError):
-        return "the connection broke"
-    return f"{type(error).__name__}"
+    return "the connection broke" if isinstance(error, BaseError) else type(error).__name__

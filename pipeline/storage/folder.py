@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from mmap import mmap
 from pathlib import Path
@@ -23,35 +23,24 @@ class TransientError(StorageError):
     """There was no answer, or a wrong one: another attempt may succeed."""
 
 
-def _cache_home() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+def _cache_folder() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "seqviews" / "shards"
 
 
 @dataclass(frozen=True, slots=True)
 class Cache:
-    """The folder of this machine that keeps shards from object storage.
+    """The folder, shared by all processes and data sets, that keeps shards from object storage; `size` is in bytes."""
 
-    Attributes:
-        folder: Shared by all processes and data sets.
-        size: Maximum size in bytes.
-    """
-
-    folder: Path = field(default_factory=lambda: _cache_home() / "seqviews" / "shards")
+    folder: Path = field(default_factory=_cache_folder)
     size: int = CACHE_SIZE
 
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """How long to wait for object storage that does not answer, or answers wrongly.
+    """How long to wait, in seconds, for object storage that does not answer, or answers wrongly."""
 
-    Attributes:
-        stall: Seconds without a byte after which a request is abandoned and repeated.
-        deadline: Seconds after which a request is not repeated any more. A download has this time and 20 seconds
-            for every megabyte.
-    """
-
-    stall: float = 5.0
-    deadline: float = 60.0
+    stall: float = 5.0  # without a byte, after which a request is abandoned and repeated
+    deadline: float = 60.0  # after which a request is not repeated; a download has 20 more for every megabyte
 
 
 class StoredFile(Protocol):
@@ -72,11 +61,7 @@ class Prefetcher:
     """The cache that the files go through; None on disk, where only `read` does anything."""
 
     def read(self, file: StoredFile) -> bytes | mmap:
-        """Return the bytes of a file. Any number of threads may call this at a time.
-
-        Raises:
-            ShardError: If the file cannot be read, or its size or SHA-256 is not the expected one.
-        """
+        """Return the bytes of a file; thread-safe. Raises `ShardError` if they are not the expected ones."""
         raise NotImplementedError
 
     def prefetch_now(self, files: Sequence[StoredFile]) -> None:
@@ -85,9 +70,7 @@ class Prefetcher:
     def prefetch(self, files: Sequence[StoredFile], priority: Callable[[str], float]) -> None:
         """Start to fetch files that will be read later, as far as the cache has room.
 
-        Args:
-            files: The files to fetch.
-            priority: Maps a SHA-256 to the number of windows until that file is read; used until the next call.
+        `priority` maps a SHA-256 to the number of windows until that file is read; it is used until the next call.
         """
 
     def cancel(self) -> None:
@@ -100,8 +83,7 @@ class Folder(ABC):
     All methods raise an `OSError`, in object storage a `StorageError`, if the store fails.
     """
 
-    is_remote: ClassVar[bool] = False
-    """Whether it is in object storage."""
+    is_remote: ClassVar[bool] = False  # whether it is in object storage
 
     @abstractmethod
     def __truediv__(self, name: str) -> Folder:
@@ -116,9 +98,9 @@ class Folder(ABC):
     def exists(self) -> bool:
         """Whether it exists; in object storage, whether it holds a finished split."""
 
-    @abstractmethod
     def has(self, name: str) -> bool:
         """Whether a file exists in it."""
+        return self.head(name) is not None
 
     @abstractmethod
     def get(self, name: str, limit: int) -> bytes | None:
@@ -126,19 +108,11 @@ class Folder(ABC):
 
     @abstractmethod
     def prefetcher(self) -> Prefetcher:
-        """Return a new reader of its shards.
+        """Return a new reader of its shards. Raises `ShardError` if the cache cannot be used."""
 
-        Raises:
-            ShardError: If the cache cannot be used.
-        """
-
-    @abstractmethod
     def for_writing(self) -> Folder:
-        """Return the same folder, set up for writing.
-
-        Raises:
-            ValueError: If it is read-only.
-        """
+        """Return the same folder, set up for writing. Raises `ValueError` if it is read-only."""
+        return self
 
     @abstractmethod
     def is_empty(self) -> bool:
@@ -159,13 +133,12 @@ class Folder(ABC):
         call stored the file and the answer was lost.
         """
 
-    @abstractmethod
     def lock(self, name: str) -> AbstractContextManager[None]:
-        """Hold a lock on an existing file for the block; it ends with its process. Object storage needs no lock.
+        """Hold a lock on an existing file for the block. Raises `BlockingIOError` if another process holds it.
 
-        Raises:
-            BlockingIOError: If another process holds it.
+        The lock ends with its process. Object storage needs none, as every put is conditional.
         """
+        return nullcontext()
 
     @abstractmethod
     def remove_temporaries(self) -> None:

@@ -56,10 +56,6 @@ class LocalFolder(Folder):
         """Return a reader that needs no cache."""
         return _LocalReader(self.path)
 
-    def for_writing(self) -> LocalFolder:
-        """Return this folder."""
-        return self
-
     def is_empty(self) -> bool:
         """Whether it holds no files but temporary ones, or does not exist."""
         return not self.path.exists() or (self.path.is_dir() and all(map(is_temporary, self.path.iterdir())))
@@ -70,10 +66,8 @@ class LocalFolder(Folder):
             return None
         data, receipt = (self.path / name).read_bytes(), self._receipt(name)
         metadata = {"sha256": hashlib.sha256(data).hexdigest(), "size": str(len(data))}
-        if receipt.is_file():
-            put = json.loads(receipt.read_bytes())
-            return {**put, **metadata} if put["sha256"] == metadata["sha256"] else None
-        return metadata
+        put = json.loads(receipt.read_bytes()) if receipt.is_file() else metadata
+        return {**put, **metadata} if put["sha256"] == metadata["sha256"] else None
 
     def put(self, name: str, data: bytes, metadata: Mapping[str, str]) -> bool:
         """Write a file atomically unless it has these bytes already; its folder is created."""

@@ -26,18 +26,10 @@ Open: TypeAlias = Callable[[str], Awaitable[tuple[int, AsyncIterator[bytes]]]]
 
 
 class CachePrefetcher(Prefetcher):
-    """The shards of one split in object storage, through the cache.
+    """The shards of the split at a URL in object storage, through the cache.
 
-    One thread fetches all shards of a process, by coroutines, which can be cancelled at any moment.
-
-    Args:
-        url: The split, for error messages.
-        open: Starts the download of one of its files.
-        cache: The cache.
-        timeouts: How long to wait for the server.
-
-    Raises:
-        ShardError: If the cache cannot be used.
+    One thread fetches all shards of a process, by coroutines, which can be cancelled at any moment. Raises `ShardError`
+    if the cache cannot be used.
     """
 
     def __init__(self, url: str, open: Open, cache: Cache, timeouts: Timeouts) -> None:
@@ -63,17 +55,13 @@ class CachePrefetcher(Prefetcher):
 
     def prefetch_now(self, files: Sequence[StoredFile]) -> None:
         """Start to fetch shards that will be read next."""
-        for file in files:
-            self._next.add(file.sha256)
-            if not self._files.has(file):
-                self._start(file)
+        self._next.update(file.sha256 for file in files)
+        self._start_missing(files)
 
     def prefetch(self, files: Sequence[StoredFile], priority: Callable[[str], float]) -> None:
         """Start to fetch shards that will be read later, as far as the cache has room."""
         self._later = priority
-        for file in files:
-            if not self._files.has(file):
-                self._start(file)
+        self._start_missing(files)
 
     def read(self, file: StoredFile) -> mmap:
         """Return the bytes of a shard; fetch it if necessary."""
@@ -97,6 +85,11 @@ class CachePrefetcher(Prefetcher):
         for future in running:
             future.cancel()
 
+    def _start_missing(self, files: Sequence[StoredFile]) -> None:
+        for file in files:
+            if not self._files.has(file):
+                self._start(file)
+
     def _start(self, file: StoredFile) -> Future[mmap | None]:
         with self._lock:
             future = self._running.get(file.sha256)
@@ -113,11 +106,7 @@ class CachePrefetcher(Prefetcher):
                 del self._running[file.sha256]
 
     async def _fetch(self, file: StoredFile) -> mmap | None:
-        """Fetch a shard into the cache; return its bytes if a thread waits for it, as it may be evicted at once.
-
-        Raises:
-            StorageError: If it does not arrive whole within the deadline.
-        """
+        """Fetch a shard into the cache; return its bytes if a thread waits for it, as it may be evicted at once."""
         download = _Download(self._open, file, self.cache)
         seconds = self._timeouts.deadline + SECONDS_PER_MEGABYTE * file.bytes / 1e6
         async with self._slots:
@@ -137,11 +126,7 @@ class _Download:
         self.state = f"the cache of {cache.size / 1e6:.1f} MB has no room, or another process is fetching it"
 
     async def write(self, output: BinaryIO) -> None:
-        """Fill the output. obstore resumes a broken connection; damaged data is fetched again.
-
-        Raises:
-            StorageError: If the file does not exist, was damaged each time, or the server did not answer.
-        """
+        """Fill the output. obstore resumes a broken connection; damaged data is fetched again."""
         for _ in range(ATTEMPTS):
             try:
                 return await self._attempt(output)
@@ -190,9 +175,9 @@ def _loop() -> asyncio.AbstractEventLoop:
         await asyncio.gather(*tasks, return_exceptions=True)
         loop.stop()
 
+    @atexit.register
     def end() -> None:
         asyncio.run_coroutine_threadsafe(cancel(), loop)
         thread.join(5)
 
-    atexit.register(end)
     return loop

@@ -10,19 +10,12 @@ import torch
 
 from seqviews.pipeline.manifest import Features
 from seqviews.pipeline.records import Batch, Factor
-from seqviews.pipeline.shards.factors import factor_array
+from seqviews.pipeline.shards.codec import factor_array
 from seqviews.pipeline.shards.shard import Shard
 
 
 class StoredRecord(NamedTuple):
-    """A record to be decoded.
-
-    Attributes:
-        row: Its row in the batch.
-        shard: The shard that holds it.
-        position: Its position in the shard.
-        split_index: Its index in the split, for the batch.
-    """
+    """A record to be decoded: its row in the batch, its shard, its position there, and its index in the split."""
 
     row: int
     shard: Shard
@@ -31,20 +24,11 @@ class StoredRecord(NamedTuple):
 
 
 def collate(
-    records: Iterable[StoredRecord],
-    size: int,
-    features: Features,
-    classes: Mapping[str, list[str] | None],
-    epoch: int,
+    records: Iterable[StoredRecord], size: int, features: Features, classes: Mapping[str, list[str] | None], epoch: int
 ) -> Batch:
-    """Decode records into a batch.
+    """Decode `size` records, one for each row in any order, into a batch; `classes` has the factors to decode.
 
-    Args:
-        records: One record for each row, in any order; a shard is not kept longer than the iterable keeps it.
-        size: Number of records.
-        features: Shape and type of each record.
-        classes: The factors to decode, with their class names; None marks a trajectory.
-        epoch: The epoch of the batch.
+    A shard is not kept longer than the iterable keeps it.
 
     Raises:
         ShardError: If a record contradicts the features or the classes.

@@ -21,8 +21,7 @@ class MixtureSchedule:
     the number of sets. The epoch is as long as the first set needs to occur exactly once.
 
     Args:
-        sizes: Number of records of each set.
-        weights: Weight of each set; by default its size, so that each set occurs exactly once.
+        sizes, weights: Number of records of each set, and its weight; by default the size, so that each occurs once.
 
     Raises:
         ValueError: If there is not one positive weight for each set.
@@ -34,8 +33,7 @@ class MixtureSchedule:
     """
 
     def __init__(self, sizes: Sequence[int], weights: Sequence[float] | None = None) -> None:
-        if weights is None:
-            weights = sizes
+        weights = sizes if weights is None else weights
         if len(weights) != len(sizes) or not all(math.isfinite(weight) and weight > 0 for weight in weights):
             raise ValueError(f"weights are {list(weights)}, not {len(sizes)} numbers over 0, one for each data set")
         exact = [Fraction(str(weight)) for weight in weights]  # 0.7 means 7/10, as written
@@ -77,9 +75,7 @@ class MixedOrder:
     Args:
         counts: Number of records of each shard of each set.
         schedule: Number of records of each set in the first positions.
-        seed, epoch: Determine the permutations; both at least 0.
-        lanes: Number of shards of a set that are read in parallel; a set with fewer has a lane for each.
-        window: Number of shards of a lane that are mixed.
+        seed, epoch, lanes, window: As for `EpochOrder`; a set with fewer shards than lanes has a lane for each.
 
     Example:
         >>> order = MixedOrder([[2, 2], [1]], MixtureSchedule([4, 1], [2, 1]), seed=0, epoch=0, lanes=2, window=1)
@@ -98,8 +94,7 @@ class MixedOrder:
         window: int,
     ) -> None:
         self._counts, self._schedule, self._length = counts, schedule, len(schedule)
-        self._seed, self._epoch = seed, epoch
-        self._lanes, self._window = lanes, window
+        self._seed, self._epoch, self._lanes, self._window = seed, epoch, lanes, window
         self._sizes = [sum(shards) for shards in counts]
         self._before = [epoch * total for total in schedule.counts(len(schedule))]
         self._block = -1
@@ -115,11 +110,7 @@ class MixedOrder:
         return map(self.__getitem__, range(self._length))
 
     def __getitem__(self, position: int) -> MixedLocation:
-        """Return the record at a position.
-
-        Raises:
-            IndexError: If the position is not in `[0, len)`.
-        """
+        """Return the record at a position. Raises `IndexError` if the position is not in `[0, len)`."""
         if not 0 <= position < self._length:
             raise IndexError(f"position {position} is not in an epoch of {self._length} records")
         number, inside = divmod(position, BLOCK)

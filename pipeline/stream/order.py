@@ -66,11 +66,7 @@ class EpochOrder:
         return map(self.__getitem__, range(self._length))
 
     def __getitem__(self, position: int) -> RecordLocation:
-        """Return the record at a position of G.
-
-        Raises:
-            IndexError: If the position is not in `[0, len)`.
-        """
+        """Return the record at a position of G. Raises `IndexError` if the position is not in `[0, len)`."""
         if not 0 <= position < self._length:
             raise IndexError(f"position {position} is not in an epoch of {self._length} records")
         phase = self._phases[bisect_right(self._phase_starts, position) - 1]

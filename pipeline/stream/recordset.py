@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from array import array
+from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate
@@ -31,8 +32,7 @@ class RecordSet:
 
     Attributes:
         manifest: The manifest of the whole split.
-        shards: The shards with kept records.
-        counts: The number of kept records of each of these shards.
+        shards, counts: The shards with kept records, and the number of these in each.
         identity: Identifies the records: the manifest's digest and, with `where`, the SHA-256 of the kept indices.
 
     Raises:
@@ -75,11 +75,7 @@ class RecordSet:
         return sum(self.counts)
 
     def read(self, shard: int) -> Shard:
-        """Read and check the shard at a position of `shards`.
-
-        Raises:
-            ShardError: If it contradicts the manifest.
-        """
+        """Read the shard at a position of `shards`. Raises `ShardError` if it contradicts the manifest."""
         return self._reader.read(self.shards[shard])
 
     def find(self, shard: int, record: int) -> tuple[int, int]:
@@ -88,18 +84,13 @@ class RecordSet:
         return kept[record], first + kept[record]
 
     def batch(self, indices: Iterable[int], factors: Sequence[str] = ()) -> Batch:
-        """Decode the records at some indices of the split, in this order; `epoch` is 0.
+        """Decode the records at some indices of the split, as in `Batch.indices`, with these factors; `epoch` is 0.
 
-        Each shard that holds any of them is read once and checked, one after the other.
-
-        Args:
-            indices: Indices as in `Batch.indices`, in any order, also repeated.
-            factors: Names of the factors to decode.
+        The indices may be in any order and repeated. Each shard that holds any of them is read once and checked.
 
         Raises:
             IndexError: If an index is outside the split.
-            ValueError: If the data set lacks one of the factors.
-            ShardError: If a shard contradicts the manifest.
+            ValueError: If the data set lacks a factor; `ShardError`, a subclass, if a shard contradicts the manifest.
         """
         check_agreement([self], factors)
         entries = self.manifest.shards
@@ -109,7 +100,7 @@ class RecordSet:
         for row, index in enumerate(wanted):
             if not 0 <= index < first[-1]:
                 raise IndexError(f"index {index} is not in {self.folder}, which has {first[-1]} records")
-            rows[int(np.searchsorted(first, index, "right")) - 1].append((row, index))
+            rows[bisect_right(first, index) - 1].append((row, index))
 
         def records() -> Iterator[StoredRecord]:
             self.prefetcher.prefetch_now([entries[number] for number in sorted(rows)])
@@ -121,27 +112,18 @@ class RecordSet:
         return collate(records(), len(wanted), self.manifest.dataset.features, classes, epoch=0)
 
     def sources(self) -> tuple[list[str], NDArray[np.int64]]:
-        """Return the sources of the whole split; every shard is read and checked once, and no frame is decoded.
+        """Return the names of the whole split's sources, sorted, and int64 `[N]`, the position there of each record's.
 
-        Returns:
-            The names of the sources, sorted, and int64 `[N]`: the position there of each record's source, by index.
-
-        Raises:
-            ShardError: If a shard contradicts the manifest, or a record names no source.
+        Every shard is read and checked once, and no frame is decoded. Raises `ShardError` as `read`, and if a record
+        names no source.
         """
-        names = [
-            shard.source(i) for shard in map(self._reader.read, self.manifest.shards) for i in range(len(shard.keys))
-        ]
-        known = sorted(set(names))
-        numbers = {name: number for number, name in enumerate(known)}
-        return known, np.array([numbers[name] for name in names], np.int64)
+        shards = map(self._reader.read, self.manifest.shards)
+        names = [shard.source(i) for shard in shards for i in range(len(shard.keys))]
+        numbers = {name: number for number, name in enumerate(sorted(set(names)))}
+        return list(numbers), np.array([numbers[name] for name in names], np.int64)
 
     def check_cache(self, shards: int) -> None:
-        """Check that the cache, if there is one, can hold a number of shards.
-
-        Raises:
-            ValueError: If it cannot.
-        """
+        """Raise `ValueError` if the shards are read through a cache that cannot hold this number of them."""
         cache = self.prefetcher.cache
         needed = sum(sorted((entry.bytes for entry in self.shards), reverse=True)[:shards])
         if cache is not None and needed > cache.size:
@@ -153,12 +135,8 @@ class RecordSet:
 def check_agreement(sets: Sequence[RecordSet], factors: Sequence[str]) -> None:
     """Check that the records of several data sets fit into one batch.
 
-    Args:
-        sets: The data sets.
-        factors: Names of factors that each must have, with the same classes.
-
     Raises:
-        ValueError: If there is no data set, or one has other features or factors than the first.
+        ValueError: If there is no data set, or one has other features than the first, or other classes of `factors`.
     """
     if not sets:
         raise ValueError("there is no data set to stream: give a folder or a RecordSet")

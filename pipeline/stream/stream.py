@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import accumulate
 from pathlib import Path
-from typing import Any, NamedTuple, get_args
+from typing import Any, TypeAlias, get_args
 
 from torch import distributed
 from torch.utils.data import IterableDataset, get_worker_info
@@ -96,9 +96,7 @@ class SequenceStream(IterableDataset[Batch]):
         for records in self.sets:
             records.check_cache(self.lanes * self.window)
         self._classes = {name: self.manifest.factors[name] for name in self.factors}
-        self.epoch = 0
-        self._received = 0
-        self._start = 0
+        self.epoch = self._received = self._start = 0
 
     def _check(self, shards: int) -> None:
         if min(self.batch_size, self.window, self.threads) < 1 or self.seed < 0:
@@ -164,8 +162,8 @@ class SequenceStream(IterableDataset[Batch]):
                 if number < len(self):
                     pending.append(pool.submit(_decode, plan.batch(number), features, self._classes, epoch))
                 if number >= start + PREFETCH:
-                    batch = pending.popleft().result()
-                    self._mark_received(epoch, number - PREFETCH + 1)
+                    batch, received = pending.popleft().result(), number - PREFETCH + 1
+                    self.epoch, self._received = (epoch, received) if received < len(self) else (epoch + 1, 0)
                     yield batch
         except BaseException:  # also when the caller stops early
             for records in self.sets:
@@ -173,11 +171,6 @@ class SequenceStream(IterableDataset[Batch]):
             raise
         finally:
             pool.shutdown(cancel_futures=True)
-
-    def _mark_received(self, epoch: int, received: int) -> None:
-        finished = received == len(self)
-        self.epoch = epoch + finished
-        self._received = 0 if finished else received
 
     def set_epoch(self, epoch: int) -> None:
         """Let the next `iter()` yield this epoch; a position in this epoch that was loaded from a state is kept."""
@@ -208,18 +201,14 @@ class SequenceStream(IterableDataset[Batch]):
         return {"version": STATE_VERSION, **data, **order, "last": self.last}
 
 
-class _PendingRecord(NamedTuple):
-    """A record of a future batch: its shard, possibly still being read, its position there, and its index."""
-
-    shard: Future[Shard]
-    position: int
-    split_index: int
+_PendingRecord: TypeAlias = tuple[Future[Shard], int, int]
+"""A record of a future batch: its shard, possibly still being read, its position there, and its index."""
 
 
 def _decode(
     pending: Sequence[_PendingRecord], features: Features, classes: Mapping[str, list[str] | None], epoch: int
 ) -> Batch:
-    records = (StoredRecord(row, p.shard.result(), p.position, p.split_index) for row, p in enumerate(pending))
+    records = (StoredRecord(row, shard.result(), *location) for row, (shard, *location) in enumerate(pending))
     return collate(records, len(pending), features, classes, epoch)
 
 
@@ -230,18 +219,15 @@ class _Plan:
         self._sets, self._pool, self._last = stream.sets, pool, stream.last
         self._share = {"batch_size": stream.batch_size, "rank": rank, "ranks": ranks}
         counts = [records.counts for records in stream.sets]
-        self._order = MixedOrder(
-            counts, stream.schedule, seed=stream.seed, epoch=epoch, lanes=stream.lanes, window=stream.window
-        )
+        shape = {"lanes": stream.lanes, "window": stream.window}
+        self._order = MixedOrder(counts, stream.schedule, seed=stream.seed, epoch=epoch, **shape)
         self._first_index = list(accumulate((len(records.manifest) for records in stream.sets), initial=0))
         self._held: dict[tuple[int, int], tuple[tuple[int, int], dict[int, Future[Shard]]]] = {}
         # of a single set, a rank reads only its own lanes
         if len(counts) > 1:
             rank, ranks = 0, 1
         self._ahead = {
-            dataset: Lookahead(
-                shards, seed=stream.seed + dataset, lanes=stream.lanes, window=stream.window, rank=rank, ranks=ranks
-            )
+            dataset: Lookahead(shards, seed=stream.seed + dataset, **shape, rank=rank, ranks=ranks)
             for dataset, shards in enumerate(counts)
             if stream.sets[dataset].folder.is_remote
         }
@@ -274,4 +260,4 @@ class _Plan:
             held = window, {number: self._pool.submit(records.read, number) for number in numbers}
             self._held[dataset, location.lane] = held
         position, index = self._sets[dataset].find(location.shard, location.record)
-        return _PendingRecord(held[1][location.shard], position, self._first_index[dataset] + index)
+        return held[1][location.shard], position, self._first_index[dataset] + index

@@ -1,7 +1,5 @@
 """StoredVoices: the seed of a record decides its conversion and channel, whatever the batch."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch

@@ -1,7 +1,5 @@
 """Methods of other packages: installed, found by name, trained, resumed, loaded and evaluated like our own."""
 
-from __future__ import annotations
-
 import json
 import sys
 from collections.abc import Iterator
@@ -11,12 +9,11 @@ from typing import Any
 import plugin_packages
 import pytest
 import torch
-import yaml
 from lightning import Callback, LightningModule, Trainer
-from tiny_training import run_main
+from tiny_training import write_config
+from tool_calls import Failure, call
 
-from seqviews.model.methods.cdsvae import CDSVAE
-from seqviews.model.registry import MODELS, build, find_class, registered
+from seqviews.model.registry import MODELS, find_class
 from seqviews.model.train import trainer as training
 from seqviews.model.train.config import TrainConfig
 from seqviews.model.train.runs import CHECKPOINT, LOG, Run
@@ -57,15 +54,13 @@ def options(name: str, data: Path, out: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("name", sorted(MISSING))
-def test_it_trains_by_its_name_resumes_bit_for_bit_and_is_evaluated(
-    name: str, squares: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_it_trains_by_its_name_resumes_bit_for_bit_and_is_evaluated(name: str, squares: Path, tmp_path: Path) -> None:
     whole, halves = tmp_path / "whole", tmp_path / "halves"
-    assert run_main(train.main, *options(name, squares, whole)) == 0
+    assert call(train.main, *options(name, squares, whole)) == 0
     config = train.config_of(train.make_parser().parse_args(options(name, squares, halves)))
     with pytest.raises(InterruptedError):
         training.train(config, callbacks=[StopAt(13)])
-    assert run_main(train.main, *options(name, squares, halves), "--resume") == 0
+    assert call(train.main, *options(name, squares, halves), "--resume") == 0
     assert (whole / LOG).read_bytes() == (halves / LOG).read_bytes()
     states = [torch.load(folder / CHECKPOINT, weights_only=True)["state_dict"] for folder in (whole, halves)]
     assert states[0].keys() == states[1].keys()
@@ -73,20 +68,8 @@ def test_it_trains_by_its_name_resumes_bit_for_bit_and_is_evaluated(
     run = Run.load(whole)
     assert run.steps == STEPS
     assert type(run.method).__module__ == name
-    arguments = [
-        "--run",
-        whole,
-        "--data",
-        squares,
-        "--judges",
-        tmp_path,
-        "--judge-steps",
-        20,
-        "--out",
-        tmp_path / "judged",
-    ]
-    capsys.readouterr()
-    assert run_main(evaluate.main, *arguments) == 0
+    judging = ["--judges", tmp_path, "--judge-steps", 20, "--out", tmp_path / "judged"]
+    assert call(evaluate.main, "--run", whole, "--data", squares, *judging) == 0
     metrics = json.loads((tmp_path / "judged" / "metrics.json").read_text())
     assert any(key.startswith("sampled/" if MISSING[name] == "encode" else "swap/") for key in metrics)
     assert f"has no {MISSING[name]}" in (tmp_path / "judged" / "report.html").read_text()
@@ -107,18 +90,15 @@ def test_each_player_steps_on_its_own_parameters(toy: Path, tmp_path: Path) -> N
     assert {"loss/generator", "loss/discriminator", "gradient_norm/generator", "realness"} <= set(header)
 
 
-def test_what_the_data_decides_is_kept_in_the_configuration(toy: Path, tmp_path: Path) -> None:
-    assert run_main(train.main, *options("source_table", toy, tmp_path / "run"), "--model.size", "3") == 0
+def test_what_the_data_decides_is_kept_and_sources_rule_out_a_validation_loss(
+    toy: Path, tmp_path: Path, failure: Failure
+) -> None:
+    assert call(train.main, *options("source_table", toy, tmp_path / "run"), "--model.size", "3") == 0
     config = TrainConfig.read(tmp_path / "run" / "config.yaml")
     assert config.model == {"name": "source_table", "frame_shape": [3, 16, 16], "sources": 12, "size": 3}
     assert config.motion is None  # not needed, so not made
-
-
-def test_a_method_that_needs_sources_has_no_validation_loss(
-    toy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert run_main(train.main, *options("source_table", toy, tmp_path / "run"), "--patience", "2") == 1
-    assert "has other sources in its val split" in capsys.readouterr().err
+    line = failure(train.main, *options("source_table", toy, tmp_path / "other"), "--patience", "2")
+    assert "has other sources in its val split" in line
 
 
 def test_names_that_are_no_models(installed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -135,27 +115,16 @@ def test_names_that_are_no_models(installed: Path, tmp_path: Path, monkeypatch: 
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: rival\nVersion: 2.0\n")
     (info / "entry_points.txt").write_text("[seqviews.models]\ntiny_gan = rival:Model\n")
     monkeypatch.syspath_prepend(tmp_path)
-    with pytest.raises(
-        ValueError, match="several packages register a model tiny_gan, rival, tiny-gan: give its import"
-    ):
+    several = "several packages register a model tiny_gan, rival, tiny-gan: give its import"
+    with pytest.raises(ValueError, match=several):
         find_class("tiny_gan", MODELS)
     assert find_class("tiny_gan.TinyGAN", MODELS).__name__ == "TinyGAN"
 
 
-def test_an_unknown_name_on_the_command_line(toy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run_main(train.main, *options("plane", toy, tmp_path / "run")) == 1
-    assert "registers a model 'plane'; registered: broken, cdsvae" in capsys.readouterr().err
+def test_a_name_on_the_command_line_replaces_that_of_a_file(toy: Path, tmp_path: Path, failure: Failure) -> None:
+    unknown = failure(train.main, *options("plane", toy, tmp_path / "run"))
+    assert "registers a model 'plane'; registered: broken, cdsvae" in unknown
     assert not (tmp_path / "run").exists()
-
-
-def test_a_name_on_the_command_line_replaces_that_of_a_file(toy: Path, tmp_path: Path) -> None:
-    config = tmp_path / "config.yaml"
-    config.write_text(yaml.safe_dump({"batch_size": 12, "model": {"name": "cdsvae", "alpha": 0.5}, "max_clips": 12}))
-    arguments = ["--config", config, "--model=mean_clip", "--data", toy, "--out", tmp_path / "run"]
-    assert run_main(train.main, *arguments) == 0
+    config = write_config(tmp_path, max_clips=12)
+    assert call(train.main, "--config", config, "--model=mean_clip", "--data", toy, "--out", tmp_path / "run") == 0
     assert TrainConfig.read(tmp_path / "run" / "config.yaml").model == {"name": "mean_clip", "frame_shape": [3, 16, 16]}
-
-
-def test_our_own_methods_are_registered() -> None:
-    assert {"cdsvae", "cdsvae_released"} <= set(registered(MODELS))
-    assert isinstance(build({"name": "cdsvae", "frame_shape": [3, 16, 16], "width": 0.1}, MODELS), CDSVAE)

@@ -1,7 +1,5 @@
 """Several processes are one batch: their gradients, terms and running statistics are those of one process."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 from pathlib import Path
@@ -54,8 +52,5 @@ def test_one_process_is_the_whole_batch() -> None:
     x = torch.randn(6, 4)
     assert_close(norm(x), reference(x))
     assert_close(norm.state_dict()["0.running_var"], reference.running_var)
-
-
-def test_a_norm_that_cannot_be_shared_is_named() -> None:
     with pytest.raises(ValueError, match="0 cannot"):
         synchronise_batch_norm(nn.Sequential(nn.BatchNorm2d(4, affine=False)))

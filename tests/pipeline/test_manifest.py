@@ -19,8 +19,7 @@ def test_round_trip(toy: Path) -> None:
     manifest = load_manifest(toy / "train")
     assert Manifest.from_json(manifest.to_json()) == manifest
     assert (toy / "train" / "manifest.json").read_text() == manifest.to_json()
-    assert len(manifest) == 36
-    assert manifest.factors == {"shade": ["dark", "light"], "path": None}
+    assert (len(manifest), manifest.factors) == (36, {"shade": ["dark", "light"], "path": None})
     assert manifest.digest != load_manifest(toy / "val").digest
 
 
@@ -37,10 +36,7 @@ def test_the_published_schema_is_the_one_in_use(toy: Path) -> None:
 
 
 CHANGES: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
-    "newer": (
-        lambda m: m.update(schema_version=2),
-        r"by seqviews \d\S+ with schema version 2, this .* reads 1: up",
-    ),
+    "newer": (lambda m: m.update(schema_version=2), r"by seqviews \d\S+ with schema version 2, this .* reads 1: up"),
     "newer, other": (lambda m: m.update(schema_version=2, encoders=None), "written by a newer seqviews with schema"),
     "float": (lambda m: m["shards"][0].update(records=9.0), r"shards\[0\]\.records: 9\.0 is not of type 'integer'"),
     "newline": (lambda m: m["shards"][0].update(name="x.tar\n"), r"shards\[0\]\.name"),

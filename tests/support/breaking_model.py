@@ -1,7 +1,5 @@
 """A method whose loss is not finite from its seventh step on, in a module that is not registered."""
 
-from __future__ import annotations
-
 import torch
 
 from seqviews.model.methods.cdsvae import CDSVAE

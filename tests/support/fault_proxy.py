@@ -9,8 +9,8 @@ import struct
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPResponse
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -53,7 +53,7 @@ class Fault:
 _counting = threading.Lock()
 
 
-class FaultProxy:
+class FaultProxy(ThreadingHTTPServer):
     """A proxy on one port of 127.0.0.1 for a server on another.
 
     Attributes:
@@ -64,19 +64,18 @@ class FaultProxy:
         sent: Bytes of all answers.
     """
 
+    daemon_threads = True
+
     def __init__(self, upstream: int) -> None:
-        self.upstream, self.faults, self.bandwidth = upstream, list[Fault](), float("inf")
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.upstream, self.port, self.faults, self.bandwidth = upstream, self.server_port, list[Fault](), float("inf")
         self.requests: Counter[tuple[str, str]] = Counter()
-        self.sent, self._free_at = 0, 0.0
-        self._lock = threading.Lock()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self._server.daemon_threads = True
-        self.port = self._server.server_port
-        threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
+        self.sent, self._free_at, self._lock = 0, 0.0, threading.Lock()
+        threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True).start()
 
     def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+        self.shutdown()
+        self.server_close()
 
     def count(self, pattern: str) -> int:
         """The number of requests that match."""
@@ -101,24 +100,21 @@ class FaultProxy:
         if wait > 0.001:
             time.sleep(wait)
 
-    def _handler(self) -> type[BaseHTTPRequestHandler]:
-        proxy = self
 
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
 
-            def do_GET(self) -> None:
-                try:
-                    _forward(proxy, self)
-                except (ConnectionError, TimeoutError):
-                    self.close_connection = True
+    def do_GET(self) -> None:
+        assert isinstance(self.server, FaultProxy)
+        try:
+            _forward(self.server, self)
+        except (ConnectionError, TimeoutError):
+            self.close_connection = True
 
-            do_HEAD = do_PUT = do_POST = do_DELETE = do_GET
+    do_HEAD = do_PUT = do_POST = do_DELETE = do_GET
 
-            def log_message(self, format: str, *args: object) -> None:
-                pass
-
-        return Handler
+    def log_message(self, format: str, *args: object) -> None:
+        pass
 
 
 def _forward(proxy: FaultProxy, client: BaseHTTPRequestHandler) -> None:
@@ -211,11 +207,6 @@ def _reset(client: BaseHTTPRequestHandler, fault: Fault | None = None) -> NoRetu
     raise ConnectionResetError
 
 
-@contextmanager
-def fault_proxy(upstream: int) -> Iterator[FaultProxy]:
+def fault_proxy(upstream: int) -> closing[FaultProxy]:
     """A proxy for the block."""
-    proxy = FaultProxy(upstream)
-    try:
-        yield proxy
-    finally:
-        proxy.close()
+    return closing(FaultProxy(upstream))

@@ -42,14 +42,6 @@ class Report:
     grown: int = 0  # MiB of memory at the peak, over that of a good epoch
     reasons: Counter[str] = field(default_factory=Counter)
 
-    def add(self, other: Report) -> None:
-        self.rejected += other.rejected
-        self.read += other.read
-        self.grown += other.grown
-        self.faults += other.faults
-        self.slowest = max(self.slowest, other.slowest)
-        self.reasons += other.reasons
-
 
 Attack: TypeAlias = tuple[str, Callable[[], bool]]  # a name; True if data was read, ShardError, or a fault
 
@@ -113,11 +105,10 @@ def image(data: bytes, codec: str) -> bytes:
     if codec == "npy":
         array = np.load(io.BytesIO(data), allow_pickle=False)
         assert (array.dtype, array.shape) == (np.uint8, SHAPE)
-    else:
-        opened = Image.open(io.BytesIO(data))
-        assert (opened.mode, opened.size) == ("RGB", (SHAPE[2], SHAPE[0] * SHAPE[1]))
-        array = np.asarray(opened)
-    return bytes(array.tobytes())
+        return bytes(array.tobytes())
+    opened = Image.open(io.BytesIO(data))
+    assert (opened.mode, opened.size) == ("RGB", (SHAPE[2], SHAPE[0] * SHAPE[1]))
+    return np.asarray(opened).tobytes()
 
 
 def trajectory(value: Any) -> bytes:
@@ -226,13 +217,3 @@ def sizes(split: Path, codec: Codec, seeds: range) -> Iterator[Attack]:
 def attack(root: Path, attacks: Callable[[Path, Codec, range], Iterator[Attack]], codec: Codec, seeds: range) -> Report:
     """Attack the reader; see the functions above."""
     return conduct(root, attacks(good_split(root, codec), codec, seeds))
-
-
-def attack_sample(root: Path, count: int) -> Report:
-    """Some of everything: `count` mutated shards of each codec, mutated manifests and flipped bits."""
-    parts: list[tuple[Callable[[Path, Codec, range], Iterator[Attack]], Codec]]
-    parts = [(shards, "webp"), (shards, "png"), (shards, "npy"), (manifests, "webp"), (flips, "npy")]
-    total = Report()
-    for number, (attacks, codec) in enumerate(parts):
-        total.add(attack(root / str(number), attacks, codec, range(number * count, (number + 1) * count)))
-    return total

@@ -1,17 +1,18 @@
 """A training in a process of its own, which tests kill and restart, with a log of the records that it saw."""
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 from tiny_training import write_config
+
+from seqviews.model.train.runs import CHECKPOINT, LOG
 
 SCRIPT = """
 import json, os, sys
@@ -60,20 +61,28 @@ class Training:
     def wait_for_step(self, process: subprocess.Popen[str], rank: int = 0) -> int:
         """The process of a rank, once it has made a step since the training was started."""
         before = len(self._lines(rank))
-        while len(self._lines(rank)) == before:
-            assert process.poll() is None, self.messages.read_text()
-            time.sleep(0.01)
+        self._wait(process, lambda: len(self._lines(rank)) > before)
         return int(self._lines(rank)[-1][3])
 
     def wait_for_checkpoint(self, process: subprocess.Popen[str]) -> None:
         """Until there is one to resume from."""
-        while not (self.run / "checkpoints" / "last.ckpt").exists():
+        self._wait(process, (self.run / CHECKPOINT).exists)
+
+    def _wait(self, process: subprocess.Popen[str], happened: Callable[[], bool]) -> None:
+        while not happened():
             assert process.poll() is None, self.messages.read_text()
             time.sleep(0.01)
 
+    def assert_same_end(self, other: "Training") -> None:
+        """The same log, records and weights, bit for bit."""
+        assert self.log == other.log
+        assert self.history() == other.history()
+        states = [torch.load(t.run / CHECKPOINT, weights_only=True)["state_dict"] for t in (self, other)]
+        assert all(torch.equal(value, states[1][name]) for name, value in states[0].items())
+
     @property
     def log(self) -> bytes:
-        return (self.run / "log" / "metrics.csv").read_bytes()
+        return (self.run / LOG).read_bytes()
 
     def history(self, rank: int = 0) -> list[tuple[int, int, list[str]]]:
         """What the surviving history of a rank saw: the last time, for steps that were repeated."""
@@ -84,8 +93,3 @@ class Training:
         seen = self._folder / f"seen{rank}"
         lines = seen.read_text().splitlines(keepends=True) if seen.exists() else []
         return [json.loads(line) for line in lines if line.endswith("]\n")]
-
-
-def weights(training: Training) -> dict[str, torch.Tensor]:
-    state = torch.load(training.run / "checkpoints" / "last.ckpt", weights_only=True)
-    return dict(state["state_dict"])

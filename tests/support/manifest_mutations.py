@@ -8,23 +8,20 @@ from collections.abc import Callable
 from typing import Any, TypeAlias
 
 import numpy as np
-from tar_mutations import pick
+from tar_mutations import damaged, pick
 
 Mutation: TypeAlias = Callable[[np.random.Generator, str], bytes]
 Place: TypeAlias = tuple[Any, Any]  # a container and one of its keys or indexes
 
 VALUES: list[Any] = [None, True, False, 0, 1, -1, 3, 0.5, 3.0, 1e9, 10**9, 2**63, 2**64, 10**18, 1e308, "", "x", "webp"]
 VALUES += ["../../etc/passwd", "/etc/passwd", "a/b.tar", "train-000000.tar\n", "ключ.tar", "\0", "\ud800"]
-VALUES += ["x" * 100_000]
-VALUES += [[], {}, [[]], [1e9, 1, 1, 3], [10**9, 10**9, 10**9, 3], [10_000, 4096, 4096, 3], [4, 16, 16, 1]]
-VALUES += [[2, 32, 16, 3]]
-VALUES += [[4.0, 16, 16, 3], [4, 16, 16, 3.0], [4, 16, 16, True], [0, 16, 16, 3], ["4", 16, 16, 3]]
-VALUES += [list(range(100_000))]
-VALUES += [{"shade": None}, {"shade": []}, {"shade": ["a"]}, {"a b": None}, {"x" * 200: None}]
+VALUES += ["x" * 100_000, [], {}, [[]], [1e9, 1, 1, 3], [10**9, 10**9, 10**9, 3], [10_000, 4096, 4096, 3]]
+VALUES += [[4, 16, 16, 1]]
+VALUES += [[2, 32, 16, 3], [4.0, 16, 16, 3], [4, 16, 16, 3.0], [4, 16, 16, True], [0, 16, 16, 3], ["4", 16, 16, 3]]
+VALUES += [list(range(100_000)), {"shade": None}, {"shade": []}, {"shade": ["a"]}, {"a b": None}, {"x" * 200: None}]
 VALUES += [{"shade": ["x"] * 200_000}]
 RAW = ["NaN", "Infinity", "-Infinity", "1e999", "-1e999", "1" + "0" * 5000, "1" + "0" * 4000, "0x10", "01", "1_000"]
-RAW += ["'a'"]
-RAW += ["[" * 10_000, "[" * 900 + "]" * 900, "[" * 20 + "]" * 20, '{"a":' * 10_000, '{"a":1,"a":2}', '"\\ud800"']
+RAW += ["'a'", "[" * 10_000, "[" * 900 + "]" * 900, "[" * 20 + "]" * 20, '{"a":' * 10_000, '{"a":1,"a":2}', '"\\ud800"']
 RAW += ["\x07", ""]
 
 
@@ -85,9 +82,8 @@ def number_changed(rng: np.random.Generator, text: str) -> bytes:
 
 def newer(rng: np.random.Generator, text: str) -> bytes:
     raw = {**json.loads(text), "schema_version": pick(rng, [0, 2, 99, 10**30, "2", 2.5, True, None])}
-    raw["encoders"] = pick(
-        rng, [raw["encoders"], {"seqviews": "9.9"}, {"seqviews": 9}, None, [], {"seqviews": "x" * 9999}]
-    )
+    encoders = [raw["encoders"], {"seqviews": "9.9"}, {"seqviews": 9}, None, [], {"seqviews": "x" * 9999}]
+    raw["encoders"] = pick(rng, encoders)
     return json.dumps(raw).encode()
 
 
@@ -100,10 +96,7 @@ def shards_repeated(rng: np.random.Generator, text: str) -> bytes:
 
 
 def bytes_damaged(rng: np.random.Generator, text: str) -> bytes:
-    data = bytearray(text.encode())
-    for _ in range(pick(rng, [1, 1, 3, 30])):
-        data[int(rng.integers(len(data)))] = int(rng.integers(256))
-    return bytes(data[: int(rng.integers(len(data))) if rng.random() < 0.3 else None])
+    return damaged(rng, text.encode(), [1, 1, 3, 30])
 
 
 def whole(rng: np.random.Generator, text: str) -> bytes:
@@ -113,16 +106,5 @@ def whole(rng: np.random.Generator, text: str) -> bytes:
     return pick(rng, [*others, b'{"parameters":[' + b"[]," * 1_000_000 + b"[]]}"])
 
 
-MUTATIONS: list[Mutation] = [
-    replaced,
-    replaced,
-    replaced,
-    spliced,
-    spliced,
-    removed,
-    moved,
-    extended,
-    number_changed,
-    newer,
-]
-MUTATIONS += [shards_repeated, bytes_damaged, whole]
+MUTATIONS: list[Mutation] = [replaced, replaced, replaced, spliced, spliced, removed, moved, extended]
+MUTATIONS += [number_changed, newer, shards_repeated, bytes_damaged, whole]

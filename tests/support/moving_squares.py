@@ -1,14 +1,12 @@
 """Toy clips for evaluation, in a module that the processes of a preparation can import."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
+from toy_clips import ToyClips
 
-from seqviews.pipeline.manifest import SPLITS, DatasetInfo, Features, Split
+from seqviews.pipeline.manifest import DatasetInfo, Features
 from seqviews.pipeline.records import Clip
 
 SIDE, LENGTH, SQUARE = 16, 4, 4
@@ -17,7 +15,7 @@ WAYS = {"right": (2, 0), "left": (-2, 0), "down": (0, 2), "up": (0, -2)}
 
 
 @dataclass(frozen=True)
-class MovingSquares:
+class MovingSquares(ToyClips):
     """A square of one of four shades (static) moves one of four ways (dynamic).
 
     `counts` gives the clips in train, val and test; the path of a square is a trajectory, its way a class.
@@ -35,13 +33,6 @@ class MovingSquares:
             static={"shade": [str(shade) for shade in SHADES]},
             dynamic={"way": list(WAYS), "path": None},
         )
-
-    @property
-    def parameters(self) -> dict[str, Any]:
-        return {"counts": list(self.counts)}
-
-    def sources(self, split: Split) -> list[str]:
-        return [f"{split}-{i}" for i in range(self.counts[SPLITS.index(split)])]
 
     def records(self, source: str, rng: np.random.Generator) -> Iterator[Clip]:
         shade, way = int(rng.integers(len(SHADES))), int(rng.integers(len(WAYS)))

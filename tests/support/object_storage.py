@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import count
+from itertools import count, islice
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -39,8 +39,8 @@ class SeaweedFS:
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.ports = folder, free_ports(5)
-        folder.mkdir(exist_ok=True)
         self.port = self.ports[0]
+        folder.mkdir(exist_ok=True)
         self.start()
 
     def start(self) -> None:
@@ -48,12 +48,10 @@ class SeaweedFS:
         ports = [f"-{name}={port}" for name, port in zip(names, self.ports, strict=True)]
         quiet = ["-webdav=false", "-admin.ui=false", "-s3.port.iceberg=0", "-s3.port.lance=0", "-bucket=data"]
         here = [f"-dir={self.folder}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1"]
-        self.process = subprocess.Popen(
-            [Path(sys.executable).with_name("weed"), "mini", *here, *ports, *quiet],
-            env={**os.environ, "AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET},
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
+        command = [str(Path(sys.executable).with_name("weed")), "mini", *here, *ports, *quiet]
+        environment = {**os.environ, "AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET}
+        void = subprocess.DEVNULL
+        self.process = subprocess.Popen(command, env=environment, stdout=void, stderr=void)
         end = time.monotonic() + 60
         while not self._answers():
             if time.monotonic() > end:
@@ -78,16 +76,13 @@ class SeaweedFS:
 
 def free_ports(number: int) -> list[int]:
     """Find ports that are free, as are those 10,000 above: SeaweedFS uses both."""
-    found: list[int] = []
-    for port in range(random.SystemRandom().randrange(20_000, 40_000), 45_000):
-        if len(found) < number and all(_is_free(candidate) for candidate in (port, port + 10_000)):
-            found.append(port)
-    return found
 
+    def is_free(port: int) -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", port)) != 0
 
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) != 0
+    ports = range(random.SystemRandom().randrange(20_000, 40_000), 45_000)
+    return list(islice((port for port in ports if is_free(port) and is_free(port + 10_000)), number))
 
 
 @dataclass
@@ -107,19 +102,18 @@ class Storage:
     def upload(self, source: Path, folder: Bucket | None = None) -> None:
         """Store the files of a folder under the prefix, then reset the counts of the proxy."""
         folder = (folder or self.folder()).for_writing()
-        for path in sorted(source.rglob("*")):
+        for path in sorted(source.iterdir()):
             if path.is_dir():
-                self.upload(path, folder / path.name) if path.parent == source else None
-            elif path.parent == source:
+                self.upload(path, folder / path.name)
+            else:
                 assert folder.put(path.name, path.read_bytes(), {})
         self.proxy.requests.clear()
 
-    def objects(self, names: str = "") -> dict[str, bytes]:
+    def objects(self) -> dict[str, bytes]:
         """The objects by name below the prefix."""
-        folder = self.folder()
-        below = folder.prefix + "/"
-        paths = [found["path"] for page in obstore.list(folder.store, folder.prefix) for found in page]
-        return {path.removeprefix(below): bytes(obstore.get(folder.store, path).bytes()) for path in paths}
+        store, prefix = self.folder().store, self.folder().prefix
+        paths = [found["path"] for page in obstore.list(store, prefix) for found in page]
+        return {path.removeprefix(f"{prefix}/"): bytes(obstore.get(store, path).bytes()) for path in paths}
 
 
 @pytest.fixture(scope="session")

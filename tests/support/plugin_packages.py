@@ -1,7 +1,5 @@
 """Three methods of other packages: one with two players, one without an encoder, one that needs sources."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 from pathlib import Path
@@ -111,14 +109,11 @@ class SourceTable(Method):
 def square(x):
     return x * x
 '''
+SOURCES = {"source_table": "SourceTable", "broken": "NoSuchModel", "no_class": "square"}
 PACKAGES = {
     "tiny-gan": ("tiny_gan", TINY_GAN, {"tiny_gan": "TinyGAN"}),
     "mean-clip": ("mean_clip", MEAN_CLIP, {"mean_clip": "MeanClip"}),
-    "source-table": (
-        "source_table",
-        SOURCE_TABLE,
-        {"source_table": "SourceTable", "broken": "NoSuchModel", "no_class": "square"},
-    ),
+    "source-table": ("source_table", SOURCE_TABLE, SOURCES),
 }
 MODULES = [module for module, _, _ in PACKAGES.values()]
 

@@ -1,17 +1,16 @@
 """Gradients of every term of every method, computed by 1, 2 and 4 processes that share a batch (a script)."""
 
-from __future__ import annotations
-
 import sys
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.autograd import grad
 from torch.multiprocessing import start_processes  # type: ignore[attr-defined]  # not in torch's __all__
 
+from seqviews.augment.views import Views
 from seqviews.model.protocol import Method
 from seqviews.model.ranks import synchronise_batch_norm
 from seqviews.model.registry import MODELS, find_class
@@ -25,20 +24,12 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
-@dataclass
-class Rows:
-    anchor: Tensor
-    motion: Tensor
-    order: Tensor
-    labels: dict[str, Tensor] = field(default_factory=dict)
-
-
-def rows(frame_shape: tuple[int, ...], rank: int, ranks: int) -> Rows:
+def rows(frame_shape: tuple[int, ...], rank: int, ranks: int) -> Views:
     """Every `ranks`-th record of the same batch, as a stream gives them."""
     generator = torch.Generator().manual_seed(1)
     anchor, motion = torch.rand(2, BATCH, FRAMES, *frame_shape, generator=generator)
     order = torch.rand(BATCH, FRAMES, generator=generator).argsort(1)
-    return Rows(anchor[rank::ranks], motion[rank::ranks], order[rank::ranks])
+    return Views(anchor[rank::ranks], motion[rank::ranks], order[rank::ranks])
 
 
 def mean_over_ranks(values: list[Tensor], ranks: int) -> list[Tensor]:
@@ -61,15 +52,12 @@ def compute(name: str, arguments: dict[str, Any], rank: int, ranks: int) -> dict
     torch.manual_seed(7)
     loss = method.loss(rows(arguments["frame_shape"], rank, ranks), "model")
     gradients = {
-        term: mean_over_ranks(
-            list(torch.autograd.grad(value, parameters, retain_graph=True, materialize_grads=True)), ranks
-        )
+        term: mean_over_ranks(list(grad(value, parameters, retain_graph=True, materialize_grads=True)), ranks)
         for term, value in {**loss.terms, "total": loss.total}.items()
         if value.requires_grad
     }
-    values = dict(
-        zip(loss.terms, mean_over_ranks([v.detach().clone() for v in loss.terms.values()], ranks), strict=True)
-    )
+    means = mean_over_ranks([value.detach().clone() for value in loss.terms.values()], ranks)
+    values = dict(zip(loss.terms, means, strict=True))
     buffers = {n: b for n, b in method.named_buffers() if b.is_floating_point()}
     return {"gradients": gradients, "values": values, "buffers": buffers}
 

@@ -1,7 +1,5 @@
 """Methods on moving squares, and a judge, whose scores are known beforehand."""
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 from moving_squares import SHADES, SIDE, WAYS, MovingSquares

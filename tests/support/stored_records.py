@@ -37,14 +37,19 @@ def independent_jsons(tars: Iterable[Path]) -> dict[str, dict[str, Any]]:
     return {name.removesuffix(".json"): json.loads(data) for name, data in found if name.endswith(".json")}
 
 
+def encoded_clips(split: Path) -> dict[str, tuple[bytes, dict[str, Any]]]:
+    """WebP and JSON of every clip of a split by key, in stored order."""
+    found = members(*sorted(split.glob("*.tar")))
+    contents = dict(found)
+    clips = {n[:-5]: (contents[f"{n[:-5]}.frames.webp"], json.loads(data)) for n, data in found if n.endswith(".json")}
+    assert len(found) == len(contents) == 2 * len(clips)
+    return clips
+
+
 def independent_clips(split: Path) -> dict[str, tuple[Array, dict[str, Any]]]:
     """Frames and JSON of every 16 x 16 clip of a split by key, in stored order."""
-    tars = sorted(split.glob("*.tar"))
-    contents = dict(members(*tars))
-    talls = {key: Image.open(io.BytesIO(contents[f"{key}.frames.webp"])) for key in independent_jsons(tars)}
-    return {
-        key: (np.asarray(talls[key]).reshape(-1, 16, 16, 3), about) for key, about in independent_jsons(tars).items()
-    }
+    clips = encoded_clips(split).items()
+    return {k: (np.asarray(Image.open(io.BytesIO(webp))).reshape(-1, 16, 16, 3), about) for k, (webp, about) in clips}
 
 
 def entry_of(path: Path, records: int) -> ShardEntry:

@@ -30,14 +30,8 @@ class ToyClips:
 
     @property
     def info(self) -> DatasetInfo:
-        return DatasetInfo(
-            name="toy",
-            licence="CC0-1.0",
-            attribution="nobody",
-            features=Features(self.shape, rate=10.0, codec=self.codec),
-            static={"shade": ["dark", "light"]},
-            dynamic={"path": None},
-        )
+        features = Features(self.shape, rate=10.0, codec=self.codec)
+        return DatasetInfo("toy", "CC0-1.0", "nobody", features, {"shade": ["dark", "light"]}, {"path": None})
 
     @property
     def parameters(self) -> dict[str, Any]:

@@ -34,23 +34,38 @@ def write_video(
     codec: str = "libx264",
     pix_fmt: str = "yuv420p",
     times: Sequence[int] | None = None,
-    rotation: int | None = None,
     container_options: dict[str, str] | None = None,
+    options: dict[str, str] | None = None,
 ) -> Path:
-    """Encode `[T, H, W, 3]` at 25 frames per second, or with `times` in 1/100 s; rotation as in PyAV."""
+    """Encode `[T, H, W, 3 or 4]` at 25 frames per second, or with `times` in 1/100 s."""
     with av.open(str(path), "w", container_options=container_options or {}) as container:
-        stream: Any = container.add_stream(codec, rate=25)
+        stream: Any = container.add_stream(codec, rate=25, options=options or {})
         stream.width, stream.height, stream.pix_fmt = pixels.shape[2], pixels.shape[1], pix_fmt
         if times is not None:
             stream.codec_context.time_base = Fraction(1, 100)
-        if rotation is not None:
-            stream.set_display_rotation(rotation)
         for t, image in enumerate(pixels):
-            frame = av.VideoFrame.from_ndarray(image, format="rgb24")
+            frame = av.VideoFrame.from_ndarray(image, format="rgba" if image.shape[2] == 4 else "rgb24")
             if times is not None:
                 frame.pts, frame.time_base = times[t], Fraction(1, 100)
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
+    return path
+
+
+def write_streams(path: Path, *streams: tuple[str, NDArray[np.uint8], int]) -> Path:
+    """Encode several videos `[T, H, W, 3]` into one file, each with its codec and its disposition."""
+    with av.open(str(path), "w") as container:
+        added: list[Any] = []
+        for codec, pixels, disposition in streams:
+            stream: Any = container.add_stream(codec, rate=25)
+            stream.width, stream.height = pixels.shape[2], pixels.shape[1]
+            stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
+            stream.disposition = disposition
+            added.append(stream)
+        for stream, (_, pixels, _) in zip(added, streams, strict=True):
+            for image in pixels:
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+            container.mux(stream.encode())
     return path
 
 

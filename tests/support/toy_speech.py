@@ -1,7 +1,5 @@
 """Toy segments whose speaker and words are known, in a module that the processes of a preparation can import."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property

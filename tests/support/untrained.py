@@ -1,7 +1,5 @@
 """Runs whose method was never trained."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Rates of a training that takes no time but what a clock of the test says."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +7,8 @@ import pytest
 
 from seqviews.model.train.config import TrainConfig
 from seqviews.pipeline.storage.local import LocalFolder
-from seqviews.tools.bench import WARM_UP, bench_train
+from seqviews.tools.bench import bench_train
+from seqviews.tools.bench_clock import WARM_UP
 
 SECONDS = {"waiting for data": 1.0, "views, networks, loss": 2.0, "backward": 4.0, "clipping, optimizer, log": 1.0}
 
@@ -31,7 +30,7 @@ def test_clips_are_those_of_the_presets_batches_and_the_warm_up_is_left_out(
                 event()
 
     monkeypatch.setattr("time.perf_counter", lambda: now)
-    monkeypatch.setattr("seqviews.model.train.trainer.train", training)
+    monkeypatch.setattr("seqviews.tools.bench.train", training)
     percent = {"waiting for data": 12.5, "views, networks, loss": 25.0, "backward": 50.0}
     expected = {"clips_per_second": 4.0, "percent": percent | {"clipping, optimizer, log": 12.5}}
     assert bench_train(LocalFolder(tmp_path), 10) == expected

@@ -1,7 +1,5 @@
 """What a preparation of speech is measured by, on a tree small enough to know."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

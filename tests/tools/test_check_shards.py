@@ -1,6 +1,3 @@
-from __future__ import annotations
-
-import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from tool_calls import Capsys, Failure, call, last_json
 from toy_clips import ToyClips
 
 from seqviews.pipeline.manifest import DatasetInfo, Features, MelFeatures
@@ -16,24 +14,17 @@ from seqviews.pipeline.records import Segment
 from seqviews.tools.check_shards import main
 
 
-def check(*options: object) -> int:
-    with pytest.raises(SystemExit) as stopped:
-        main([str(option) for option in options])
-    return int(stopped.value.code or 0)
-
-
-def test_a_sound_data_set(toy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_sound_data_set(toy: Path, tmp_path: Path, capsys: Capsys) -> None:
     sheet = tmp_path / "sheet.png"
-    assert check(toy, "--sheet", sheet, "--json") == 0
+    assert call(main, toy, "--sheet", sheet, "--json") == 0
     output = capsys.readouterr()
     size = sum(path.stat().st_size for path in toy.rglob("*.tar"))
-    assert json.loads(output.out.splitlines()[-1]) == {"shards": 10, "records": 54, "bytes": size, "problems": []}
+    assert last_json(output.out) == {"shards": 10, "records": 54, "bytes": size, "problems": []}
     for split, shards, records in (("train", "6", "36"), ("val", "2", "9"), ("test", "2", "9")):
         (row,) = [line for line in output.out.splitlines() if split in line]
         assert [cell.strip() for cell in row.strip("│").split("│")][:3] == [split, shards, records]
     assert "train: 6 of 6" in output.err.splitlines()
-    picture = Image.open(sheet)
-    assert picture.size[1] > 9 * 64  # three rows of each of three splits
+    assert Image.open(sheet).size[1] > 9 * 64  # three rows of each of three splits
 
 
 def test_a_sheet_of_segments_has_low_frequencies_at_the_bottom(tmp_path: Path) -> None:
@@ -44,7 +35,7 @@ def test_a_sheet_of_segments_has_low_frequencies_at_the_bottom(tmp_path: Path) -
 
     info = DatasetInfo("speech", "CC0-1.0", "nobody", features, {}, {})
     write_shards({"train": ["a"]}, tmp_path / "speech", records, info)
-    assert check(tmp_path / "speech", "--sheet", tmp_path / "sheet.png") == 0
+    assert call(main, tmp_path / "speech", "--sheet", tmp_path / "sheet.png") == 0
     picture = np.asarray(Image.open(tmp_path / "sheet.png").convert("L"), np.int16)
     (dark,) = np.nonzero(picture[:, 100] == 0)  # the highest band of the only segment
     column = picture[dark[0] : dark[0] + 160, 100]
@@ -53,28 +44,25 @@ def test_a_sheet_of_segments_has_low_frequencies_at_the_bottom(tmp_path: Path) -
     assert column[-1] == 255
 
 
-def test_damage_exits_with_1_and_tells_all_of_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_damage_exits_with_1_and_reports_all_of_it(tmp_path: Path, capsys: Capsys, failure: Failure) -> None:
     prepare(ToyClips(), tmp_path / "toy", shard_sources=2)
     damaged = [tmp_path / "toy" / "train" / f"train-00000{i}.tar" for i in (1, 4)]
     damaged[0].write_bytes(damaged[0].read_bytes() + b"x")
-    assert check(tmp_path / "toy", "--fast") == 1
-    assert f"error: {damaged[0]}: has" in capsys.readouterr().err.splitlines()[-1]
+    assert f"error: {damaged[0]}: has" in failure(main, tmp_path / "toy", "--fast", alone=False)
     damaged[1].unlink()
-    assert check(tmp_path / "toy", "--json", "--sheet", tmp_path / "sheet.png") == 1
+    assert call(main, tmp_path / "toy", "--json", "--sheet", tmp_path / "sheet.png") == 1
     output = capsys.readouterr()
     *_, first, second, last = output.err.splitlines()
     assert first.startswith(f"{damaged[0]}: has")
     assert second.startswith(f"{damaged[1]}: cannot be read")
     assert "2 problems" in last
-    told = json.loads(output.out.splitlines()[-1])
-    assert told["problems"] == [first, second]
-    assert told["records"] == 54 - 2 * 6
+    found = last_json(output.out)
+    assert (found["problems"], found["records"]) == ([first, second], 54 - 2 * 6)
     assert not (tmp_path / "sheet.png").exists()
 
 
-def test_wrong_arguments(toy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert check() == 2
-    assert check("ftp://bucket/toy") == 2
+def test_wrong_arguments(toy: Path, tmp_path: Path, failure: Failure) -> None:
+    assert call(main) == call(main, "ftp://bucket/toy") == 2
     for options, message in (
         ((tmp_path,), "is not a prepared data set"),
         ((toy, "--identity", "speaker"), "has no static factor speaker"),
@@ -82,16 +70,12 @@ def test_wrong_arguments(toy: Path, tmp_path: Path, capsys: pytest.CaptureFixtur
         ((toy, "--threads", "0"), "threads must be at least 1"),
         ((toy, "--sheet", tmp_path / "missing" / "sheet.png"), "No such file"),
     ):
-        capsys.readouterr()
-        assert check(*options) == 1
-        assert message in capsys.readouterr().err.splitlines()[-1]
+        assert message in failure(main, *options, alone=False)
 
 
-def test_without_matplotlib_the_sheet_is_refused_before_the_work(
-    toy: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+def test_without_matplotlib_a_sheet_is_an_error_before_the_work(
+    toy: Path, failure: Failure, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     monkeypatch.delitem(sys.modules, "seqviews.model.report.images", raising=False)
-    assert check(toy, "--sheet", "sheet.png") == 1
-    (line,) = capsys.readouterr().err.splitlines()
-    assert "pip install 'seqviews[train]'" in line
+    assert "pip install 'seqviews[train]'" in failure(main, toy, "--sheet", "sheet.png")

@@ -1,12 +1,10 @@
-from __future__ import annotations
-
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from tool_calls import call, last_json
-from toy_files import moving_square, write_csv, write_images, write_sound, write_video
+from tool_calls import Capsys, call, last_json
+from toy_files import moving_square, write_csv, write_images, write_sound, write_streams, write_video
 
 from seqviews.pipeline.manifest import load_manifest
 from seqviews.tools.prepare_folder import main
@@ -27,9 +25,7 @@ def videos(tmp_path: Path) -> Path:
     return write_csv(tmp_path / "my_videos.csv", ["path", "split", "person"], *rows)
 
 
-def test_reports_what_was_written_and_left_out(
-    videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_reports_what_was_written_and_left_out(videos: Path, tmp_path: Path, capsys: Capsys) -> None:
     out = tmp_path / "out"
     clips = ["--frames", 4, "--stride", 2, "--frame-step", 2, "--size", 32, "--grey", "--codec", "png"]
     assert run("--csv", videos, "--out", out, "--identity", "person", "--licence", "mine", *clips, "--json") == 0
@@ -60,6 +56,21 @@ def test_folders_of_frames_and_sounds(
     assert run("--csv", csv, "--out", tmp_path / "out", *options) == 0
     manifest = load_manifest(tmp_path / "out" / "train")
     assert (len(manifest), manifest.dataset.name, manifest.dataset.features.shape) == facts
+
+
+def test_the_summary_says_which_stream_is_used_and_which_sound_is_left_out(tmp_path: Path, capsys: Capsys) -> None:
+    write_streams(
+        tmp_path / "a.mkv", ("libx264", moving_square(9, 48, 64), 1), ("libx264", moving_square(3, 32, 32), 0)
+    )
+    path = write_sound(tmp_path / "b.wav", 2.0)
+    path.write_bytes(path.read_bytes()[:40] + (16_000).to_bytes(4, "little") + path.read_bytes()[44:])
+    for name, remark in [
+        ("a.mkv", "has 2 video streams, of which stream 0 is used"),
+        ("b.wav", "1.50 s of sound after the end that its header states are left out"),
+    ]:
+        csv = write_csv(tmp_path / f"{name}.csv", ["path", "split"], [name, "train"])
+        assert run("--csv", csv, "--out", tmp_path / name[0], "--name", "x", "--json") == 0
+        assert last_json(capsys.readouterr().out)["train"]["remarks"] == [f"line 2, {name}: {remark}"]
 
 
 @pytest.mark.slow

@@ -1,12 +1,10 @@
-from __future__ import annotations
-
 import functools
 import io
 from pathlib import Path
 
 import pytest
 from PIL import Image
-from tool_calls import call
+from tool_calls import Failure, call
 
 from seqviews.pipeline.datasets.sprites import Sprites
 from seqviews.pipeline.manifest import load_manifest
@@ -52,14 +50,12 @@ def test_writes_the_splits(sheets: Path, tmp_path: Path, monkeypatch: pytest.Mon
     ],
 )
 def test_a_bad_sheet_is_one_sentence_and_writes_nothing(
-    sheets: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], bad: str, data: bytes | None, message: str
+    sheets: Path, tmp_path: Path, failure: Failure, bad: str, data: bytes | None, message: str
 ) -> None:
-    if data is None:
-        (sheets / bad).unlink()
-    else:
+    (sheets / bad).unlink()
+    if data is not None:
         (sheets / bad).write_bytes(data)
-    assert call(main, "--sheets", sheets, "--out", tmp_path / "out") == 1
-    (line,) = capsys.readouterr().err.splitlines()
+    line = failure(main, "--sheets", sheets, "--out", tmp_path / "out")
     assert message in line
     assert str(sheets / bad) in line
     assert not (tmp_path / "out").exists()

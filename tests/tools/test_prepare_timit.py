@@ -1,12 +1,10 @@
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from timit_trees import samples_of, sphere, write_tree
-from tool_calls import call, last_json
+from tool_calls import Capsys, call, last_json
 
 from seqviews.augment.world import VoiceConverter
 from seqviews.pipeline.datasets.timit.tree import CORE_TEST, DEV
@@ -27,9 +25,7 @@ def tree(tmp_path: Path) -> Path:
     return write_tree(tmp_path / "timit", FEW)
 
 
-def test_reports_what_was_written_left_out_and_skipped(
-    tree: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_reports_what_was_written_left_out_and_skipped(tree: Path, tmp_path: Path, capsys: Capsys) -> None:
     (tree / "TEST/DR3/FDHC0/SX8.WAV").write_bytes(sphere(samples_of("x"), channel_count="-i 2"))
     out = tmp_path / "out"
     options = ["--voices", 1, "--f0-method", "harvest", "--shard-sources", 2, "--json"]
@@ -80,8 +76,3 @@ def test_the_standard_splits(tmp_path: Path) -> None:
         parameters = load_manifest(tmp_path / "out" / split).parameters
         assert (parameters["splits"], parameters["left_out"]["not_in_a_split"]) == ("standard", 2)
         assert {k.split("-")[0] for b in SequenceStream(tmp_path / "out" / split, 32) for k in b.keys} == expected
-
-
-def test_numbers_out_of_bounds(tree: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run("--timit", tree, "--out", tmp_path / "out", "--segment-frames", 0) == 1
-    assert "0 frames, every 0: both must be at least 1" in capsys.readouterr().err

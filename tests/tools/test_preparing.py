@@ -1,19 +1,19 @@
 """Behaviour that the preparation tools share: exit codes, one-sentence failures, targets left alone."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeAlias
 
 import pytest
 from timit_trees import samples_of, sphere, write_tree
-from tool_calls import TOOLS, call
+from tool_calls import TOOLS, Capsys, Failure, call
 from toy_files import write_csv
 
 from seqviews.tools import prepare_folder, prepare_smmnist, prepare_sprites, prepare_timit
 
+Main: TypeAlias = Callable[[list[str]], None]
 SMMNIST = ["--digits", "sklearn", "--clips", "4", "2", "0"]
 
 
@@ -35,11 +35,7 @@ SMMNIST = ["--digits", "sklearn", "--clips", "4", "2", "0"]
     ],
 )
 def test_invalid_arguments_exit_with_2(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    main: Callable[[list[str]], None],
-    options: list[str],
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capsys, main: Main, options: list[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert call(main, *options) == 2
@@ -51,6 +47,11 @@ def test_invalid_arguments_exit_with_2(
     ("main", "options", "message"),
     [
         (prepare_timit.main, ["--timit", "{tmp}/x"], "has no sentences of speakers in TRAIN"),
+        (
+            prepare_timit.main,
+            ["--timit", "{tmp}/x", "--segment-frames", 0],
+            "0 frames, every 0: both must be at least 1",
+        ),
         (prepare_folder.main, ["--csv", "{tmp}/nowhere.csv"], "nowhere.csv"),
         (prepare_smmnist.main, ["--digits", "{tmp}/none", "--clips", 4, 2, 0], "{tmp}/none is not a folder: --digits"),
         (prepare_smmnist.main, ["--digits", "{tmp}/x", "--clips", 4, 2, 0], "{tmp}/x has no IDX files"),
@@ -63,41 +64,33 @@ def test_invalid_arguments_exit_with_2(
     ],
 )
 def test_a_failure_is_one_sentence_and_writes_nothing(
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    main: Callable[[list[str]], None],
-    options: list[object],
-    message: str,
+    tmp_path: Path, failure: Failure, main: Main, options: list[object], message: str
 ) -> None:
     (tmp_path / "x").mkdir()
-    assert call(main, "--out", tmp_path / "out", *(str(o).format(tmp=tmp_path) for o in options)) == 1
-    (line,) = capsys.readouterr().err.splitlines()
+    line = failure(main, "--out", tmp_path / "out", *(str(o).format(tmp=tmp_path) for o in options))
     assert message.format(tmp=tmp_path) in line
     assert not (tmp_path / "out").exists()
 
 
-def test_a_folder_with_other_contents_is_left_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_folder_with_other_contents_is_left_alone(tmp_path: Path, failure: Failure) -> None:
     (tmp_path / "mine").write_text("do not touch")
-    assert call(prepare_smmnist.main, *SMMNIST, "--out", tmp_path) == 1
-    (line,) = capsys.readouterr().err.splitlines()
+    line = failure(prepare_smmnist.main, *SMMNIST, "--out", tmp_path)
     assert f"{tmp_path} already holds something" in line
     assert [path.name for path in tmp_path.iterdir()] == ["mine"]
 
 
 @pytest.mark.parametrize("tool", ["sprites", "folder", "timit"])
 def test_the_file_is_a_program_and_reports_a_failure_without_a_traceback(tmp_path: Path, tool: str) -> None:
-    if tool == "sprites":
-        options = ["--sheets", str(tmp_path / "nowhere")]
-        message = f"no sprite sheet {tmp_path}/nowhere/body/0.png"
-    elif tool == "folder":
-        (tmp_path / "1.mp4").write_bytes(b"no video")
-        options = ["--csv", str(write_csv(tmp_path / "x.csv", ["path", "split"], ["1.mp4", "train"]))]
-        message = f"line 2 of the CSV: video {tmp_path}/1.mp4 cannot be decoded"
-    else:
-        options = ["--timit", str(write_tree(tmp_path / "timit")), "--strict"]
-        path = tmp_path / "timit/TRAIN/DR1/FCJF0/SX8.WAV"
-        path.write_bytes(sphere(samples_of("x"), sample_coding="-s26 pcm,embedded-shorten-v2.00"))
-        message = f"{path} is compressed by shorten: decompress it first with sph2pipe"
+    (tmp_path / "1.mp4").write_bytes(b"no video")
+    csv = write_csv(tmp_path / "x.csv", ["path", "split"], ["1.mp4", "train"])
+    path = write_tree(tmp_path / "timit") / "TRAIN/DR1/FCJF0/SX8.WAV"
+    path.write_bytes(sphere(samples_of("x"), sample_coding="-s26 pcm,embedded-shorten-v2.00"))
+    shorten = f"{path} is compressed by shorten: decompress it first with sph2pipe"
+    options, message = {
+        "sprites": (["--sheets", f"{tmp_path}/nowhere"], f"no sprite sheet {tmp_path}/nowhere/body/0.png"),
+        "folder": (["--csv", str(csv)], f"line 2 of the CSV: video {tmp_path}/1.mp4 cannot be decoded"),
+        "timit": (["--timit", str(tmp_path / "timit"), "--strict"], shorten),
+    }[tool]
     command = [sys.executable, str(TOOLS / f"prepare_{tool}.py"), *options, "--out", str(tmp_path / "out")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 1

@@ -1,8 +1,5 @@
 """What is drawn is what the model sees, bit for bit."""
 
-from __future__ import annotations
-
-import json
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +7,8 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tiny_training import run_main, write_config
+from tiny_training import write_config
+from tool_calls import Capsys, Failure, call, last_json
 
 from seqviews.augment.views import MultiView, Views
 from seqviews.model.report.images import film_strip, to_frames
@@ -36,7 +34,7 @@ def trained(toy: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(MultiView, "forward", spy)
         options = ("--data", toy, "--out", folder / "run", "--seed", 3)
-        assert run_main(train.main, "--config", config, *options) == 0
+        assert call(train.main, "--config", config, *options) == 0
     return folder / "run", seen
 
 
@@ -56,24 +54,23 @@ def test_each_step_is_seen_as_it_was(trained: tuple[Path, list[Views]], toy: Pat
         again = views_at(config, step).views
         for name in ("anchor", "motion", "order"):
             assert torch.equal(getattr(again, name), getattr(views, name))
-    assert not torch.equal(tensor(views_at(other, 1).views.motion), tensor(seen[0].motion))
-
-
-def tensor(x: torch.Tensor | None) -> torch.Tensor:
-    assert x is not None
-    return x
+    different, same = views_at(other, 1).views.motion, seen[0].motion
+    assert different is not None
+    assert same is not None
+    assert not torch.equal(different, same)
 
 
 def test_the_picture_holds_the_views_pixel_for_pixel(
-    trained: tuple[Path, list[Views]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    trained: tuple[Path, list[Views]], tmp_path: Path, capsys: Capsys
 ) -> None:
     run_folder, seen = trained
     out = tmp_path / "views.png"
-    assert run_main(show_views.main, "--run", run_folder, "--step", 4, "--out", out, "--count", 3, "--json") == 0
-    result = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert call(show_views.main, "--run", run_folder, "--step", 4, "--out", out, "--count", 3, "--json") == 0
+    result = last_json(capsys.readouterr().out)
     assert (result["image"], result["epoch"], result["batch"], len(result["clips"])) == (str(out), 1, 0, 3)
     picture = np.asarray(Image.open(out))
-    for clips in (seen[3].anchor, tensor(seen[3].motion), seen[3].content):
+    assert seen[3].motion is not None
+    for clips in (seen[3].anchor, seen[3].motion, seen[3].content):
         for i in range(4):
             assert contains(picture, film_strip(to_frames(clips[i]))) == (i < 3)
 
@@ -83,16 +80,15 @@ def test_more_options_of_the_training(trained: tuple[Path, list[Views]], tmp_pat
     picture = {}
     for name, more in (("same", []), ("smaller", ["--batch-size", "3"]), ("colours", ["--motion.hue", "0.1"])):
         out = tmp_path / f"{name}.png"
-        assert run_main(show_views.main, "--run", run_folder, "--step", 2, "--out", out, "--", *more) == 0
+        assert call(show_views.main, "--run", run_folder, "--step", 2, "--out", out, "--", *more) == 0
         picture[name] = out.read_bytes()
     assert len(set(picture.values())) == 3
 
 
 def test_mistakes_are_one_sentence(
-    trained: tuple[Path, list[Views]], toy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    trained: tuple[Path, list[Views]], toy: Path, tmp_path: Path, failure: Failure
 ) -> None:
-    run_folder, _ = trained
-    out = tmp_path / "views.png"
+    run_folder, out = trained[0], tmp_path / "views.png"
     for options, code, message in (
         (["--run", run_folder, "--step", 6], 1, "there is no step 6: a training with these arguments has steps 1 to 5"),
         (["--run", run_folder, "--step", 0], 1, "there is no step 0"),
@@ -104,6 +100,5 @@ def test_mistakes_are_one_sentence(
         (["--config", "demo", "--run", run_folder, "--step", 1], 2, "not allowed with"),
         (["--step", 1], 2, "--config --run is required"),
     ):
-        assert run_main(show_views.main, *options, "--out", out) == code
-        assert message in capsys.readouterr().err.splitlines()[-1]
+        assert message in failure(show_views.main, *options, "--out", out, code=code)
     assert not out.exists()

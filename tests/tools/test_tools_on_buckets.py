@@ -1,7 +1,5 @@
 """The tools on a bucket: prepare, check, train, encode and show; secrets; a training that is killed."""
 
-from __future__ import annotations
-
 import json
 import os
 import random
@@ -14,12 +12,11 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-import yaml
 from fault_proxy import Fault
-from killed_training import Training, weights
+from killed_training import Training
 from moving_squares import MovingSquares
 from object_storage import KEY, SECRET, Storage
-from tiny_training import TINY
+from tiny_training import write_config
 from toy_clips import ToyClips
 from untrained import save_run
 
@@ -54,15 +51,10 @@ def watch_titles(process: subprocess.Popen[str], titles: set[str]) -> None:
         time.sleep(0.02)
 
 
-def files_below(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-
-
 @pytest.mark.slow
 def test_every_tool_takes_a_url_and_none_tells_a_secret(storage: Storage, toy: Path, tmp_path: Path) -> None:
     prepare(ToyClips(), storage.url, shard_sources=2)
-    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump({**TINY, "max_clips": 120}))
-    training = ["--config", tmp_path / "tiny.yaml"]
+    training = ["--config", write_config(tmp_path, max_clips=120)]
     trained = tmp_path / "run"
     squares = list(enumerate([f"{storage.url}-squares", str(tmp_path / "squares")]))
     for _, place in squares:
@@ -86,7 +78,7 @@ def test_every_tool_takes_a_url_and_none_tells_a_secret(storage: Storage, toy: P
     assert failed.returncode == 1
     assert "access was denied (403 SlowDown)" in failed.stderr.splitlines()[-1]
     told += [failed]
-    written = files_below(tmp_path)
+    written = {str(path): path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     for done in told:
         written |= {f"{done.args} {n}": str(getattr(done, n)).encode() for n in ("stdout", "stderr", "args")}
     assert len(written) > 20
@@ -102,8 +94,7 @@ def test_other_urls_are_wrong_arguments(url: str) -> None:
 
 def test_a_cache_that_is_too_small_is_told_at_the_start(storage: Storage, toy: Path, tmp_path: Path) -> None:
     storage.upload(toy / "train", storage.folder() / "train")
-    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(TINY))
-    options = ["--config", tmp_path / "tiny.yaml", "--data", storage.url, "--out", tmp_path / "run"]
+    options = ["--config", write_config(tmp_path), "--data", storage.url, "--out", tmp_path / "run"]
     done = run("train", *options, "--cache-size", "0.00001")
     assert done.returncode == 1
     assert "may take 0.0 MB, and the windows of" in done.stderr
@@ -142,10 +133,7 @@ def test_kill_9_of_a_training_from_the_bucket(storage: Storage, tmp_path: Path, 
     assert killed.start().wait() == 0
     repeated = times * sum(fault.times for fault in transient())
     assert storage.proxy.count(r"\.tar$") > 45 + repeated, "some were fetched again, and not for a fault"
-    assert killed.log == undisturbed.log
-    assert killed.history() == undisturbed.history()
-    ends = weights(undisturbed)
-    assert all((value == ends[name]).all() for name, value in weights(killed).items())
+    killed.assert_same_end(undisturbed)
 
 
 def transient() -> list[Fault]:
@@ -169,19 +157,15 @@ def test_two_processes_fetch_only_their_lanes(storage: Storage, toy: Path, tmp_p
         f"os.environ['XDG_CACHE_HOME'] = {str(tmp_path / 'xdg')!r} + os.environ.get('LOCAL_RANK', '0')\n"
         "train.main(sys.argv[1:])\n"
     )
-    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump({**TINY, "max_clips": 36}))
-    command = [sys.executable, str(script), "--config", str(tmp_path / "tiny.yaml"), "--data", storage.url]
+    command = [sys.executable, str(script), "--config", write_config(tmp_path, max_clips=36), "--data", storage.url]
     command += ["--out", str(tmp_path / "run"), "--devices", "2", "--last", "pad"]
     done = subprocess.run(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     digests = [shard.sha256 for shard in load_manifest(toy / "train").shards]
+    orders = [EpochOrder([6] * 6, seed=0, epoch=epoch, lanes=6, window=4) for epoch in range(2)]
     for rank in range(2):
-        now, next_epoch = (own_shards(rank, epoch) for epoch in range(2))
+        lanes = range(rank, 6, 2)
+        now, next_epoch = ({shard for lane in lanes for shard in order.shards_of(lane, 0)} for order in orders)
         fetched = {digests.index(path.stem) for path in tmp_path.glob(f"xdg{rank}/seqviews/shards/*.tar")}
         assert now <= fetched <= now | next_epoch
     assert max(storage.proxy.requests.values()) <= 2 + 2, "the manifest, by two streams of each process"
-
-
-def own_shards(rank: int, epoch: int) -> set[int]:
-    order = EpochOrder([6] * 6, seed=0, epoch=epoch, lanes=6, window=4)
-    return {shard for lane in range(rank, 6, 2) for shard in order.shards_of(lane, 0)}

@@ -1,11 +1,8 @@
 """A training on speech, and what other tools make of its run."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
-import pytest
-from tool_calls import call
+from tool_calls import Capsys, Failure, call
 from toy_speech import FRAMES, N_MELS, ToySpeech
 
 from seqviews.model.scaling import MelScale
@@ -23,7 +20,7 @@ def train_toy(data: Path, out: Path, *options: object) -> int:
 
 
 def test_a_run_keeps_the_scale_of_its_mels_and_is_evaluated(
-    speech: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    speech: Path, tmp_path: Path, capsys: Capsys, failure: Failure
 ) -> None:
     assert train_toy(speech, tmp_path / "run") == 0
     scale = Run.load(tmp_path / "run").scale
@@ -33,13 +30,11 @@ def test_a_run_keeps_the_scale_of_its_mels_and_is_evaluated(
     assert call(evaluate.main, "--run", tmp_path / "run", "--data", speech, "--baseline", tmp_path / "run") == 0
     assert "baseline_difference/all/segment/gap_high: 0.0" in capsys.readouterr().out.splitlines()
     assert (tmp_path / "run" / "evaluation" / "cross_generation.png").is_file()
-    assert call(show_views.main, "--run", tmp_path / "run", "--step", 1, "--out", tmp_path / "views.png") == 1
-    assert "holds speech, and only clips can be drawn" in capsys.readouterr().err.splitlines()[-1]
+    shown = failure(show_views.main, "--run", tmp_path / "run", "--step", 1, "--out", tmp_path / "views.png")
+    assert "holds speech, and only clips can be drawn" in shown
 
 
-def test_data_that_does_not_fit_the_views_is_an_error(
-    toy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_data_that_does_not_fit_the_views_is_an_error(toy: Path, tmp_path: Path, capsys: Capsys) -> None:
     prepare(ToySpeech(voices=0), tmp_path / "mute")
     assert train_toy(tmp_path / "mute", tmp_path / "run") == 1
     assert "must have been prepared with --voices 2" in capsys.readouterr().err.splitlines()[-1]

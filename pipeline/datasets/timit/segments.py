@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from seqviews.pipeline.datasets.timit.sphere import Unusable, read_utterance
 from seqviews.pipeline.datasets.timit.tree import Skipped, Tree, Utterance, is_standard
 from seqviews.pipeline.manifest import SPLITS, DatasetInfo, Features, Split
-from seqviews.pipeline.records import Progress, Segment
+from seqviews.pipeline.records import Progress, Segment, silent
 from seqviews.pipeline.sources.audio import SegmentCutter
 from seqviews.pipeline.sources.survey import FileSurvey, first_leak, survey_files
 
@@ -27,11 +27,7 @@ class UtteranceCutter(SegmentCutter):
     """Cuts utterances into segments; an utterance shorter than a segment is unusable."""
 
     def read(self, file: Path) -> NDArray[np.float32]:
-        """The wave of an utterance.
-
-        Raises:
-            Unusable: As `read_utterance`, and if the wave is shorter than a segment.
-        """
+        """The wave of an utterance; raises `Unusable` as `read_utterance`, and if it is shorter than a segment."""
         wave, hop = read_utterance(file), self.mel.hop_length
         if len(wave) < max(self.mel.n_fft, (self.window.frames - 1) * hop):
             raise Unusable("short", f"{file} has {10 * (len(wave) // hop)} ms, less than a segment")
@@ -49,20 +45,11 @@ def survey_timit(
     *,
     threads: int = 1,
     strict: bool = False,
-    progress: Progress = lambda label, done, total: None,
+    progress: Progress = silent,
 ) -> Timit:
-    """Read every utterance once: lengths, and each mel's mean and deviation over the segments of `train`.
+    """Read every utterance once, as `survey_files`, and return the data set, ready to be prepared.
 
-    Args:
-        tree: The utterances.
-        splits: The split of each speaker; utterances of other speakers are left out.
-        cutter: Cuts utterances into segments.
-        threads: As in `survey_files`.
-        strict: Raise an error instead of skipping a file.
-        progress: As in `survey_files`.
-
-    Returns:
-        The data set, ready to be prepared.
+    Utterances of speakers without a split are left out. `strict` raises an error instead of skipping a file.
 
     Raises:
         ValueError: If no utterance of a split is left, two splits have the same recording, or with `strict` a file
@@ -101,10 +88,8 @@ class Timit:
     Attributes:
         files: The utterances and their surveys, sorted by name.
         splits: The split of each speaker.
-        tree: The files on the disk.
-        skipped: The files and folders that cannot be used.
-        cutter: Cuts utterances into segments.
-        features: The features of the records.
+        tree, skipped: The files on the disk, and the files and folders that cannot be used.
+        cutter, features: What cuts utterances into segments, and the features of those.
     """
 
     files: tuple[tuple[Utterance, FileSurvey], ...]
@@ -122,8 +107,8 @@ class Timit:
             licence="LDC93S1, under the licence of the Linguistic Data Consortium: not to be passed on",
             attribution="Garofolo et al., TIMIT Acoustic-Phonetic Continuous Speech Corpus, 1993",
             features=self.features,
-            static={name: list(self._classes[name]) for name in ("speaker", "sex", "dialect")},
-            dynamic={"sentence": list(self._classes["sentence"])},
+            static={name: self._classes[name] for name in ("speaker", "sex", "dialect")},
+            dynamic={"sentence": self._classes["sentence"]},
         )
 
     @cached_property
@@ -141,11 +126,7 @@ class Timit:
 
     @cached_property
     def left_out(self) -> dict[str, Any]:
-        """Counts of what is not in the shards.
-
-        `sa`, `second_copies` and `not_in_a_split` are utterances, `tails` frames that fill no segment, by split, and
-        `skipped` files or folders by their fault.
-        """
+        """Counts of what is not in the shards: utterances, frames at their ends by split, skipped files by fault."""
         window = self.cutter.window
         return {
             **{name: self.tree.left_out.get(name, 0) for name in ("sa", "second_copies")},
@@ -181,18 +162,17 @@ class Timit:
         """The segments of an utterance, in order; only its other voices are random."""
         utterance, survey = self._by_name[source]
         key = f"{utterance.speaker}-{utterance.sentence}-{{:04d}}"
-        factors = {name: self._classes[name][label] for name, label in utterance.labels.items()}
+        factors = {name: self._classes[name].index(label) for name, label in utterance.labels.items()}
         return self.cutter.records(utterance.file, key, rng, factors=factors, source=source, rate=survey.rate)
 
     def _files(self, split: str) -> list[tuple[Utterance, FileSurvey]]:
         return [(utterance, survey) for utterance, survey in self.files if self.splits[utterance.speaker] == split]
 
     @cached_property
-    def _classes(self) -> dict[str, dict[str, int]]:
-        """The index of each class, by factor; classes are sorted by name."""
+    def _classes(self) -> dict[str, list[str]]:
+        """The class names of each factor, sorted."""
         labels = [utterance.labels for utterance, _ in self.files]
-        names = {factor: sorted({label[factor] for label in labels}) for factor in labels[0]}
-        return {factor: {name: i for i, name in enumerate(classes)} for factor, classes in names.items()}
+        return {factor: sorted({label[factor] for label in labels}) for factor in labels[0]}
 
     @cached_property
     def _by_name(self) -> dict[str, tuple[Utterance, FileSurvey]]:

@@ -9,7 +9,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from seqviews.pipeline.sources.audio import read_wave
+from seqviews.pipeline.sources.audio import read_wave, unstated_seconds
 
 Fault: TypeAlias = Literal["damaged", "compressed", "stereo", "rate", "empty", "silent", "short", "unknown"]
 SAMPLE_RATE = 16_000
@@ -22,21 +22,14 @@ class Unusable(ValueError):
 
     def __init__(self, fault: Fault, message: str) -> None:
         super().__init__(fault, message)  # both, so that it survives pickling
-        self.fault = fault
-        self.message = message
+        self.fault, self.message = fault, message
 
     def __str__(self) -> str:
         return self.message
 
 
 def read_utterance(path: Path) -> NDArray[np.float32]:
-    """Read a SPHERE or RIFF file of one channel at 16 kHz.
-
-    Args:
-        path: The file; its format is determined by its content, not by its name.
-
-    Returns:
-        float32 `[samples]`; full scale is 1.
+    """Read a file of one channel at 16 kHz, SPHERE or RIFF by its content: float32 `[samples]`, full scale is 1.
 
     Raises:
         Unusable: If it cannot be read, is damaged, truncated, shorten-compressed or empty, has another rate or number
@@ -61,22 +54,18 @@ def read_utterance(path: Path) -> NDArray[np.float32]:
     if not info.frames:
         raise Unusable("empty", f"{path} has no samples")
     try:
-        wave = read_wave(path, SAMPLE_RATE)
+        wave, unstated = read_wave(path, SAMPLE_RATE), unstated_seconds(path)
     except ValueError as error:
         raise Unusable("damaged", str(error)) from None
+    if unstated:
+        raise Unusable("damaged", f"{path} has more sound than its header states: {unstated:.2f} s")
     if wave.min() == wave.max():
         raise Unusable("silent", f"{path} is digital silence")
     return wave
 
 
 def sphere_fields(head: bytes) -> dict[str, str]:
-    r"""The fields of a SPHERE header.
-
-    Args:
-        head: The start of a file, at least the header.
-
-    Raises:
-        ValueError: If the header is incomplete.
+    r"""The fields of the SPHERE header at the start of a file. Raises `ValueError` if it is incomplete.
 
     Example:
         >>> sphere_fields(b"NIST_1A\n   1024\nsample_rate -i 16000\nsample_coding -s3 pcm\nend_head\n")
@@ -103,9 +92,8 @@ def _check_sphere(path: Path, head: bytes, size: int) -> None:
         raise Unusable("damaged", f"{path}: {error}") from None
     coding = fields.get("sample_coding", "pcm")
     if "shorten" in coding:
-        raise Unusable(
-            "compressed", f"{path} is compressed by shorten: decompress it first with sph2pipe -f rif, or ffmpeg"
-        )
+        advice = "decompress it first with sph2pipe -f rif, or ffmpeg"
+        raise Unusable("compressed", f"{path} is compressed by shorten: {advice}")
     if coding != "pcm":
         raise Unusable("damaged", f"{path} is coded as {coding!r}, not as pcm")
     stated, found = count * channels * width, size - int(fields["header_bytes"])

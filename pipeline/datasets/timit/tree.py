@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,25 +65,17 @@ class Skipped:
 
 @dataclass(frozen=True, slots=True)
 class Tree:
-    """The contents of a folder of TIMIT.
-
-    Attributes:
-        utterances: Sorted by name.
-        skipped: Files and folders that do not belong to TIMIT.
-        left_out: Counts of valid files that are not used: SA sentences, second copies in another container.
-    """
+    """The contents of a folder of TIMIT: the utterances sorted by name, and what does not belong to TIMIT."""
 
     utterances: tuple[Utterance, ...]
     skipped: tuple[Skipped, ...]
-    left_out: Mapping[str, int]
+    left_out: Mapping[str, int]  # valid files that are not used: SA sentences, second copies in another container
 
 
 def find_utterances(folder: Path, keep_sa: bool = False) -> Tree:
     """Find the sentences of TIMIT: `TRAIN/DR1/FCJF0/SX37.WAV`, upper or lower case, or below `TIMIT/` or `data/`.
 
-    Args:
-        folder: The folder with TRAIN and TEST, or with `TIMIT/` or `data/`.
-        keep_sa: Keep SA1 and SA2, which every speaker reads.
+    `keep_sa` keeps SA1 and SA2, which every speaker reads.
 
     Raises:
         ValueError: If TRAIN or TEST is missing or has no speakers, or a speaker is in two folders.
@@ -112,10 +103,8 @@ def find_utterances(folder: Path, keep_sa: bool = False) -> Tree:
         found += [Utterance(file, part, dialect, speaker, sentence) for sentence, file in files.items()]
     for part in PARTS:
         if not any(utterance.part == part for utterance in found):
-            raise ValueError(
-                f"{folder} has no sentences of speakers in {part.upper()}: --timit is the folder that holds "
-                "TRAIN/DR1/FCJF0/SX37.WAV and so on"
-            )
+            advice = "--timit is the folder that holds TRAIN/DR1/FCJF0/SX37.WAV and so on"
+            raise ValueError(f"{folder} has no sentences of speakers in {part.upper()}: {advice}")
     return Tree(tuple(sorted(found, key=lambda utterance: utterance.name)), tuple(skipped), dict(left_out))
 
 
@@ -157,9 +146,7 @@ def _speakers(folder: Path, skipped: list[Skipped]) -> Iterator[tuple[str, str, 
 def _part_folders(folder: Path) -> Sequence[Path]:
     inside = _folders(folder)
     parts = [path for path in inside if path.name.lower() in PARTS]
-    if parts:
-        return parts
-    return [part for path in inside if path.name.lower() in LEVELS for part in _part_folders(path)]
+    return parts or [part for path in inside if path.name.lower() in LEVELS for part in _part_folders(path)]
 
 
 def _folders(folder: Path) -> list[Path]:
@@ -169,6 +156,4 @@ def _folders(folder: Path) -> list[Path]:
 def _listed(folder: Path) -> list[Path]:
     """The contents of a folder, in an order that does not depend on case."""
     # not Path.glob, which silently skips a folder without read permission
-    with os.scandir(folder) as entries:
-        paths: Iterable[Path] = [Path(entry.path) for entry in entries]
-    return sorted(paths, key=lambda path: (path.name.lower(), path.name))
+    return sorted(folder.iterdir(), key=lambda path: (path.name.lower(), path.name))

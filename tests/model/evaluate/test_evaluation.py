@@ -1,7 +1,5 @@
 """`evaluate` of runs, called as a notebook calls it."""
 
-from __future__ import annotations
-
 import base64
 import json
 import math
@@ -81,26 +79,23 @@ def test_the_seed_determines_every_byte(few_squares: Path, judges: Path, tmp_pat
     assert b"Learning curves" not in written[0]["report.html"]
 
 
-def test_a_generator_without_an_encoder(few_squares: Path, judges: Path, tmp_path: Path) -> None:
-    run = run_of(tmp_path / "run", SquareGenerator())
-    evaluation = evaluate(run, few_squares, EvaluateConfig(judges=judges, judge_steps=4))
+def test_methods_without_an_encoder_or_a_prior(few_squares: Path, judges: Path, tmp_path: Path) -> None:
+    config = EvaluateConfig(judges=judges, judge_steps=4)
+    evaluation = evaluate(run_of(tmp_path / "run", SquareGenerator()), few_squares, config)
     check_page(evaluation, files_of(evaluation, tmp_path / "evaluation"))
     assert {name.partition("/")[0] for name in evaluation.metrics} == {"real", "sampled"}
     assert [panel.name for panel in evaluation.panels] == ["sampled"]
     assert evaluation.missing["encode"] == "SquareGenerator has no encode, which reconstructions and swaps need"
     assert evaluation.missing["encode"] in evaluation.page
 
-
-def test_a_method_without_priors_has_no_draws(few_squares: Path, judges: Path, tmp_path: Path) -> None:
-    class WithoutPriors(PerfectModel):
+    class WithoutPrior(PerfectModel):
         sample_static = None  # type: ignore[assignment]
 
-    config = EvaluateConfig(judges=judges, judge_steps=4)
-    evaluation = evaluate(run_of(tmp_path / "run", WithoutPriors()), few_squares, config)
-    assert evaluation.missing == {"sample_static": "WithoutPriors has no sample_static, which draws of s need"}
+    evaluation = evaluate(run_of(tmp_path / "prior", WithoutPrior()), few_squares, config)
+    assert evaluation.missing == {"sample_static": "WithoutPrior has no sample_static, which draws of s need"}
     assert {panel.name for panel in evaluation.panels} == GRIDS - {"samples", "generations"}
-    settings = {name.partition("/")[0] for name in evaluation.metrics}
-    assert settings == {"real", "reconstruction", "swap", "dynamic_drawn"}
+    expected = {"real", "reconstruction", "swap", "dynamic_drawn"}
+    assert {name.partition("/")[0] for name in evaluation.metrics} == expected
 
 
 def test_speech_with_a_baseline_is_read_once(speech: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

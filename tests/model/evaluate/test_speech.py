@@ -1,7 +1,5 @@
 """Error rates of toy speech, whose speakers are known; the rate itself is tested in test_verification."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Error rates against a sweep over every threshold, and of planted and of random latents."""
 
-from __future__ import annotations
-
 import itertools
 
 import numpy as np
@@ -48,6 +46,8 @@ def test_trials_are_all_pairs_of_different_utterances() -> None:
     expected = {(a, b) for a, b in itertools.combinations(range(24), 2) if utterances[a] != utterances[b]}
     assert pairs == expected
     assert trials.same.sum() == 4 * 3 * 4  # three pairs of utterances per speaker, each with four of segments
+    with pytest.raises(ValueError, match="requires two speakers"):
+        make_trials(np.zeros(4, np.int64), np.arange(4), np.random.default_rng(0))
 
 
 @pytest.mark.parametrize("maximum", [5, 40])
@@ -92,8 +92,3 @@ def test_the_bootstrap_is_paired_and_covers_the_rate() -> None:
     rate = equal_error_rate(cosine_scores(clear, trials), trials.same)
     assert np.quantile(rates[0], 0.025) <= rate <= np.quantile(rates[0], 0.975)
     assert np.std(rates[0] - rates[1]) < np.std(rates[0] - rng.permutation(rates[1]))  # the same speakers in both
-
-
-def test_a_single_speaker_has_no_error_rate() -> None:
-    with pytest.raises(ValueError, match="requires two speakers"):
-        make_trials(np.zeros(4, np.int64), np.arange(4), np.random.default_rng(0))

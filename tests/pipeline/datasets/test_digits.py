@@ -19,14 +19,11 @@ IMAGES = np.random.default_rng(1).integers(0, 256, (6, 12, 12), dtype=np.uint8)
 LABELS = np.array([3, 1, 4, 1, 5, 9], np.uint8)
 
 
-@pytest.mark.parametrize(
-    ("images", "labels"),
-    [
-        ("images-idx3-ubyte", "labels-idx1-ubyte"),
-        ("t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz"),
-        ("train-images.idx3-ubyte", "train-labels.idx1-ubyte.gz"),
-    ],
-)
+NAMES = [("images-idx3-ubyte", "labels-idx1-ubyte"), ("train-images.idx3-ubyte", "train-labels.idx1-ubyte.gz")]
+NAMES += [("t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz")]
+
+
+@pytest.mark.parametrize(("images", "labels"), NAMES)
 def test_idx_files_are_read_as_written(tmp_path: Path, images: str, labels: str) -> None:
     for name, array in ((images, IMAGES), (labels, LABELS)):
         (tmp_path / name).write_bytes(gzip.compress(idx(array)) if name.endswith(".gz") else idx(array))
@@ -89,14 +86,12 @@ def test_a_damaged_gzip_file(tmp_path: Path, position: slice, new: bytes) -> Non
 def test_real_mnist(shared_data: Path) -> None:
     folder = shared_data / "mnist-8k"
     digits = idx_digits(folder)
-    raw = gzip.decompress((folder / "images-idx3-ubyte.gz").read_bytes())
     assert digits.images.shape == (8000, 28, 28)
-    assert digits.images.tobytes() == raw[16:]
+    assert digits.images.tobytes() == gzip.decompress((folder / "images-idx3-ubyte.gz").read_bytes())[16:]
     assert digits.labels[:10].tolist() == [7, 2, 1, 0, 4, 1, 4, 9, 5, 9]  # as the t10k set starts
 
 
 def test_sklearn_digits_keep_their_order_of_grey() -> None:
     digits = sklearn_digits()
-    assert digits.images.shape == (1797, 8, 8)
-    assert (digits.images.min(), digits.images.max()) == (0, 255)
+    assert (digits.images.shape, digits.images.min(), digits.images.max()) == ((1797, 8, 8), 0, 255)
     assert np.bincount(digits.labels).tolist() == [178, 182, 177, 183, 181, 182, 181, 179, 174, 180]

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import random
-import subprocess
-import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -15,6 +12,7 @@ import obstore
 import pytest
 from fault_proxy import EXPIRED, Fault
 from object_storage import Records, Storage, check_message
+from preparing_process import start
 from toy_clips import ToyClips
 
 from seqviews.pipeline.prepare.write import prepare
@@ -25,13 +23,6 @@ from seqviews.pipeline.storage.urls import open_folder
 from seqviews.pipeline.stream.recordset import RecordSet
 from seqviews.pipeline.stream.stream import SequenceStream
 
-SCRIPT = """
-import sys
-from toy_clips import ToyClips
-from seqviews.pipeline.prepare.write import prepare
-if __name__ == "__main__":
-    prepare(ToyClips(), sys.argv[1], shard_sources=2, workers=2)
-"""
 PUT = r"PUT .*train-00000{}\.tar$"
 
 
@@ -67,16 +58,17 @@ def test_streams_from_bucket_and_folder_are_equal(storage: Storage, toy: Path) -
         assert (remote.x == local.x).all()
 
 
-def test_a_prefix_that_holds_something_else(storage: Storage, toy: Path) -> None:
+def test_a_target_that_holds_something_else_is_left_alone(storage: Storage, toy: Path, tmp_path: Path) -> None:
     prepare(ToyClips(), storage.url, shard_sources=2)
     with pytest.raises(FileExistsError, match=r"holds another preparation: parameters.seed is 0, not 1; choose"):
         prepare(ToyClips(), storage.url, shard_sources=2, seed=1)
     assert storage.objects() == files(toy)
     other = replace(storage, url=storage.url + "/other")
-    other.folder().put("mine.txt", b"mine", {})
-    with pytest.raises(FileExistsError, match="already holds something"):
-        prepare(ToyClips(), other.url)
-    assert other.objects() == {"mine.txt": b"mine"}
+    for folder in (other.folder(), LocalFolder(tmp_path / "other")):
+        folder.put("mine.txt", b"mine", {})
+        with pytest.raises(FileExistsError, match="already holds something"):
+            prepare(ToyClips(), folder)
+    assert other.objects() == files(tmp_path / "other") == {"mine.txt": b"mine"}
 
 
 def test_a_foreign_shard_is_not_replaced(storage: Storage) -> None:
@@ -87,16 +79,6 @@ def test_a_foreign_shard_is_not_replaced(storage: Storage) -> None:
     with pytest.raises(FileExistsError, match=r"train-000001\.tar holds other bytes than this preparation makes"):
         prepare(ToyClips(), storage.url, shard_sources=5)
     assert storage.objects()["train/train-000001.tar"] == b"mine"
-
-
-def test_a_lost_manifest_is_written_again_and_shards_are_kept(tmp_path: Path) -> None:
-    prepare(ToyClips(), tmp_path / "toy", shard_sources=2)
-    before = {path: (path.stat().st_ino, path.stat().st_mtime_ns) for path in tmp_path.rglob("*.tar")}
-    text = files(tmp_path)
-    (tmp_path / "toy" / "train" / "manifest.json").unlink()
-    prepare(ToyClips(), tmp_path / "toy", shard_sources=2)
-    assert {path: (path.stat().st_ino, path.stat().st_mtime_ns) for path in tmp_path.rglob("*.tar")} == before
-    assert files(tmp_path) == text
 
 
 def test_http_is_read_only() -> None:
@@ -118,8 +100,7 @@ TRANSIENT = {
 
 @pytest.mark.parametrize("name", TRANSIENT)
 def test_transient_faults_are_survived(storage: Storage, toy: Path, name: str) -> None:
-    fault = replace(TRANSIENT[name])
-    storage.proxy.faults = [fault]
+    storage.proxy.faults = [fault := replace(TRANSIENT[name])]
     prepare(ToyClips(), target(storage), shard_sources=2)
     assert storage.objects() == files(toy)
     assert fault.fired == fault.times
@@ -136,8 +117,7 @@ LASTING = [
 
 @pytest.mark.parametrize(("fault", "message"), LASTING)
 def test_after_a_lasting_fault_the_next_call_resumes(storage: Storage, toy: Path, fault: Fault, message: str) -> None:
-    fault = replace(fault)
-    storage.proxy.faults = [fault]
+    storage.proxy.faults = [fault := replace(fault)]
     with pytest.raises(OSError, match=message) as raised:
         prepare(ToyClips(), target(storage), shard_sources=2)
     check_message(str(raised.value), f"{storage.url}/train/train-000002.tar")
@@ -148,35 +128,22 @@ def test_after_a_lasting_fault_the_next_call_resumes(storage: Storage, toy: Path
     assert storage.objects() == files(toy)
 
 
-@pytest.fixture
-def script(tmp_path: Path) -> Path:
-    path = tmp_path / "preparation.py"
-    path.write_text(SCRIPT)
-    return path
-
-
-def start(script: Path, url: str) -> subprocess.Popen[bytes]:
-    tests = os.pathsep.join([str(Path(__file__).parents[2] / "support"), os.environ.get("PYTHONPATH", "")])
-    environment = {**os.environ, "PYTHONPATH": tests}
-    return subprocess.Popen([sys.executable, str(script), url], env=environment, stderr=subprocess.PIPE)
-
-
-def test_two_preparations_at_once(storage: Storage, toy: Path, script: Path) -> None:
-    both = [start(script, storage.url) for _ in range(2)]
+def test_two_preparations_at_once(storage: Storage, toy: Path) -> None:
+    both = [start(storage.url) for _ in range(2)]
     assert [process.communicate()[1] for process in both] == [b"", b""]
     assert [process.returncode for process in both] == [0, 0]
     assert storage.objects() == files(toy)
 
 
 @pytest.mark.parametrize(("preparations", "kills"), [(1, 1), pytest.param(5, 4, marks=pytest.mark.slow)])
-def test_kill_9_at_random_moments(storage: Storage, toy: Path, script: Path, preparations: int, kills: int) -> None:
+def test_kill_9_at_random_moments(storage: Storage, toy: Path, preparations: int, kills: int) -> None:
     """While requests are made: each takes long enough to be under way most of the time."""
     dice = random.Random(kills)
     for number in range(preparations):
         place = replace(storage, url=f"{storage.url}/{number}")
         storage.proxy.faults = [stall := Fault("stall", r"PUT", times=1e9, seconds=0.2)]
         for _ in range(kills):
-            process, wanted = start(script, place.url), storage.proxy.count("PUT") + dice.randrange(1, 5)
+            process, wanted = start(place.url), storage.proxy.count("PUT") + dice.randrange(1, 5)
             while storage.proxy.count("PUT") < wanted:
                 assert process.poll() is None, "it was killed in the middle"
                 time.sleep(0.005)
@@ -186,7 +153,7 @@ def test_kill_9_at_random_moments(storage: Storage, toy: Path, script: Path, pre
             process.communicate()
         assert stall.fired
         storage.proxy.faults = []
-        assert start(script, place.url).wait() == 0
+        assert start(place.url).wait() == 0
         assert place.objects() == files(toy)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from toy_clips import ToyClips, digests
+from toy_clips import FailingClips, ToyClips, digests
 
 from seqviews.pipeline.manifest import SPLITS, load_manifest
 from seqviews.pipeline.prepare.write import prepare, write_shards
@@ -72,20 +72,7 @@ def test_progress_counts_every_source(tmp_path: Path) -> None:
     assert seen == [("train", 5, 12), ("train", 10, 12), ("train", 12, 12), ("val", 3, 3), ("test", 3, 3)]
 
 
-def test_a_target_with_other_contents_is_left_alone(tmp_path: Path) -> None:
-    (tmp_path / "mine.txt").write_text("mine")
-    with pytest.raises(FileExistsError, match="already holds something"):
-        prepare(ToyClips(), tmp_path)
-    assert [p.name for p in tmp_path.iterdir()] == ["mine.txt"]
-
-
 def test_a_failure_leaves_no_manifest_and_no_partial_shard(tmp_path: Path) -> None:
-    class FailingClips(ToyClips):
-        def records(self, source: str, rng: np.random.Generator) -> Iterator[Clip]:
-            if source == "train-7":
-                raise ValueError("train-7 cannot be read")
-            return super().records(source, rng)
-
     with pytest.raises(ValueError, match="train-7 cannot be read"):
         prepare(FailingClips(), tmp_path / "toy", shard_sources=2)
     left = [p.name for p in (tmp_path / "toy" / "train").iterdir()]

@@ -15,9 +15,9 @@ from stored_records import claim, entry_of, members
 from tar_mutations import tar_of
 from toy_clips import ToyClips
 
-from seqviews.pipeline.manifest import DatasetInfo, Features, MelFeatures, Split, load_manifest
+from seqviews.pipeline.manifest import Split, load_manifest
 from seqviews.pipeline.prepare.write import write_shards
-from seqviews.pipeline.records import Clip, Segment, ShardError
+from seqviews.pipeline.records import Clip, ShardError
 from seqviews.pipeline.shards.check import check_dataset
 
 
@@ -93,8 +93,7 @@ def test_a_bad_record_is_reported_although_the_hashes_agree(data: Path, name: st
     extension, change, message = BAD_RECORDS[name]
     key = tamper(data / "train", extension, change, shard=3)
     (problem,) = problems(data)
-    assert "train-000003.tar" in problem
-    assert message in problem
+    assert all(part in problem for part in ("train-000003.tar", message))
     assert key in problem or "in another" in problem
     assert problems(data, fast=True) == []
 
@@ -113,9 +112,8 @@ def test_a_repeated_key_is_reported(data: Path) -> None:
 def test_splits_of_different_data_sets_are_reported(data: Path) -> None:
     shutil.rmtree(data / "test")
     shutil.copytree(data / "val", data / "test")
-    manifest = load_manifest(data / "val")
-    other = replace(manifest, dataset=replace(manifest.dataset, name="other"))
-    (data / "val" / "manifest.json").write_text(other.to_json())
+    manifest = data / "val" / "manifest.json"
+    manifest.write_text(manifest.read_text().replace('"toy"', '"other"'))
     assert [problem.removeprefix(f"{data}/") for problem in problems(data)] == [
         "val/manifest.json: describes another data set than the manifest of train",
         "test/manifest.json: is of the split val, not test",
@@ -133,21 +131,14 @@ def people(out: Path, sources: dict[Split, Sequence[str]], shades: dict[str, int
     return out
 
 
-@pytest.mark.parametrize(
-    ("train", "test", "shared"),
-    [
-        (["ann", "bob"], ["eve", "bob"], "source bob"),
-        (["mnist-1+mnist-2"], ["mnist-2+mnist-3"], "source mnist-2"),
-        (["mnist-1+mnist-2"], ["mnist-2"], "source mnist-2"),
-        (["a+b.mp4"], ["c+b.mp4"], None),
-        ([""], [""], None),
-    ],
-)
-def test_a_source_in_two_splits_is_reported(
-    tmp_path: Path, train: list[str], test: list[str], shared: str | None
-) -> None:
-    folder = people(tmp_path / "people", {"train": train, "test": test}, {})
-    assert problems(folder) == ([f"train and test share {shared}"] if shared else [])
+SHARED = [("bob", "bob", "bob"), ("mnist-1+mnist-2", "mnist-2+mnist-3", "mnist-2"), ("a+b.mp4", "c+b.mp4", None)]
+SHARED += [("mnist-1+mnist-2", "mnist-2", "mnist-2"), ("", "", None)]
+
+
+@pytest.mark.parametrize(("train", "test", "shared"), SHARED)
+def test_a_source_in_two_splits_is_reported(tmp_path: Path, train: str, test: str, shared: str | None) -> None:
+    folder = people(tmp_path / "people", {"train": ["ann", train], "test": ["eve", test]}, {})
+    assert problems(folder) == ([f"train and test share source {shared}"] if shared else [])
     assert problems(folder, fast=True) == []
 
 
@@ -169,15 +160,8 @@ def test_folders_that_are_not_data_sets(tmp_path: Path) -> None:
     assert "its preparation did not finish" in problem
 
 
-def test_segments_are_checked_too(tmp_path: Path) -> None:
-    features = Features.for_segments(20, MelFeatures((0.0,) * 80, (1.0,) * 80, voices=2))
-
-    def records(source: str, rng: np.random.Generator) -> Iterator[Segment]:
-        mel = rng.normal(size=features.shape).astype(np.float32)
-        yield Segment(source, mel, rng.normal(size=(2, 20, 80)).astype(np.float16), {"speaker": 0}, source)
-
-    info = DatasetInfo("speech", "CC0-1.0", "nobody", features, {"speaker": ["ann"]}, {})
-    write_shards({"train": ["a", "b"], "test": ["c"]}, tmp_path / "speech", records, info)
+def test_segments_are_checked_too(speech: Path, tmp_path: Path) -> None:
+    shutil.copytree(speech, tmp_path / "speech")
     assert problems(tmp_path / "speech") == []
     key = tamper(tmp_path / "speech" / "train", "converted.npy", lambda data: data[:-2])
     (problem,) = problems(tmp_path / "speech")

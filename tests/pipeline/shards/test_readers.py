@@ -19,13 +19,8 @@ from seqviews.pipeline.prepare.write import prepare
 
 Row: TypeAlias = tuple[NDArray[np.uint8], dict[str, Any]]
 Reader: TypeAlias = Callable[[list[Path], Codec, Path], Iterator[tuple[str, Row]]]
-DIGITS = Digits(
-    "noise",
-    np.random.default_rng(0).integers(0, 256, (40, 28, 28), dtype=np.uint8),
-    np.arange(40, dtype=np.uint8) % 10,
-    "none",
-    "nobody",
-)
+IMAGES = np.random.default_rng(0).integers(0, 256, (40, 28, 28), dtype=np.uint8)
+DIGITS = Digits("noise", IMAGES, np.arange(40, dtype=np.uint8) % 10, "none", "nobody")
 
 
 def with_webdataset(tars: list[Path], codec: Codec, _: Path) -> Iterator[tuple[str, Row]]:
@@ -55,15 +50,14 @@ def test_moving_digits(tmp_path: Path, reader: Reader, codec: Codec) -> None:
     prepare(MovingDigits(DIGITS, (7, 0, 0), 2, frames=5, codec=codec), tmp_path / "digits", shard_sources=3)
     tars = sorted((tmp_path / "digits" / "train").glob("*.tar"))
     read = dict(reader(tars, codec, tmp_path / "cache"))
-    assert len(tars) == 3
-    assert len(read) == 7
+    assert (len(tars), len(read)) == (3, 7)
     assert {key: about for key, (_, about) in read.items()} == independent_jsons(tars)
     for image, about in read.values():
         expected = np.zeros((5, 64, 64), np.int64)
         numbers = [int(name.removeprefix("noise-")) for name in about["source"].split("+")]
         for frame, centres in zip(expected, about["factors"]["trajectory"], strict=True):
             for number, (x, y) in zip(numbers, centres, strict=True):
-                frame[int(y - 13.5) : int(y + 14.5), int(x - 13.5) : int(x + 14.5)] += DIGITS.images[number]
+                frame[int(y - 13.5) : int(y + 14.5), int(x - 13.5) : int(x + 14.5)] += IMAGES[number]
         grey = expected.clip(max=255).reshape(5 * 64, 64, 1)
         np.testing.assert_array_equal(image, grey.repeat(3, axis=2))
 

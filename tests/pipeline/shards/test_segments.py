@@ -77,11 +77,10 @@ def segments(voices: int = 4) -> list[Segment]:
 def test_other_readers_find_the_values(utterances: Path) -> None:
     import webdataset
 
-    tars = sorted((utterances / "train").glob("*.tar"))
+    tars = sorted(map(str, (utterances / "train").glob("*.tar")))
     read = independent_segments(utterances / "train")
-    rows = {row["__key__"]: row for row in webdataset.WebDataset(list(map(str, tars)), shardshuffle=False).decode()}
-    assert len(read) == 20
-    assert rows.keys() == read.keys()
+    rows = {row["__key__"]: row for row in webdataset.WebDataset(tars, shardshuffle=False).decode()}
+    assert (len(read), rows.keys()) == (20, read.keys())
     names = [name for name, _ in members(utterances / "val" / "val-000000.tar")]
     assert names[:3] == ["carl-0-0.mel.npy", "carl-0-0.converted.npy", "carl-0-0.json"]
     for key, (mel, converted, about) in read.items():
@@ -115,9 +114,8 @@ def test_the_stream_yields_the_exact_values_and_resumes(utterances: Path, thread
     assert sorted(key for batch in batches for key in batch.keys) == sorted(expected)
     in_file_order = list(expected)
     for batch in batches:
-        assert (batch.x.dtype, batch.x.shape[1:]) == (torch.float32, (20, 80))
         assert batch.converted is not None
-        assert (batch.converted.dtype, batch.converted.shape[1:]) == (torch.float16, (4, 20, 80))
+        assert (batch.x.dtype, batch.converted.dtype) == (torch.float32, torch.float16)
         for i, key in enumerate(batch.keys):
             mel, converted, about = expected[key]
             np.testing.assert_array_equal(batch.x[i].numpy(), mel)
@@ -139,13 +137,11 @@ def test_without_other_voices_there_is_no_converted(tmp_path: Path) -> None:
 def test_the_manifest_describes_the_segments(utterances: Path) -> None:
     text = (utterances / "test" / "manifest.json").read_text()
     dataset = json.loads(text)["dataset"]
-    assert dataset["modality"] == "segment"
-    assert dataset["features"]["shape"] == [20, 80]
+    assert (dataset["modality"], dataset["features"]["shape"]) == ("segment", [20, 80])
     assert dataset["features"]["mel"]["mean"] == list(MEL.mean)
     assert dataset["static"]["speaker"] == SPEAKERS, "the classes cover all splits"
     manifest = load_manifest(utterances / "test")
-    assert manifest.dataset == ToyUtterances().info
-    assert manifest.to_json() == text
+    assert (manifest.dataset, manifest.to_json()) == (ToyUtterances().info, text)
     assert (manifest.dataset.modality, manifest.dataset.features.rate) == ("segment", 100.0)
     assert manifest.dataset.features.record_bytes == 20 * 80 * 4 + 4 * 20 * 80 * 2
 
@@ -214,12 +210,10 @@ def decode(shard: Shard) -> tuple[NDArray[Any], NDArray[Any]]:
 def test_a_stored_segment_is_decoded_in_place(tmp_path: Path, value: float) -> None:
     voices = npy(array(value, (4, 20, 80), np.float16))
     shard = shard_of(tmp_path, {**GOOD, "converted.npy": voices})
-    mel, converted = decode(shard)
-    only_mel = array(9, (20, 80))
+    (mel, converted), only_mel = decode(shard), array(9, (20, 80))
     shard.decode(0, only_mel)
-    assert (mel == 1).all()
-    assert (only_mel == 1).all()
-    assert (converted == np.float16(value)).all()
+    for found, expected in ((mel, 1), (only_mel, 1), (converted, np.float16(value))):
+        assert (found == expected).all()
 
 
 ONE_NAN = np.where(np.arange(80) == 7, np.nan, array(0, (4, 20, 80))).astype(np.float16)
@@ -237,16 +231,16 @@ def test_stored_values_that_are_not_a_segment(tmp_path: Path, name: str, values:
             decode(shard)
 
 
-@pytest.mark.parametrize(
-    ("order", "message"),
-    [
-        (["mel.npy", "json"], "no a.converted.npy after its mel.npy"),
-        (["mel.npy", "json", "converted.npy"], "no a.converted.npy after its mel.npy"),
-        (["mel.npy", "converted.npy"], "no a.json after its converted.npy"),
-        (["converted.npy", "mel.npy", "json"], "is not <key>.mel.npy"),
-        (["frames.npy", "json"], "is not <key>.mel.npy"),
-    ],
-)
-def test_members_must_be_in_order(tmp_path: Path, order: list[str], message: str) -> None:
+ORDERS = [
+    ("mel.npy json", "no a.converted.npy after its mel.npy"),
+    ("mel.npy json converted.npy", "no a.converted.npy after its mel.npy"),
+    ("mel.npy converted.npy", "no a.json after its converted.npy"),
+    ("converted.npy mel.npy json", "is not <key>.mel.npy"),
+    ("frames.npy json", "is not <key>.mel.npy"),
+]
+
+
+@pytest.mark.parametrize(("order", "message"), ORDERS)
+def test_members_must_be_in_order(tmp_path: Path, order: str, message: str) -> None:
     with pytest.raises(ShardError, match=message):
-        shard_of(tmp_path, {name: GOOD.get(name, b"") for name in order})
+        shard_of(tmp_path, {name: GOOD.get(name, b"") for name in order.split()})

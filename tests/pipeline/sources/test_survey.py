@@ -31,3 +31,16 @@ def test_a_survey_stops_if_asked(tmp_path: Path) -> None:
     path = write_video(tmp_path / "x.mp4", moving_square(20, 48, 64))
     with pytest.raises(InterruptedError):
         ClipCutter(False, Window(4, 4)).survey(path, stop)
+
+
+def test_an_error_without_a_name_gets_the_name_of_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(cutter: SegmentCutter, file: Path) -> None:
+        raise {"0": AttributeError, "1": ValueError, "2": MemoryError}[file.stem]("about nothing")
+
+    monkeypatch.setattr(SegmentCutter, "read", fail)
+    files = [tmp_path / f"{i}.wav" for i in range(3)]
+    found = survey_files(files, SegmentCutter(Window(5, 5)))
+    names = ["AttributeError", "ValueError", "MemoryError"]
+    assert [str(e) for e in found] == [
+        f"{f} cannot be read: {n}: about nothing" for f, n in zip(files, names, strict=True)
+    ]

@@ -11,7 +11,6 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import obstore
-import pytest
 from fault_proxy import Fault, fault_proxy
 from object_storage import Storage
 from toy_clips import ToyClips
@@ -19,15 +18,6 @@ from toy_clips import ToyClips
 from seqviews.pipeline.prepare.write import prepare
 from seqviews.pipeline.storage.urls import open_folder
 from seqviews.pipeline.stream.stream import SequenceStream
-
-
-@pytest.fixture
-def urls(storage: Storage) -> list[str]:
-    """Presigned URLs of six shards."""
-    prepare(ToyClips(), storage.url, shard_sources=2)
-    folder = storage.folder()
-    paths = [f"{folder.prefix}/{name}" for name in sorted(storage.objects()) if "train/" in name and ".tar" in name]
-    return [obstore.sign(folder.store, "GET", path, timedelta(hours=1)) for path in paths]
 
 
 def with_webdataset(tars: list[str]) -> dict[str, str]:
@@ -38,18 +28,15 @@ def with_webdataset(tars: list[str]) -> dict[str, str]:
     return {row["__key__"]: sha256(row["frames.webp"]).hexdigest() + row["json"].decode() for row in rows}
 
 
-@pytest.fixture
-def expected(toy: Path) -> dict[str, str]:
-    return with_webdataset([str(tar) for tar in sorted((toy / "train").glob("*.tar"))])
-
-
-def test_webdataset(urls: list[str], expected: dict[str, str]) -> None:
-    assert with_webdataset([f"pipe:curl -s -f '{url}'" for url in urls]) == expected
-
-
-def test_datasets(urls: list[str], expected: dict[str, str]) -> None:
+def test_other_readers_read_presigned_urls(storage: Storage, toy: Path) -> None:
     import datasets
 
+    prepare(ToyClips(), storage.url, shard_sources=2)
+    folder = storage.folder() / "train"
+    paths = [f"{folder.prefix}/train-{shard:06d}.tar" for shard in range(6)]
+    urls = [obstore.sign(folder.store, "GET", path, timedelta(hours=1)) for path in paths]
+    expected = with_webdataset(sorted(map(str, (toy / "train").glob("*.tar"))))
+    assert with_webdataset([f"pipe:curl -s -f '{url}'" for url in urls]) == expected
     rows = datasets.load_dataset("webdataset", data_files={"train": urls}, split="train", streaming=True)
     rows = rows.cast_column("frames.webp", datasets.Image(decode=False))
     found = {row["__key__"]: (sha256(row["frames.webp"]["bytes"]).hexdigest(), row["json"]) for row in rows}

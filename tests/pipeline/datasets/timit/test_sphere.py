@@ -63,6 +63,7 @@ def test_damaged_riff_and_missing_files(tmp_path: Path) -> None:
     nan = np.where(np.arange(2000) == 5, np.nan, 0.1)
     for data, fault in [
         (whole[:-1000], "damaged"),
+        (whole[:40] + (len(SAMPLES)).to_bytes(4, "little") + whole[44:], "damaged"),  # half of its sound is stated
         (riff(path, np.stack([SAMPLES, SAMPLES], axis=1)), "stereo"),
         (riff(path, rate=44_100), "rate"),
         (riff(path, nan, subtype="FLOAT"), "damaged"),

@@ -1,0 +1,66 @@
+"""An LSTM by the textbook's equations, and the paper's estimates of information by loops over its formulas."""
+
+import math
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from seqviews.model.gaussian import Gaussian
+
+
+def lstm_step(
+    x: Tensor, hidden: Tensor, cell: Tensor, weights: Mapping[str, Tensor], name: str, end: str = ""
+) -> tuple[Tensor, Tensor]:
+    """The hidden state and the cell after an input `[B, F]`."""
+    gates = x @ weights[f"{name}.weight_ih{end}"].T + weights[f"{name}.bias_ih{end}"]
+    gates = gates + hidden @ weights[f"{name}.weight_hh{end}"].T + weights[f"{name}.bias_hh{end}"]
+    enter, forget, change, leave = gates.chunk(4, dim=1)
+    cell = forget.sigmoid() * cell + enter.sigmoid() * change.tanh()
+    return leave.sigmoid() * cell.tanh(), cell
+
+
+def lstm(x: Tensor, weights: Mapping[str, Tensor], name: str, *, reverse: bool = False) -> Tensor:
+    """The hidden state at each step of `[B, T, F]`, from zeros."""
+    hidden = cell = x.new_zeros(len(x), weights[f"{name}.weight_hh_l0"].shape[1])
+    outputs = []
+    for step in (x.flip(1) if reverse else x).unbind(1):
+        hidden, cell = lstm_step(step, hidden, cell, weights, name, "_l0_reverse" if reverse else "_l0")
+        outputs.append(hidden)
+    return torch.stack(outputs[::-1] if reverse else outputs, dim=1)
+
+
+def contrast(anchors: Tensor, views: Tensor, temperature: float = 0.5) -> float:
+    """[P eq. 7] for each anchor, averaged over them, and both ways."""
+
+    def phi(a: Tensor, b: Tensor) -> float:
+        return math.exp(float(a @ b) / math.sqrt(float(a @ a) * float(b @ b)) / temperature)
+
+    def one_way(anchors: Tensor, views: Tensor) -> float:
+        ratios = [phi(a, b) / sum(phi(a, other) for other in views) for a, b in zip(anchors, views, strict=True)]
+        return sum(math.log(ratio) + math.log(len(views)) for ratio in ratios) / len(ratios)
+
+    return (one_way(anchors, views) + one_way(views, anchors)) / 2
+
+
+def densities(samples: Tensor, posterior: Gaussian) -> list[list[float]]:
+    """The log density of each sample under each posterior."""
+
+    def density(value: Tensor, mean: Tensor, logvar: Tensor) -> float:
+        numbers = (x.flatten().tolist() for x in (value, mean, logvar.exp()))
+        parts = [-((x - m) ** 2) / (2 * v) - math.log(2 * math.pi * v) / 2 for x, m, v in zip(*numbers, strict=True)]
+        return float(sum(parts))
+
+    return [[density(x, m, v) for m, v in zip(posterior.mean, posterior.logvar, strict=True)] for x in samples]
+
+
+def entropy(densities: list[list[float]]) -> float:
+    """[P eq. 13] with log M: entry (i, j) is the log density of sample i under the posterior of sequence j."""
+    m = len(densities)
+    return -sum(math.log(sum(math.exp(d) for d in row)) - math.log(m) for row in densities) / m
+
+
+def shared_information(of_s: list[list[float]], of_z: list[list[float]]) -> float:
+    """I(s; z) of log densities: H(s) + H(z) - H(s, z)."""
+    both = [[a + b for a, b in zip(*rows, strict=True)] for rows in zip(of_s, of_z, strict=True)]
+    return entropy(of_s) + entropy(of_z) - entropy(both)
