@@ -1,13 +1,17 @@
-PYTHON ?= python3.11
+# The first Python of this list that is 3.11 or newer, unless the environment or the command line names one.
+PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3.14 python3 python; do \
+	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2> /dev/null && echo $$python && break; done)
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: install demo test test-all lint wheel-check clean
+.PHONY: install demo test test-all lint wheel-check lowest-check clean
 
 install: $(INSTALLED)
 
 $(INSTALLED): pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "no Python from 3.11 on was found: make PYTHON=/path/to/python3" >&2; exit 1; }
+	@echo "installing into $(VENV) for $(PYTHON), `$(PYTHON) --version`"
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -q -c constraints.txt torch
 	$(BIN)/python -m pip install -q -c constraints.txt -e '.[all,dev]'
@@ -40,6 +44,10 @@ wheel-check: install
 	rm -rf build dist
 	$(BIN)/python -m build -q --wheel
 	sh tests/check_wheel.sh "$(PYTHON)" dist/*.whl
+
+# The lowest versions that pyproject.toml names, in a venv of their own.
+lowest-check:
+	sh tests/lowest_versions.sh "$(PYTHON)"
 
 clean:
 	rm -rf $(VENV) build dist demo *.egg-info

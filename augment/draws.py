@@ -70,4 +70,4 @@ def _shift(x: Tensor, bits: int) -> Tensor:
 
 def _signed(value: int) -> int:
     """The int64 with the same low 64 bits."""
-    return (value + (1 << 63)) % (1 << 64) - (1 << 63)
+    return (int(value) + (1 << 63)) % (1 << 64) - (1 << 63)

@@ -15,7 +15,7 @@ from typing import Any, Literal, TypeAlias
 import jsonschema
 
 from seqviews.pipeline.records import ShardError
-from seqviews.pipeline.shards.strict_json import parse_object
+from seqviews.pipeline.shards.strict_json import parse_object, plain
 from seqviews.pipeline.storage.folder import MANIFEST, Folder, StorageError
 from seqviews.pipeline.storage.urls import open_folder
 
@@ -178,7 +178,7 @@ class Manifest:
         raw["dataset"]["modality"] = self.dataset.modality
         if self.dataset.features.mel is None:
             del raw["dataset"]["features"]["mel"]
-        return json.dumps(raw, indent=1) + "\n"
+        return json.dumps(raw, indent=1, default=plain) + "\n"
 
     @classmethod
     def from_json(cls, text: str) -> Manifest:
@@ -213,8 +213,9 @@ def _check_version(raw: Mapping[str, Any]) -> None:
 
 def _check_sizes(manifest: Manifest) -> None:
     """Check what the schema cannot express, because these numbers decide later how much memory is allocated."""
-    if len({shard.name for shard in manifest.shards}) < len(manifest.shards):
-        raise ValueError("two shards have the same name")
+    for field, what in (("name", "name"), ("sha256", "SHA-256, so the same keys")):
+        if len({getattr(shard, field) for shard in manifest.shards}) < len(manifest.shards):
+            raise ValueError(f"two shards have the same {what}")
     shape = manifest.dataset.features.shape
     if manifest.dataset.features.record_bytes > MAX_RECORD_BYTES:
         raise ValueError(f"records of {list(shape)} exceed the limit of {MAX_RECORD_BYTES >> 20} MiB decoded")

@@ -101,6 +101,7 @@ def loaded_by(statement: str) -> set[str]:
     return set(done.stdout.split())
 
 
+SLOW = pytest.mark.slow
 NETWORKS = {"torch", "kornia", "lightning", "sklearn", "scipy"}
 HEAVY = NETWORKS | {"matplotlib", "librosa", "imagecodecs", "jsonargparse", "datasets", "webdataset"}
 
@@ -118,6 +119,28 @@ HEAVY = NETWORKS | {"matplotlib", "librosa", "imagecodecs", "jsonargparse", "dat
 )
 def test_nobody_pays_for_what_they_do_not_use(statement: str, expected: set[str]) -> None:
     assert loaded_by(statement) & HEAVY == expected
+
+
+WITHOUT_POSIX = """
+import importlib, mmap, os, pkgutil, sys
+import torch, torch.distributed
+sys.modules.update(dict.fromkeys(["fcntl", "grp", "pwd", "resource", "termios"]))
+for name in ["MAP_ANONYMOUS", "MAP_PRIVATE", "MAP_SHARED"]:
+    delattr(mmap, name)
+for name in ["O_CLOEXEC", "O_NOFOLLOW", "O_NONBLOCK", "fork", "geteuid", "getuid"]:
+    delattr(os, name)
+import seqviews.{0} as package
+for module in pkgutil.walk_packages(package.__path__, "seqviews.{0}."):
+    importlib.import_module(module.name)
+"""
+
+
+@pytest.mark.parametrize("package", [p if p == "pipeline" else pytest.param(p, marks=SLOW) for p in PACKAGES])
+def test_nothing_of_posix_is_needed_to_import(package: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_POSIX.format(package)], capture_output=True, text=True, cwd="/"
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_folder_is_not_imported_under_its_bare_name() -> None:

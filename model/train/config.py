@@ -118,7 +118,9 @@ class TrainConfig:
 
     def to_yaml(self) -> str:
         """The text of `config.yaml`."""
-        return yaml.safe_dump(asdict(self), sort_keys=False)
+        return yaml.safe_dump(
+            json.loads(json.dumps(asdict(self), default=lambda value: value.tolist())), sort_keys=False
+        )
 
 
 def presets() -> list[str]:

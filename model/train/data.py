@@ -16,13 +16,14 @@ from seqviews.pipeline.stream.stream import SequenceStream
 
 
 def split_stream(data: Folder | Path | str, split: Split, *, batch_size: int, seed: int) -> SequenceStream:
-    """The stream of a split, with all of its factors.
+    """The stream of a split, with all of its factors, the same on every rank.
 
     Raises:
         ShardError, ValueError: As `SequenceStream`.
     """
     folder = open_folder(data) / split
-    return SequenceStream(folder, batch_size, seed=seed, factors=tuple(load_manifest(folder).factors))
+    factors = tuple(load_manifest(folder).factors)
+    return SequenceStream(folder, batch_size, seed=seed, factors=factors, rank=0, ranks=1)
 
 
 def frame_shape(features: Features) -> tuple[int, ...]:
@@ -55,9 +56,9 @@ class TrainingData(LightningDataModule):
         factors: Iterable[str] = (),
     ) -> None:
         super().__init__()
-        self.folder, self.last = open_folder(data), last
+        self.folder = open_folder(data)
         self._options: dict[str, Any] = {"batch_size": batch_size, "seed": seed, "factors": tuple(factors)}
-        self.stream = self._stream()
+        self.stream = SequenceStream(self.folder / "train", last=last, **self._options)
         frames = self.stream.manifest.dataset.features.shape[0]
         if frames < min_frames:
             required = f"the configuration wants at least {min_frames}"
@@ -67,16 +68,10 @@ class TrainingData(LightningDataModule):
         """The validation split, the same on every rank, or None if there is none."""
         if not (self.folder / "val").exists():
             return None
-        return SequenceStream(self.folder / "val", **self._options)
-
-    def _stream(self, rank: int = 0, ranks: int = 1) -> SequenceStream:
-        return SequenceStream(self.folder / "train", rank=rank, ranks=ranks, last=self.last, **self._options)
+        return SequenceStream(self.folder / "val", rank=0, ranks=1, **self._options)
 
     def train_dataloader(self) -> SequenceStream:
-        """The stream of this rank."""
-        assert self.trainer is not None
-        if self.trainer.world_size > 1:
-            self.stream = self._stream(self.trainer.global_rank, self.trainer.world_size)
+        """The stream, of which each rank yields its part."""
         return self.stream
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:

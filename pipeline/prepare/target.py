@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from seqviews.pipeline.manifest import MAX_MANIFEST_BYTES, ShardEntry, Split, load_manifest
+from seqviews.pipeline.shards.strict_json import plain
 from seqviews.pipeline.storage.folder import MANIFEST, Folder
 
 PLAN = "plan.json"
@@ -33,7 +34,7 @@ class Target:
             BlockingIOError: If it is on disk and another process is writing to it.
             OSError: If it cannot be written to.
         """
-        text = json.dumps(claim, indent=1) + "\n"
+        text = json.dumps(claim, indent=1, default=plain) + "\n"
         if not self.out.has(PLAN):
             if not self.out.is_empty():
                 raise FileExistsError(f"{self.out} already holds something: remove it or choose another --out")

@@ -29,6 +29,7 @@ from seqviews.pipeline.prepare.target import Target
 from seqviews.pipeline.records import Progress, Record, silent
 from seqviews.pipeline.shards.codec import encoder_versions
 from seqviews.pipeline.shards.shard import pack_shard
+from seqviews.pipeline.shards.strict_json import integer
 from seqviews.pipeline.storage.folder import Folder
 from seqviews.pipeline.storage.urls import open_folder
 
@@ -93,6 +94,7 @@ def write_shards(
         ValueError: If a record does not match `info`, or a split has no source.
         OSError: If a file cannot be written: no manifest is written then, and the same call resumes later.
     """
+    seed, shard_sources = integer("seed", seed), integer("shard_sources", shard_sources)
     if shard_sources < 1 or workers < 1:
         raise ValueError("shard_sources and workers must be at least 1")
     if empty := [split for split, names in sources.items() if not names]:

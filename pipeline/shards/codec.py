@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import math
+import struct
 from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Any
@@ -15,10 +16,12 @@ from numpy.typing import NDArray
 
 from seqviews.pipeline.manifest import Codec, Features
 from seqviews.pipeline.records import Clip, Record, Segment, ShardError
-from seqviews.pipeline.shards.strict_json import parse_object
+from seqviews.pipeline.shards.strict_json import parse_object, plain
 
 _WEBP_MAX_ROWS = 16_383
 MAX_JSON_BYTES = 1 << 20
+_WEBP_HEADER = struct.Struct("<4sI8sIxI")
+_PNG_CHUNKS = {b"": (b"IHDR",), b"IHDR": (b"IDAT",), b"IDAT": (b"IDAT", b"IEND"), b"IEND": ()}
 
 
 def encoder_versions(codec: Codec) -> dict[str, str]:
@@ -69,10 +72,10 @@ def _segment_members(segment: Segment, features: Features) -> list[bytes]:
 
 
 def _encode_json(about: dict[str, Any]) -> bytes:
-    data = json.dumps(about, separators=(",", ":")).encode()
     try:
+        data = json.dumps(about, separators=(",", ":"), default=plain).encode()
         decode_json(data)
-    except ValueError as error:
+    except (ValueError, TypeError) as error:
         raise ValueError(f"record {about['key']}: its factors cannot be stored: {error}") from None
     return data
 
@@ -128,8 +131,8 @@ def _decode_frames(data: bytes | memoryview, codec: Codec, out: NDArray[np.uint8
     length, height, width, channels = out.shape
     if len(data) > 2 * out.nbytes + 65_536:
         raise ValueError(f"an image of {len(data)} bytes for {out.nbytes} bytes of frames")
-    if not (_is_plain_png(data) if codec == "png" else data[12:16] == b"VP8L"):
-        raise ValueError(f"not one lossless {codec} image of 8 bits per channel, without metadata")
+    if not (_is_plain_png(data) if codec == "png" else _is_plain_webp(data)):
+        raise ValueError(f"not one lossless {codec} image of 8 bits per channel and nothing else")
     decode: Any = imagecodecs.png_decode if codec == "png" else imagecodecs.webp_decode
     grey_webp = channels == 1 and codec == "webp"  # stored as RGB
     tall = np.empty((length * height, width, 3), np.uint8) if grey_webp else out.reshape(length * height, width, -1)
@@ -143,19 +146,32 @@ def _decode_frames(data: bytes | memoryview, codec: Codec, out: NDArray[np.uint8
 
 def _is_plain_png(data: bytes | memoryview) -> bool:
     """Whether it holds only 8-bit grey or RGB pixels: decoders disagree on other chunks, and decompress them."""
-    offset, kinds = 8, set()
+    offset, kind = 8, b""
     while offset < len(data):
-        kinds.add(bytes(data[offset + 4 : offset + 8]))
+        before, kind = kind, bytes(data[offset + 4 : offset + 8])
+        if kind not in _PNG_CHUNKS[before]:
+            return False
         offset += 12 + int.from_bytes(data[offset : offset + 4], "big")
-    return data[24:25] == b"\x08" and data[25:26] in (b"\0", b"\2") and kinds == {b"IHDR", b"IDAT", b"IEND"}
+    ended = offset == len(data) and data[-12:-4] == b"\0\0\0\0IEND"
+    return ended and data[24:25] == b"\x08" and data[25:26] in (b"\0", b"\2")
+
+
+def _is_plain_webp(data: bytes | memoryview) -> bool:
+    """Whether it is one lossless chunk without alpha, and not a byte more."""
+    if len(data) < _WEBP_HEADER.size:
+        return False
+    riff, size, kind, chunk, image = _WEBP_HEADER.unpack_from(data)
+    whole = size == len(data) - 8 == 12 + chunk + chunk % 2 and (chunk % 2 == 0 or data[-1] == 0)
+    # above the 14 bits of width and of height: whether there is alpha, and the version
+    return riff == b"RIFF" and kind == b"WEBPVP8L" and image >> 28 == 0 and whole
 
 
 def _npy_array(data: bytes | memoryview, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Return a view of a .npy file; its header is compared with numpy's own, as numpy would evaluate it."""
+    """Return a view of a .npy file; its header is compared with numpy's own, which numpy would evaluate."""
     start = 10 + int.from_bytes(data[8:10], "little")
-    header = bytes(data[10 : min(start, 1024)])
-    expected = f"{{'descr': '{dtype.str}', 'fortran_order': False, 'shape': {shape}, }}"
-    if bytes(data[:8]) != b"\x93NUMPY\x01\x00" or header.rstrip(b" \n") != expected.encode():
+    header = bytes(data[10:start])
+    expected = f"{{'descr': '{dtype.str}', 'fortran_order': False, 'shape': {shape}, }}".encode()
+    if bytes(data[:8]) != b"\x93NUMPY\x01\x00" or header != expected.ljust(len(header) - 1) + b"\n":
         raise ValueError(f"not a version 1.0 .npy array, or not {dtype} {list(shape)} in C order: {header[:100]!r}")
     body = memoryview(data)[start:]
     size = math.prod(shape) * dtype.itemsize

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from threading import Lock
+from typing import Any
 
 from seqviews.pipeline.manifest import Features, ShardEntry
 from seqviews.pipeline.shards.shard import Shard, ShardIndex, index_shard
@@ -24,6 +25,10 @@ class ShardReader:
         self.prefetcher = folder.prefetcher()
         self._indices: dict[ShardEntry, ShardIndex] = {}
         self._indexed, self._lock = 0, Lock()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copy the folder and the features: what is remembered and fetched stays here."""
+        return ShardReader, (self._folder, self._features)
 
     def read(self, entry: ShardEntry) -> Shard:
         """Read a shard; thread-safe. Raises `ShardError` if it cannot be read or contradicts the manifest."""

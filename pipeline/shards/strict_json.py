@@ -1,15 +1,41 @@
-"""Untrusted JSON: one object of bounded size and depth, with unique keys and finite numbers."""
+"""Untrusted JSON: one object of bounded size and depth, unique keys and finite numbers; NumPy's numbers."""
 
 from __future__ import annotations
 
 import json
 import math
+import operator
 from collections import Counter
 from typing import Any
+
+import numpy as np
 
 MAX_VALUES = 200_000
 MAX_DEPTH = 32
 MAX_INTEGER = 1 << 63
+
+
+def integer(name: str, value: Any) -> int:
+    """Return an integer of any type, for example NumPy's, as an int, which JSON can hold.
+
+    Raises:
+        TypeError: If it is not an integer.
+    """
+    try:
+        return operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name} is {value!r}, not an integer") from None
+
+
+def plain(value: Any) -> Any:
+    """Return NumPy's numbers and arrays as `json.dumps` needs them, which calls this for what it does not know.
+
+    Raises:
+        TypeError: If it is anything else.
+    """
+    if isinstance(value, np.generic | np.ndarray):
+        return value.tolist()
+    raise TypeError(f"{value!r} of type {type(value).__name__} cannot be stored as JSON")
 
 
 def parse_object(text: str) -> dict[str, Any]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import fcntl
 import functools
 import os
 import stat
@@ -13,9 +12,11 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from hashlib import sha256
 from io import BufferedRandom, FileIO
-from mmap import MAP_ANONYMOUS, MAP_PRIVATE, mmap
+from mmap import ACCESS_COPY, mmap
 from pathlib import Path
 from typing import IO, BinaryIO, Protocol
+
+from filelock import lock_descriptor
 
 from seqviews.pipeline.files import make_cache
 from seqviews.pipeline.storage.folder import Cache, StorageError, StoredFile
@@ -23,9 +24,9 @@ from seqviews.pipeline.storage.folder import Cache, StorageError, StoredFile
 # a shard that a thread waits for comes before those that are read next, which must not take its room
 WAITED_FOR, NEXT, NEVER = -1.0, 0.0, float("inf")
 POLL = 0.02
-PRIVATE = MAP_PRIVATE | MAP_ANONYMOUS
 # what opening a planted link, a socket, a folder or a file of another user raises
 PLANTED = {errno.ELOOP, errno.ENXIO, errno.EISDIR, errno.EACCES}
+UNTRUSTED = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)  # not on Windows
 
 
 class Reader(Protocol):
@@ -83,7 +84,7 @@ class ShardCache:
         It is hashed when this process first reads it, and again when its size, times or inode changed, which the end
         of the reading must not hide.
         """
-        data = mmap(-1, shard.bytes, PRIVATE)  # freed as a whole; on the threads' heaps shards leave holes
+        data = mmap(-1, shard.bytes, access=ACCESS_COPY)  # freed as a whole; on the threads' heaps shards leave holes
         try:
             with _open(self._path(shard), os.O_RDONLY) as file:
                 found = _identity(file)
@@ -133,7 +134,7 @@ class ShardCache:
     async def _lock_part(self, part: Path, shard: StoredFile) -> BinaryIO | None:
         while not self.has(shard):
             file = _open(part, os.O_RDWR | os.O_CREAT)
-            if _try_lock(file):
+            if lock_descriptor(file.fileno(), blocking=False):
                 # another process may have finished or removed the file between opening and locking
                 with suppress(FileNotFoundError):
                     if part.stat().st_ino == os.fstat(file.fileno()).st_ino and not self.has(shard):
@@ -173,15 +174,15 @@ class ShardCache:
 
     def _clear_stale(self) -> None:
         for part in self.folder.glob("*.part"):
-            with suppress(FileNotFoundError), _open(part, os.O_RDONLY) as file:
-                if _try_lock(file):
+            with suppress(FileNotFoundError), _open(part, os.O_RDWR) as file:
+                if lock_descriptor(file.fileno(), blocking=False):
                     part.unlink()
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
         """Let only one process at a time compare the sizes and reserve room."""
         with _open(self.folder / "lock", os.O_RDWR | os.O_CREAT) as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+            lock_descriptor(lock.fileno(), poll_interval=POLL)
             yield
 
     def _path(self, shard: StoredFile) -> Path:
@@ -199,13 +200,13 @@ def _open(path: Path, flags: int) -> BufferedRandom:
         FileNotFoundError: If there is no such file.
     """
     try:
-        number = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
+        number = os.open(path, flags | UNTRUSTED, 0o600)
     except OSError as error:
         if error.errno not in PLANTED:
             raise
     else:
         found = os.fstat(number)
-        if stat.S_ISREG(found.st_mode) and found.st_uid == os.geteuid() and found.st_nlink < 2:
+        if stat.S_ISREG(found.st_mode) and found.st_uid == getattr(os, "geteuid", lambda: 0)() and found.st_nlink < 2:
             return BufferedRandom(FileIO(number, "r+"))
         os.close(number)
     path.unlink(missing_ok=True)
@@ -217,11 +218,3 @@ def _open(path: Path, flags: int) -> BufferedRandom:
 def _identity(file: IO[bytes]) -> tuple[int, ...]:
     found = os.fstat(file.fileno())
     return found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino
-
-
-def _try_lock(file: IO[bytes]) -> bool:
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 from seqviews.pipeline.files import is_temporary, make_folder, write_atomically
 from seqviews.pipeline.records import ShardError
@@ -82,13 +83,18 @@ class LocalFolder(Folder):
 
     @contextmanager
     def lock(self, name: str) -> Iterator[None]:
-        """Hold a lock on a file."""
-        with (self.path / name).open("rb") as file:
+        """Hold a lock on a file, by another file, as Windows lets nobody read one that is locked."""
+        path = self.path / f".{name}.lock"
+        try:
+            lock = FileLock(path, fallback_to_soft=False).acquire(blocking=False)
+        except Timeout:
+            raise BlockingIOError(f"another preparation is writing to {self}: wait until it has ended") from None
+        with lock:
             try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise BlockingIOError(f"another preparation is writing to {self}: wait until it has ended") from None
-            yield
+                yield
+            finally:
+                with suppress(OSError):  # Windows cannot remove it yet; there filelock does
+                    path.unlink()
 
     def remove_temporaries(self) -> None:
         """Remove unfinished files here and below."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from array import array
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -16,7 +17,7 @@ from seqviews.pipeline.manifest import Features, ShardEntry, load_manifest
 from seqviews.pipeline.records import Batch, Factor
 from seqviews.pipeline.shards.reader import ShardReader
 from seqviews.pipeline.shards.shard import Shard
-from seqviews.pipeline.storage.folder import Folder
+from seqviews.pipeline.storage.folder import Folder, Prefetcher
 from seqviews.pipeline.storage.urls import open_folder
 from seqviews.pipeline.stream.collate import StoredRecord, collate
 
@@ -32,7 +33,6 @@ class RecordSet:
     Attributes:
         manifest: The manifest of the whole split.
         shards, counts: The shards with kept records, and the number of these in each.
-        prefetcher: Fetches shards of the split ahead of their use.
         identity: Identifies the records: the manifest's digest and, with `where`, the SHA-256 of the kept indices.
 
     Raises:
@@ -46,25 +46,29 @@ class RecordSet:
         self.folder = open_folder(folder)
         self.manifest = load_manifest(self.folder)
         self._reader = ShardReader(self.folder, self.manifest.dataset.features)
-        self.prefetcher = self._reader.prefetcher
         self.identity = self.manifest.digest
         entries = self.manifest.shards
         first = list(accumulate((entry.records for entry in entries), initial=0))[:-1]
         positions: list[Sequence[int]] = [range(entry.records) for entry in entries]
         if where is not None:
             kept = [self._matching(entry, where) for entry in entries]
-            indices = np.concatenate([start + k.astype("<i8") for start, k in zip(first, kept, strict=True)])
+            indices = np.concatenate([start + np.asarray(k, "<i8") for start, k in zip(first, kept, strict=True)])
             self.identity += " " + hashlib.sha256(indices.tobytes()).hexdigest()
-            positions = [k.data for k in kept]
+            positions = list(kept)
         self.shards: list[ShardEntry] = [e for e, k in zip(entries, positions, strict=True) if len(k)]
         self._kept = [(start, k) for start, k in zip(first, positions, strict=True) if len(k)]
         self.counts = [len(k) for _, k in self._kept]
         if not self.counts:
             raise ValueError(f"no record of {folder} is kept: `where` is true for none of its {len(self.manifest)}")
 
-    def _matching(self, entry: ShardEntry, where: Callable[[Mapping[str, Factor]], bool]) -> NDArray[np.int32]:
+    def _matching(self, entry: ShardEntry, where: Callable[[Mapping[str, Factor]], bool]) -> array[int]:
         shard = self._reader.read(entry)
-        return np.array([i for i in range(entry.records) if where(shard.factors(i))], np.int32)
+        return array("i", [i for i in range(entry.records) if where(shard.factors(i))])
+
+    @property
+    def prefetcher(self) -> Prefetcher:
+        """Fetches shards of the split ahead of their use."""
+        return self._reader.prefetcher
 
     def __len__(self) -> int:
         """Return the number of kept records."""

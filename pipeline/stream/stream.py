@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -10,11 +11,13 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any, TypeAlias, get_args
 
+from torch import distributed
 from torch.utils.data import IterableDataset, get_worker_info
 
 from seqviews.pipeline.manifest import Features
 from seqviews.pipeline.records import Batch
 from seqviews.pipeline.shards.shard import Shard
+from seqviews.pipeline.shards.strict_json import integer
 from seqviews.pipeline.storage.folder import Folder
 from seqviews.pipeline.stream.collate import StoredRecord, collate
 from seqviews.pipeline.stream.lookahead import Lookahead
@@ -33,6 +36,8 @@ class SequenceStream(IterableDataset[Batch]):
     the batch that `load_state_dict` resumes at; after the last batch, the next `iter()` yields the next epoch. Every
     shard is checked against the manifest before its records are used.
 
+    It can be copied and pickled, for example for `mp.spawn`: the copy resumes after the last batch that was received.
+
     Several data sets are mixed by weight. An epoch yields the first exactly once, and of the others as much as their
     weights require, each through its own epochs, which resume in the next epoch of the mixture.
 
@@ -44,7 +49,8 @@ class SequenceStream(IterableDataset[Batch]):
         seed: Determines the order.
         lanes: Number of shards of a data set that are read in parallel; by default 8, or all if there are fewer.
         window: Number of shards of a lane that are mixed.
-        rank, ranks: The part of every global batch to yield: every `ranks`-th record from the `rank`-th.
+        rank, ranks: The part of every global batch to yield: every `ranks`-th record from the `rank`-th. By default
+            those of the `torch.distributed` group, if one is up when the iteration starts, otherwise the whole batch.
         last: Whether to keep, drop, or pad a last batch that is not full, with records from the start of the epoch.
         factors: Names of the factors to decode; none by default.
         threads: Number of decoding threads; the batches do not depend on it.
@@ -54,6 +60,7 @@ class SequenceStream(IterableDataset[Batch]):
 
     Raises:
         ShardError: If a folder has no valid manifest; while iterating, if a shard contradicts it.
+        TypeError: If a number is not an integer.
         ValueError: If an argument is out of range, a data set lacks a factor, data sets cannot be mixed, or the cache
             cannot hold the windows.
     """
@@ -67,8 +74,8 @@ class SequenceStream(IterableDataset[Batch]):
         seed: int = 0,
         lanes: int | None = None,
         window: int = 4,
-        rank: int = 0,
-        ranks: int = 1,
+        rank: int | None = None,
+        ranks: int | None = None,
         last: Last = "keep",
         factors: Sequence[str] = (),
         threads: int = 2,
@@ -79,9 +86,12 @@ class SequenceStream(IterableDataset[Batch]):
         self.manifest = self.sets[0].manifest
         self.schedule = MixtureSchedule([len(records) for records in self.sets], weights)
         shards = max(len(records.counts) for records in self.sets)
-        self.batch_size, self.seed, self.window, self.last = batch_size, seed, window, last
-        self.lanes = min(8, shards) if lanes is None else lanes
-        self.rank, self.ranks, self.factors, self.threads = rank, ranks, tuple(factors), threads
+        self.batch_size, self.seed = integer("batch_size", batch_size), integer("seed", seed)
+        self.lanes = min(8, shards) if lanes is None else integer("lanes", lanes)
+        self.window, self.threads = integer("window", window), integer("threads", threads)
+        self.rank = None if rank is None else integer("rank", rank)
+        self.ranks = None if ranks is None else integer("ranks", ranks)
+        self.last, self.factors = last, tuple(factors)
         self._check(shards)
         for records in self.sets:
             records.check_cache(self.lanes * self.window)
@@ -89,16 +99,32 @@ class SequenceStream(IterableDataset[Batch]):
         self.epoch = self._received = self._start = 0
 
     def _check(self, shards: int) -> None:
-        if min(self.batch_size, self.window, self.threads, self.ranks) < 1 or self.seed < 0:
-            raise ValueError("batch_size, window, threads and ranks must be at least 1, seed at least 0")
+        if min(self.batch_size, self.window, self.threads) < 1 or self.seed < 0:
+            raise ValueError("batch_size, window and threads must be at least 1, seed at least 0")
         if not 1 <= self.lanes <= shards:
             raise ValueError(f"lanes is {self.lanes}, but {self._named} has {shards} shards: choose from 1 to {shards}")
-        if not 0 <= self.rank < self.ranks <= self.batch_size:
-            raise ValueError(f"rank {self.rank} of {self.ranks} cannot share batches of {self.batch_size}")
+        self.part()
         if self.last not in get_args(Last):
             raise ValueError(f"last is {self.last!r}, not one of keep, drop, pad")
         if len(self) == 0:
             raise ValueError(f"{self._named} has {len(self.schedule)} records, not one batch of {self.batch_size}")
+
+    def part(self) -> tuple[int, int]:
+        """Return the rank and the number of ranks: as given, otherwise those of the group that is up.
+
+        Raises:
+            ValueError: If there is no such part of a batch.
+        """
+        grouped = distributed.is_available() and distributed.is_initialized()
+        rank, ranks = (distributed.get_rank(), distributed.get_world_size()) if grouped else (0, 1)
+        rank, ranks = rank if self.rank is None else self.rank, ranks if self.ranks is None else self.ranks
+        if not 0 <= rank < ranks <= self.batch_size:
+            raise ValueError(f"rank {rank} of {ranks} cannot share batches of {self.batch_size}")
+        return rank, ranks
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Restore a copy, which resumes as from `state_dict`."""
+        self.__dict__.update(state, _start=state["_received"])
 
     @property
     def _named(self) -> str:
@@ -111,18 +137,25 @@ class SequenceStream(IterableDataset[Batch]):
     def __iter__(self) -> Iterator[Batch]:
         """Iterate over the batches of the current epoch.
 
+        Warns if the last iteration was left early, as with Lightning's `limit_train_batches`, so that the same batches
+        come again; docs/order.md has a recipe.
+
         Raises:
             RuntimeError: In a worker of a DataLoader, as each worker would yield every batch.
             ShardError: If a shard contradicts the manifest.
+            ValueError: If the batches are too small for the group of processes.
         """
         if get_worker_info() is not None:
             raise RuntimeError("SequenceStream has its own threads: iterate it, or give DataLoader num_workers=0")
         start, self._start = self._start, 0
-        return self._batches(self.epoch, start)
+        if not start and self._received > 1:  # one batch is what a look at a stream takes
+            left = f"epoch {self.epoch} of {self._named} was left after {self._received} of {len(self)} batches"
+            warnings.warn(f"{left} and starts again with the same: use endless() to go on", stacklevel=2)
+        return self._batches(self.epoch, start, *self.part())
 
-    def _batches(self, epoch: int, start: int) -> Iterator[Batch]:
+    def _batches(self, epoch: int, start: int, rank: int, ranks: int) -> Iterator[Batch]:
         pool = ThreadPoolExecutor(self.threads, thread_name_prefix="seqviews")
-        plan, features = _Plan(self, epoch, pool), self.manifest.dataset.features
+        plan, features = _Plan(self, epoch, pool, rank, ranks), self.manifest.dataset.features
         pending: deque[Future[Batch]] = deque()
         try:
             for number in range(start, len(self) + PREFETCH):
@@ -142,7 +175,7 @@ class SequenceStream(IterableDataset[Batch]):
     def set_epoch(self, epoch: int) -> None:
         """Let the next `iter()` yield this epoch; a position in this epoch that was loaded from a state is kept."""
         if epoch != self.epoch:
-            self.epoch, self._received, self._start = epoch, 0, 0
+            self.epoch, self._received, self._start = integer("epoch", epoch), 0, 0
 
     def state_dict(self) -> dict[str, Any]:
         """Return the number of batches received in the current epoch, and all that determines the order."""
@@ -159,8 +192,8 @@ class SequenceStream(IterableDataset[Batch]):
         if differing:
             differences = ", ".join(f"{name} {state.get(name)!r} instead of {mine[name]!r}" for name in differing)
             raise ValueError(f"the saved state is not of this stream of {self._named}: it has {differences}")
-        self.epoch = state["epoch"]
-        self._start = self._received = state["batches"]
+        self.epoch = integer("epoch", state["epoch"])
+        self._start = self._received = integer("batches", state["batches"])
 
     def _identity(self) -> dict[str, Any]:
         data = {"manifests": [s.identity for s in self.sets], "shares": list(map(str, self.schedule.shares))}
@@ -182,15 +215,17 @@ def _decode(
 class _Plan:
     """The records of each batch, and their shards, read ahead; holds one window of shards for each lane of each set."""
 
-    def __init__(self, stream: SequenceStream, epoch: int, pool: ThreadPoolExecutor) -> None:
-        self._stream, self._sets, self._pool = stream, stream.sets, pool
+    def __init__(self, stream: SequenceStream, epoch: int, pool: ThreadPoolExecutor, rank: int, ranks: int) -> None:
+        self._sets, self._pool, self._last = stream.sets, pool, stream.last
+        self._share = {"batch_size": stream.batch_size, "rank": rank, "ranks": ranks}
         counts = [records.counts for records in stream.sets]
         shape = {"lanes": stream.lanes, "window": stream.window}
         self._order = MixedOrder(counts, stream.schedule, seed=stream.seed, epoch=epoch, **shape)
         self._first_index = list(accumulate((len(records.manifest) for records in stream.sets), initial=0))
         self._held: dict[tuple[int, int], tuple[tuple[int, int], dict[int, Future[Shard]]]] = {}
         # of a single set, a rank reads only its own lanes
-        rank, ranks = (stream.rank, stream.ranks) if len(counts) == 1 else (0, 1)
+        if len(counts) > 1:
+            rank, ranks = 0, 1
         self._ahead = {
             dataset: Lookahead(shards, seed=stream.seed + dataset, **shape, rank=rank, ranks=ranks)
             for dataset, shards in enumerate(counts)
@@ -198,9 +233,7 @@ class _Plan:
         }
 
     def batch(self, number: int) -> list[_PendingRecord]:
-        stream = self._stream
-        share = {"batch_size": stream.batch_size, "rank": stream.rank, "ranks": stream.ranks}
-        positions = batch_positions(number, records=len(self._order), last=stream.last, **share)
+        positions = batch_positions(number, records=len(self._order), last=self._last, **self._share)
         pending = [self._locate(self._order[position]) for position in positions]
         for dataset, ahead in self._ahead.items():
             if ahead.moved:

@@ -1,7 +1,9 @@
 """Draws are random enough, and a pure function of the record's seed."""
 
 from collections import Counter
+from collections.abc import Callable
 
+import numpy as np
 import pytest
 import torch
 from scipy import stats  # type: ignore[import-untyped]
@@ -47,6 +49,12 @@ def test_record_seeds_on_plain_integers(seed: int) -> None:
     indices = [0, 1, 2**40]
     expected = [finalise(finalise(finalise(seed & MASK) + 2) + i) for i in indices]
     assert unsigned(record_seeds(seed, 2, torch.tensor(indices))) == expected
+
+
+@pytest.mark.parametrize("kind", [np.int64, np.int8])
+def test_record_seeds_on_numbers_of_numpy(kind: Callable[[int], int]) -> None:
+    indices = torch.arange(3)
+    assert record_seeds(kind(3), kind(1), indices).equal(record_seeds(3, 1, indices))
 
 
 def test_neighbouring_seeds_are_far_apart() -> None:

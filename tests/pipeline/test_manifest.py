@@ -51,6 +51,10 @@ CHANGES: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
     "huge": (lambda m: m["dataset"]["features"].update(shape=[8, 1 << 20, 64, 3]), r"features\.shape"),
     "negative": (lambda m: m["shards"][0].update(records=-1), r"shards\[0\]\.records"),
     "twice": (lambda m: m["shards"].append(m["shards"][0]), "two shards have the same name"),
+    "renamed": (
+        lambda m: m["shards"].append({**m["shards"][0], "name": "train-000099.tar"}),
+        "two shards have the same SHA-256",
+    ),
     "dtype": (lambda m: m["dataset"]["features"].update(dtype="object"), r"features\.dtype"),
 }
 

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from toy_clips import FailingClips, ToyClips, digests
 
-from seqviews.pipeline.manifest import load_manifest
+from seqviews.pipeline.manifest import SPLITS, load_manifest
 from seqviews.pipeline.prepare.write import prepare, write_shards
+from seqviews.pipeline.records import Clip
+from seqviews.pipeline.shards.codec import _encode_json
 from seqviews.pipeline.stream.stream import SequenceStream
 
 
@@ -28,6 +34,27 @@ def test_the_random_stream_of_a_source_does_not_depend_on_the_shards(toy: Path, 
     prepare(ToyClips(), tmp_path / "five", shard_sources=5)
     assert frames(tmp_path / "five") == frames(toy)
     assert len(set(frames(toy).values())) == 36
+
+
+def test_numbers_of_numpy_give_the_same_bytes(toy: Path, tmp_path: Path) -> None:
+    def records(source: str, rng: np.random.Generator) -> Iterator[Clip]:
+        for clip in ToyClips().records(source, rng):
+            factors: dict[str, Any] = {
+                "shade": np.array(clip.factors["shade"]),
+                "path": np.array(clip.factors["path"], object),
+            }
+            yield replace(clip, factors=factors, rate=np.float64(clip.rate or 0))
+
+    clips = ToyClips(shape=tuple(np.array(ToyClips().shape)))
+    sources = {split: clips.sources(split) for split in SPLITS}
+    parameters = {"counts": np.array(clips.counts)}
+    numbers: dict[str, Any] = {"seed": np.uint8(0), "shard_sources": np.int64(2), "parameters": parameters}
+    write_shards(sources, tmp_path / "numpy", records, clips.info, **numbers)
+    assert digests(tmp_path / "numpy") == digests(toy)
+    with pytest.raises(TypeError, match=r"seed is 0\.5, not an integer"):
+        write_shards(sources, tmp_path / "half", records, clips.info, seed=0.5)  # type: ignore[arg-type]  # as a user may
+    with pytest.raises(ValueError, match=r"record a: its factors cannot be stored: \{1\} of type set"):
+        _encode_json({"key": "a", "factors": {"kind": {1}}})
 
 
 def test_manifests_match_the_files(toy: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import re
 import shutil
@@ -18,6 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from filelock import lock_descriptor
 from object_storage import Records, Storage, epoch, stream_of
 
 from seqviews.pipeline.records import ShardError
@@ -107,7 +107,7 @@ def watched(folder: Path) -> Iterator[list[int]]:
     def watch() -> None:
         while not over.wait(0.001):
             with (folder / "lock").open("ab") as lock:
-                fcntl.flock(lock, fcntl.LOCK_EX)
+                lock_descriptor(lock.fileno())
                 size = 0
                 for path in folder.iterdir():
                     with suppress(FileNotFoundError):
