@@ -95,7 +95,7 @@ def test_simclr_learns_and_is_the_same_with_lightly(capsys: pytest.CaptureFixtur
 
 @pytest.mark.usefixtures("in_a_folder_with_data")
 def test_subsets_and_mixtures_are_streamed() -> None:
-    subset, mixture = blocks("order.md")
+    subset, mixture, _ = blocks("order.md")  # the last runs in model/train/test_data.py
     names: dict[str, Any] = {}
     exec(compile(subset.replace('"action"', '"shade"'), "docs", "exec", dont_inherit=True), names)
     assert len(names["walks"]) == 2 * len(names["walks"].manifest) // 3
