@@ -179,7 +179,7 @@ class GpuBench:
         return clock.summary(config.batch_size)
 
     def _rates(self, sides: Mapping[str, Callable[[], Any]], clips: int, seconds: float) -> dict[str, float]:
-        """The median of clips/s of each side, warm, measured in turn until the time is over; at least three turns, or one."""
+        """The median of clips/s of each side, warm, measured in turn until the time is over."""
         rates: dict[str, list[float]] = {name: [] for name in sides}
         for side in sides.values():
             side()
