@@ -1,7 +1,5 @@
 """Files and folders: atomic writing, and where caches are kept."""
 
-from __future__ import annotations
-
 import os
 import stat
 import tempfile

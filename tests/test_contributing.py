@@ -1,7 +1,5 @@
 """The examples of CONTRIBUTING.md run as they are written."""
 
-from __future__ import annotations
-
 import re
 import shlex
 import subprocess

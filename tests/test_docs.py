@@ -1,7 +1,5 @@
 """Code, commands and links in the documents are valid; code runs on toy clips in place of the reader's data."""
 
-from __future__ import annotations
-
 import importlib
 import importlib.util
 import math

@@ -1,7 +1,5 @@
 """make finds a Python from 3.11 on, and says which."""
 
-from __future__ import annotations
-
 import shutil
 import subprocess
 from pathlib import Path

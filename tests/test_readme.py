@@ -1,7 +1,5 @@
 """The README's code runs as it is written, on toy data in place of the reader's."""
 
-from __future__ import annotations
-
 import functools
 import json
 import re

@@ -1,7 +1,5 @@
 """Images of handwritten digits: MNIST's IDX files, or the digits included in scikit-learn."""
 
-from __future__ import annotations
-
 import gzip
 import hashlib
 import re

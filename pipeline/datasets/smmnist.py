@@ -1,7 +1,5 @@
 """Stochastic Moving MNIST: handwritten digits that bounce at random [Denton and Fergus, ICML 2018]."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass

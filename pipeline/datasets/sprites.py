@@ -1,7 +1,5 @@
 """Sprites: Liberated Pixel Cup sheets to 8-frame clips of characters [Li and Mandt, ICML 2018]."""
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Engines: other processes in which the shards of a preparation are written."""
 
-from __future__ import annotations
-
 import multiprocessing
 import os
 import signal

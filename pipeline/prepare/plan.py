@@ -1,7 +1,5 @@
 """The plan of a preparation: what shard k of a split holds, a pure function of the sources, the parameters and k."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """Target: the folder that a preparation writes to, on disk or in object storage, and how it is resumed there."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager

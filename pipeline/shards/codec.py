@@ -1,7 +1,5 @@
 """Records to tar members and back to arrays; nothing is ever unpickled."""
 
-from __future__ import annotations
-
 import io
 import json
 import math

@@ -1,7 +1,5 @@
 """ShardReader: reads the shards of a split."""
 
-from __future__ import annotations
-
 from threading import Lock
 from typing import Any
 

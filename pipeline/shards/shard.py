@@ -1,7 +1,5 @@
 """Shards: records to a tar with deterministic bytes, and a checked tar back to records."""
 
-from __future__ import annotations
-
 import hashlib
 import io
 import tarfile

@@ -1,7 +1,5 @@
 """Untrusted JSON: one object of bounded size and depth, unique keys and finite numbers; NumPy's numbers."""
 
-from __future__ import annotations
-
 import json
 import math
 import operator

@@ -1,7 +1,5 @@
 """The members of a POSIX ustar archive of plain files; anything else that a tar may hold is rejected."""
 
-from __future__ import annotations
-
 import functools
 import re
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """Sound: waves to log-mel frames of 10 ms, and sound files to segments."""
 
-from __future__ import annotations
-
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field

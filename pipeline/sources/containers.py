@@ -1,7 +1,5 @@
 """The structure of media files, as far as decoders do not check it."""
 
-from __future__ import annotations
-
 import os
 import re
 from pathlib import Path

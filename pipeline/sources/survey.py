@@ -1,7 +1,5 @@
 """The survey of a data set: every file is read once before anything is written, so that damage is found early."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor

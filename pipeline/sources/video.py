@@ -1,7 +1,5 @@
 """Frames of video files and of folders of images, and how they are cut into clips."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass

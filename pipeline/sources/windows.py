@@ -1,7 +1,5 @@
 """Windows: how sequences of frames are cut from a longer one."""
 
-from __future__ import annotations
-
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass

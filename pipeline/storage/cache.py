@@ -1,7 +1,5 @@
 """ShardCache: shards from object storage in a folder of bounded size that several processes share."""
 
-from __future__ import annotations
-
 import asyncio
 import errno
 import functools

@@ -1,7 +1,5 @@
 """Connections to object storage: settings from the environment, and errors without secrets."""
 
-from __future__ import annotations
-
 import configparser
 import os
 import re

@@ -1,7 +1,5 @@
 """CachePrefetcher: fetches shards from object storage into the cache ahead of use, several at once, each checked."""
 
-from __future__ import annotations
-
 import asyncio
 import atexit
 import functools

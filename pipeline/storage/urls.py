@@ -1,7 +1,5 @@
 """From a path or a URL to the folder that it names."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 from urllib.parse import unquote

@@ -1,7 +1,5 @@
 """Stored records to a batch."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 

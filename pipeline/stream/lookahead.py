@@ -1,7 +1,5 @@
 """Lookahead: which shards of a data set a stream reads next, and when."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from math import gcd
 

@@ -1,7 +1,5 @@
 """The order of an epoch of several data sets: a pure function of their counts, the weights, a seed and the epoch."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Sequence
 from fractions import Fraction

@@ -1,7 +1,5 @@
 """SequenceStream: what a trainer iterates."""
 
-from __future__ import annotations
-
 import math
 import warnings
 from collections import deque

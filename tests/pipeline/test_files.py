@@ -1,7 +1,5 @@
 """Atomic writing: the new file whole, or the old one."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Manifests: round trips, and errors that locate every mistake."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Segments check their values, and a batch moves as a whole."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -1,7 +1,5 @@
 """An HTTP proxy that injects faults and counts them: a fault that did not happen tested nothing."""
 
-from __future__ import annotations
-
 import re
 import select
 import socket

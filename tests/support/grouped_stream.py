@@ -1,7 +1,5 @@
 """The batches of streams in a process group, in a module that spawned processes can import."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

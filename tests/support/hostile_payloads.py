@@ -1,7 +1,5 @@
 """Hostile members of a shard: frames that decompress to gigabytes, pickles, endless JSON."""
 
-from __future__ import annotations
-
 import functools
 import io
 import json

@@ -1,7 +1,5 @@
 """Attacks on the reader, in a module that a new process can import to measure its memory."""
 
-from __future__ import annotations
-
 import gc
 import io
 import json

@@ -1,7 +1,5 @@
 """Mutations of a manifest: each takes a generator and the good text, and returns bytes."""
 
-from __future__ import annotations
-
 import copy
 import json
 from collections.abc import Callable

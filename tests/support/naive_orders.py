@@ -1,7 +1,5 @@
 """The orders of docs/order.md, implemented literally and materialised, to compare the lazy orders with."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from fractions import Fraction
 from itertools import count, zip_longest

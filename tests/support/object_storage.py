@@ -1,7 +1,5 @@
 """Fixtures for tests on object storage: a real server, SeaweedFS, behind a proxy that injects faults."""
 
-from __future__ import annotations
-
 import os
 import random
 import signal

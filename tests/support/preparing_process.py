@@ -1,7 +1,5 @@
 """A preparation of toy clips by two workers in a process of its own; this module is also the script that it runs."""
 
-from __future__ import annotations
-
 import signal
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """Shards as tarfile, Pillow, numpy and json read them, and shards of arbitrary bytes for our reader."""
 
-from __future__ import annotations
-
 import hashlib
 import io
 import json

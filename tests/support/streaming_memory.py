@@ -1,7 +1,5 @@
 """The memory of a streaming process, in a module that it can import."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from seqviews.pipeline.storage.folder import Cache

@@ -1,7 +1,5 @@
 """Mutations of a shard: each is a function of a generator and the original, and returns a tar."""
 
-from __future__ import annotations
-
 import io
 import struct
 import tarfile

@@ -1,7 +1,5 @@
 """Small trees of TIMIT with synthetic sounds; the processes of a preparation import this module."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path

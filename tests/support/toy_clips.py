@@ -1,7 +1,5 @@
 """A data set of small random clips, in a module that worker processes can import."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass

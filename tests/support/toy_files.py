@@ -1,7 +1,5 @@
 """Small videos, images and sounds on disk, and their expected contents."""
 
-from __future__ import annotations
-
 import csv
 from collections.abc import Sequence
 from fractions import Fraction

@@ -1,7 +1,5 @@
 """What every tool does the same: hostile names, closed pipes, interrupts, homes that are missing."""
 
-from __future__ import annotations
-
 import json
 import os
 import signal

@@ -1,7 +1,5 @@
 """Read the sound files of TIMIT, NIST SPHERE or RIFF, and report why a file is unusable."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 from typing import Literal, TypeAlias

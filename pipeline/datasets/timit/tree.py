@@ -1,7 +1,5 @@
 """The files of TIMIT in its common forms, and the splits of its speakers."""
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence

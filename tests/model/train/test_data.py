@@ -1,7 +1,5 @@
 """What each rank of a training reads."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Sprites compared with a composition by Pillow and the published description of the data set."""
 
-from __future__ import annotations
-
 import collections
 import io
 from pathlib import Path

@@ -1,7 +1,5 @@
 """A preparation that is interrupted at any moment and repeated ends with the bytes of an uninterrupted one."""
 
-from __future__ import annotations
-
 import random
 import signal
 import subprocess

@@ -1,7 +1,5 @@
 """Preparing into a bucket, also a faulty one: the bytes of an undisturbed preparation, or one sentence."""
 
-from __future__ import annotations
-
 import random
 import time
 from concurrent.futures import ThreadPoolExecutor

@@ -1,7 +1,5 @@
 """Preparation: the bytes do not depend on the number of workers, and no file is incomplete."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Iterator
 from dataclasses import replace

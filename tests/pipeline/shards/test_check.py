@@ -1,7 +1,5 @@
 """A check reports every damage with the name of its shard, and nothing in a sound data set."""
 
-from __future__ import annotations
-
 import json
 import shutil
 from collections.abc import Callable, Iterator, Sequence

@@ -1,7 +1,5 @@
 """A member holds its one array and not a byte more, where another reader might find other data."""
 
-from __future__ import annotations
-
 import struct
 import zlib
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """Untrusted data: `ShardError`, or exactly what other readers find. The attacks are in hostile_reading.py."""
 
-from __future__ import annotations
-
 import multiprocessing
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor

@@ -1,7 +1,5 @@
 """A reader remembers the positions of records, in bounded memory; test_shard.py shows that this hides no damage."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

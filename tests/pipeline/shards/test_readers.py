@@ -1,7 +1,5 @@
 """Other readers read our shards: plain webdataset and Hugging Face datasets."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeAlias

@@ -1,7 +1,5 @@
 """Segments through shards and stream: exact values, and errors that name what is not a segment."""
 
-from __future__ import annotations
-
 import io
 import json
 from collections.abc import Callable, Iterator

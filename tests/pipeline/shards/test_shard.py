@@ -1,7 +1,5 @@
 """Shards: deterministic bytes, exact round trips, and errors that name what a foreign tar holds instead."""
 
-from __future__ import annotations
-
 import hashlib
 import io
 import pickle

@@ -1,7 +1,5 @@
 """Untrusted JSON: bounded objects are parsed as json parses them, anything else is rejected with a reason."""
 
-from __future__ import annotations
-
 import json
 
 import pytest

@@ -1,7 +1,5 @@
 """Members of tars compared with Python's reader; test_hostile.py and test_shard.py cover other archives."""
 
-from __future__ import annotations
-
 import io
 import tarfile
 

@@ -1,7 +1,5 @@
 """The cache: shared by processes, bounded, intact after kill -9; an error explains why it cannot be written."""
 
-from __future__ import annotations
-
 import os
 import re
 import shutil

@@ -1,7 +1,5 @@
 """Settings of object storage: what is wrong is said in one sentence that holds nothing of a secret."""
 
-from __future__ import annotations
-
 import os
 import random
 import traceback

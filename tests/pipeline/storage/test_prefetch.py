@@ -1,7 +1,5 @@
 """Reading from a real server through a faulty proxy: every record once with the right bytes, or one sentence."""
 
-from __future__ import annotations
-
 import random
 import threading
 import time

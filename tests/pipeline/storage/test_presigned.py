@@ -1,7 +1,5 @@
 """Other readers read our shards in a bucket by presigned URLs; our stream reads them from a web server."""
 
-from __future__ import annotations
-
 import functools
 import json
 import threading

@@ -1,7 +1,5 @@
 """URLs: what may be a secret is refused and not repeated; a browser's are understood."""
 
-from __future__ import annotations
-
 import functools
 import threading
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """Mixtures compared with a naive one that materialises everything; their shares, ranks and state."""
 
-from __future__ import annotations
-
 import json
 from collections import Counter
 from dataclasses import dataclass, replace

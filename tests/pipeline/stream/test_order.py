@@ -1,7 +1,5 @@
 """The order compared with a naive one that materialises everything, for random arguments."""
 
-from __future__ import annotations
-
 from itertools import chain
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Streams in other processes: copies resume, and the ranks of a group share every batch."""
 
-from __future__ import annotations
-
 import copy
 import json
 import pickle

@@ -1,7 +1,5 @@
 """Record sets: subsets by a condition, random access, and sources, compared with a pass over the whole split."""
 
-from __future__ import annotations
-
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace

@@ -1,7 +1,5 @@
 """The stream's memory does not grow with epochs or the data set, and it fetches fast enough."""
 
-from __future__ import annotations
-
 import multiprocessing
 import time
 from concurrent.futures import ProcessPoolExecutor

@@ -1,7 +1,5 @@
 """The stream compared with the shards as tarfile and Pillow read them; its order, state and behaviour on damage."""
 
-from __future__ import annotations
-
 import shutil
 import threading
 from pathlib import Path
