@@ -24,7 +24,7 @@ demo: install
 	rm -rf demo
 	$(BIN)/seqviews prepare_smmnist --digits sklearn --out demo/data --clips 4000 500 1000 \
 		--digits-per-clip 1 --frames 8 --size 16
-	$(BIN)/seqviews train --config demo --data demo/data --out demo/run --max-time 5m
+	$(BIN)/seqviews train --config demo --data demo/data --out demo/run
 	$(BIN)/seqviews evaluate --run demo/run --data demo/data --out demo/evaluation
 	@echo "open demo/evaluation/report.html"
 

@@ -85,7 +85,7 @@ def make_cache(folder: Path, *, written: bool = True) -> None:
     make_folder(folder, 0o700)
     found = folder.stat()
     writers = stat.S_IWOTH | (stat.S_IWGRP if found.st_uid else 0)
-    if os.name == "posix" and found.st_uid != os.geteuid() and found.st_mode & writers:
+    if found.st_uid != user_number() and found.st_mode & writers:
         raise PermissionError(f"{folder} is another user's and others may write to it: choose a folder of your own")
     if written:
         tempfile.TemporaryFile(dir=folder).close()
@@ -111,7 +111,12 @@ def user_home() -> Path:
 
 
 def _temporary(name: str) -> Path:
-    return Path(tempfile.gettempdir()) / f"seqviews-{name}-{os.geteuid() if os.name == 'posix' else ''}"
+    return Path(tempfile.gettempdir()) / f"seqviews-{name}-{user_number()}"
+
+
+def user_number() -> int:
+    """Return the number of the user that this process runs as; 0 where users have none, on Windows."""
+    return getattr(os, "geteuid", lambda: 0)()  # type: ignore[no-any-return]
 
 
 def _is_writable(folder: Path) -> bool:

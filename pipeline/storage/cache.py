@@ -16,7 +16,7 @@ from typing import IO, BinaryIO, Protocol
 
 from filelock import lock_descriptor
 
-from seqviews.pipeline.files import make_cache
+from seqviews.pipeline.files import make_cache, user_number
 from seqviews.pipeline.storage.folder import Cache, StorageError, StoredFile
 
 # a shard that a thread waits for comes before those that are read next, which must not take its room
@@ -204,7 +204,7 @@ def _open(path: Path, flags: int) -> BufferedRandom:
             raise
     else:
         found = os.fstat(number)
-        if stat.S_ISREG(found.st_mode) and found.st_uid == getattr(os, "geteuid", lambda: 0)() and found.st_nlink < 2:
+        if stat.S_ISREG(found.st_mode) and found.st_uid == user_number() and found.st_nlink < 2:
             return BufferedRandom(FileIO(number, "r+"))
         os.close(number)
     path.unlink(missing_ok=True)

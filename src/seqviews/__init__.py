@@ -2,6 +2,6 @@
 
 from seqviews.pipeline.files import provide_caches
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 provide_caches()
