@@ -116,7 +116,7 @@ def _temporary(name: str) -> Path:
 
 def user_number() -> int:
     """Return the number of the user that this process runs as; 0 where users have none, on Windows."""
-    return getattr(os, "geteuid", lambda: 0)()  # type: ignore[no-any-return]
+    return getattr(os, "geteuid", lambda: 0)()
 
 
 def _is_writable(folder: Path) -> bool:

@@ -91,7 +91,10 @@ def test_the_file_is_a_program_and_reports_a_failure_without_a_traceback(tmp_pat
     shorten = f"{path} is compressed by shorten: decompress it first with sph2pipe"
     options, message = {
         "sprites": (["--sheets", f"{tmp_path}/nowhere"], f"no sprite sheet {tmp_path}/nowhere/body/0.png"),
-        "folder": (["--csv", str(csv)], f"line 2: {tmp_path}/1.mp4 is not supported"),
+        "folder": (
+            ["--csv", str(csv)],
+            f"1 of the 1 files in the CSV cannot be used: line 2: {tmp_path}/1.mp4 is not supported",
+        ),
         "timit": (["--timit", str(tmp_path / "timit"), "--strict"], shorten),
     }[tool]
     command = [sys.executable, str(TOOLS / f"prepare_{tool}.py"), *options, "--out", str(tmp_path / "out")]
