@@ -111,7 +111,7 @@ def user_home() -> Path:
 
 
 def _temporary(name: str) -> Path:
-    return Path(tempfile.gettempdir()) / f"seqviews-{name}-{os.geteuid() if os.name == 'posix' else ''}"
+    return Path(tempfile.gettempdir()) / f"seqviews-{name}-{os.geteuid() if hasattr(os, 'geteuid') else ''}"
 
 
 def _is_writable(folder: Path) -> bool:
