@@ -34,9 +34,10 @@ class Target:
         """
         text = json.dumps(claim, indent=1, default=plain) + "\n"
         if not self.out.has(PLAN):
-            if not self.out.is_empty():
+            if self.out.is_empty():
+                self.out.put(PLAN, text.encode(), {})
+            elif not self.out.has(PLAN):  # another process may have put it meanwhile
                 raise FileExistsError(f"{self.out} already holds something: remove it or choose another --out")
-            self.out.put(PLAN, text.encode(), {})
         with self.out.lock(PLAN):
             found = (self.out.get(PLAN, MAX_MANIFEST_BYTES) or b"").decode("utf-8", "replace")
             if found != text:
