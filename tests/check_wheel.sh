@@ -9,7 +9,7 @@ cd "$folder"
 venv/bin/python -m pip install -q -c "$constraints" torch
 venv/bin/python -m pip install -q -c "$constraints" "$wheel[all]"
 venv/bin/python - <<'END'
-import importlib
+import importlib.resources
 import pkgutil
 
 import seqviews
@@ -19,6 +19,8 @@ for name in names:
     importlib.import_module(name)
 expected = {"seqviews.pipeline.datasets.sprites", "seqviews.augment.video", "seqviews.model.methods.cdsvae", "seqviews.tools.cli"}
 assert expected <= set(names), f"missing from the wheel: {expected - set(names)}"
+for data in ("presets/demo.yaml", "report/templates/clips.html"):
+    assert (importlib.resources.files("seqviews.model") / data).is_file(), f"missing from the wheel: {data}"
 print(f"{len(names)} modules import from {seqviews.__file__}")
 END
 venv/bin/seqviews train --help > /dev/null
