@@ -1,6 +1,7 @@
 """The splits of a prepared data set, as training and evaluation read them."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,14 @@ def frame_shape(features: Features) -> tuple[int, ...]:
     """
     _, *frame = features.shape
     return (frame[2], frame[0], frame[1]) if len(frame) == 3 else tuple(frame)
+
+
+def to_device(batch: Batch, device: torch.device) -> Batch:
+    """The batch on a device, copied to a GPU without blocking; `indices` stay, as views are drawn on the host."""
+    if device.type == "cpu":
+        return batch
+    pinned = batch.pin_memory() if device.type == "cuda" else batch
+    return replace(pinned.to(device, non_blocking=True), indices=batch.indices)
 
 
 class TrainingData(LightningDataModule):
@@ -75,5 +84,5 @@ class TrainingData(LightningDataModule):
         return self.stream
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
-        """The batch on the device; to a GPU the copy does not block."""
-        return batch.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else batch.to(device)
+        """As `to_device`."""
+        return to_device(batch, device)

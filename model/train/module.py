@@ -14,6 +14,7 @@ from seqviews.augment.views import MultiView, Views
 from seqviews.model.protocol import Method
 from seqviews.model.ranks import alone
 from seqviews.model.scaling import Scale
+from seqviews.model.train.data import to_device
 from seqviews.pipeline.records import Batch
 from seqviews.pipeline.stream.stream import SequenceStream
 
@@ -37,8 +38,6 @@ class TrainingModule(LightningModule):
         sources: int64 `[N]`, the number of the source of each record of the training split; for methods that need it.
     """
 
-    sources: Tensor | None
-
     def __init__(
         self,
         method: Method,
@@ -55,7 +54,7 @@ class TrainingModule(LightningModule):
         self.method = method.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # not in torch's stub
         self.views, self.scale, self.seed = views, scale, seed
         self.learning_rate, self.steps = learning_rate, steps
-        self.register_buffer("sources", sources, persistent=False)
+        self.sources = sources  # on the host, as the indices are
         self.metrics: dict[str, Tensor] = {}
 
     @property
@@ -106,7 +105,7 @@ class TrainingModule(LightningModule):
         )
         labels = {name: batch.factors[name] for name in self.method.needs if name in batch.factors}
         if self.sources is not None:
-            labels["source"] = self.sources[batch.indices]
+            labels["source"] = self.sources[batch.indices].to(self.device, non_blocking=True)
         labelled: Views = replace(views, labels=labels)
         return labelled
 
@@ -121,7 +120,7 @@ class TrainingModule(LightningModule):
         stream.set_epoch(0)  # the order would differ between validations otherwise
         for number, batch in enumerate(stream):
             torch.manual_seed(_seed_of(self.seed, number))
-            batch = batch.to(self.device)
+            batch = to_device(batch, self.device)
             with self.trainer.precision_plugin.forward_context(), alone():
                 loss = self.method.loss(self.views_of(batch, 0), self.method.players[-1])
                 total += loss.total * len(batch.keys)
