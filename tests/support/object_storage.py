@@ -36,10 +36,17 @@ class SeaweedFS:
     """The server, on a port of its own, with one bucket named `data`."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder, self.ports = folder, free_ports(5)
-        self.port = self.ports[0]
+        self.folder = folder
         folder.mkdir(exist_ok=True)
-        self.start()
+        for attempt in range(3):  # a port may be taken between its choice and its use
+            self.ports = free_ports(5)
+            self.port = self.ports[0]
+            try:
+                self.start()
+                break
+            except TimeoutError:
+                if attempt == 2:
+                    raise
 
     def start(self) -> None:
         names = ("s3.port", "master.port", "volume.port", "filer.port", "admin.port")
@@ -48,13 +55,13 @@ class SeaweedFS:
         here = [f"-dir={self.folder}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1"]
         command = [str(Path(sys.executable).with_name("weed")), "mini", *here, *ports, *quiet]
         environment = {**os.environ, "AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET}
-        void = subprocess.DEVNULL
-        self.process = subprocess.Popen(command, env=environment, stdout=void, stderr=void)
-        end = time.monotonic() + 60
+        with self.folder.with_suffix(".log").open("w") as log:
+            self.process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+        end = time.monotonic() + 40
         while not self._answers():
             if time.monotonic() > end:
                 self.kill()
-                raise TimeoutError("SeaweedFS did not start")
+                raise TimeoutError(f"SeaweedFS did not start: {self.folder.with_suffix('.log').read_text()[-2000:]}")
             time.sleep(0.1)
 
     def _answers(self) -> bool:
