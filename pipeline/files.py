@@ -62,7 +62,7 @@ def make_folder(path: Path, mode: int = 0o777) -> None:
     """Create a folder and those above it, unless it exists.
 
     Raises:
-        OSError: If it cannot be created; the message says so if a file or a link to nothing is in its place.
+        OSError: If it cannot be created; the message names a file or a dangling link in its place.
     """
     try:
         path.mkdir(mode, parents=True, exist_ok=True)

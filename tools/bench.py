@@ -26,7 +26,7 @@ from seqviews.model.train.trainer import train
 from seqviews.pipeline.storage.folder import Folder
 from seqviews.pipeline.stream.stream import SequenceStream
 from seqviews.tools.bench_clock import Clock
-from seqviews.tools.bench_gpu import GpuBench
+from seqviews.tools.bench_gpu import SHARES, GpuBench
 from seqviews.tools.bench_speech import bench_speech
 from seqviews.tools.bench_step import SIDES, Side
 from seqviews.tools.bench_views import view_sides
@@ -162,7 +162,12 @@ def bench(arguments: argparse.Namespace) -> dict[str, Any]:
     }
     if arguments.what == "gpu":
         names = [field.name for field in fields(GpuBench)]
-        return GpuBench(**{name: getattr(arguments, name) for name in names}).run()
+        result = GpuBench(**{name: getattr(arguments, name) for name in names}).run()
+        if failed := [name for name in SHARES if "failed" in result[name]]:
+            raise RuntimeError(
+                f"{', '.join(failed)} failed: {arguments.out}/gpu.json has the reasons and the other results"
+            )
+        return result
     names = [name for name in benches if name != "speech"] if arguments.what == "all" else [arguments.what]
     return {"machine": machine, **{name: benches[name]() for name in names}}
 

@@ -1,6 +1,7 @@
 """The motion view of clips, ours and its peers', ready to be called."""
 
 from collections.abc import Callable
+from importlib.util import find_spec
 from typing import Any
 
 import kornia.augmentation as K
@@ -36,11 +37,9 @@ def view_sides(
     channels_last = x.permute(0, 1, 3, 4, 2).contiguous().permute(0, 1, 4, 2, 3)
     seeds = record_seeds(0, 0, torch.arange(batch))
     sides = {"ours": lambda: motion(channels_last, motion.draw(seeds)), "kornia": lambda: peer(x)}
-    try:
-        from torchvision.transforms import v2  # no dependency: it replaces torch
-    except ImportError:
-        pass
-    else:
+    if find_spec("torchvision"):  # not a dependency: it replaces torch
+        from torchvision.transforms import v2
+
         views = [
             v2.RandomResizedCrop(size, (0.8, 1.0)),
             v2.ColorJitter(0.4, 0.4, 0.4, 0.5),
