@@ -181,7 +181,7 @@ def cached_judge(
 ) -> Judge:
     """The judge of a data set, trained on the first call and read from `folder` afterwards; arguments of `train_judge`.
 
-    A folder that cannot be written to raises no error: it is checked before the training, and a warning names it. The file
+    Before the training, a folder that cannot be written to is reported by a warning, not by an error. The file
     name is a hash of both splits' manifests, the code here and in `metrics`, the seed and the steps.
 
     Raises:
