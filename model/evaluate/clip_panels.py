@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 CONTENTS, MOTIONS, SAMPLED = 4, 5, 20
 TABLE_1 = {"accuracy": 0.9999, "inception_score": 8.871, "intra_entropy": 0.014, "inter_entropy": 2.197}
-PUBLISHED = {"sprites": [("static_drawn", "motion", "paper, Table 1", TABLE_1)]}
+PUBLISHED = {"sprites": [("static_drawn", "motion", "C-DSVAE, paper, Table 1", TABLE_1)]}
 """Published results by data set: setting, factor, source and metrics."""
 TEXTS = {
     "reconstructions": (
