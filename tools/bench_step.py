@@ -1,6 +1,6 @@
 """The training step at the released architecture, ours against the released script's.
 
-The script's step is written from its description: three full passes, all else equal. What it does besides the step, such
+The script's step is written from its description: three full passes, all else equal. Its other work, such
 as a loader and augmentation of its own, is left out on both sides.
 """
 
