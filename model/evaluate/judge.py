@@ -147,15 +147,13 @@ def train_judge(
         progress: Called with "judge", the steps done and all steps.
 
     Raises:
-        ValueError: If the data set has no factors, or there are fewer than two steps.
+        ValueError: If the data set has no factors.
     """
-    if steps < 2:
-        raise ValueError(f"a judge needs at least 2 steps of training, not {steps}")
     generator = torch.Generator().manual_seed(seed)
     judge = _new_judge(train, seed).to(device)
     optimiser = torch.optim.AdamW(judge.parameters(), LEARNING_RATE, weight_decay=1e-2)
-    rise = max(0.2, 2 / steps)  # over less than two steps the schedule would divide by zero
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, LEARNING_RATE, total_steps=steps, pct_start=rise)
+    total = max(steps, 10)  # with fewer, the rate rises over less than a step, and torch divides by zero
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, LEARNING_RATE, total_steps=total, pct_start=0.2)
     best, best_loss = copy.deepcopy(judge.state_dict()), float("inf")
     for step, batch in enumerate(islice(endless(train), steps), 1):
         x, factors = jitter(batch.to(device), generator)
