@@ -64,7 +64,7 @@ def bench_views(rounds: int) -> dict[str, Any]:
 
 
 def bench_step(rounds: int) -> dict[str, Any]:
-    """Clips/s of a step at the released architecture, against the released script's as it is and tuned, and stages."""
+    """Clips/s of a step at the released architecture, against a reconstruction of the script's, and stages."""
     sides = {name: Side.named(name) for name in SIDES}
     steps = {name: side.step for name, side in sides.items()}
     in_turn(steps, 1)
