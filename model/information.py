@@ -10,7 +10,7 @@ from torch.nn import functional
 from seqviews.model.gaussian import LOG_TWO_PI, Gaussian
 
 
-def info_nce_from_scores(scores: Tensor) -> Tensor:
+def info_nce_from_scores(scores: Tensor, same: Tensor | None = None) -> Tensor:
     """Contrastive estimate of mutual information from the critic's scores [P eq. 7, 8].
 
     The mean of `log exp(scores[i, i]) / sum_j exp(scores[i, j]) + log B` over the rows and over the columns, both
@@ -18,25 +18,33 @@ def info_nce_from_scores(scores: Tensor) -> Tensor:
 
     Args:
         scores: `[B, B]`, log of the critic: row i and column i match, the other B - 1 columns are row i's negatives.
+        same: bool `[B, B]`, symmetric with a true diagonal: all the columns that row i matches, whose log-probabilities
+            are averaged. Then it is no longer an estimate of mutual information, but a supervised contrastive loss
+            (Khosla et al., NeurIPS 2020), in the same unit.
 
     Returns:
         A scalar, at most log B.
     """
-    matching = scores.diagonal()
+    if same is None:
+        matching = scores.diagonal()
+    else:
+        matched = scores * same
+        matching = 0.5 * (matched.sum(0) + matched.sum(1)) / same.sum(1)
     others = 0.5 * (scores.logsumexp(0) + scores.logsumexp(1))
     return (matching - others).mean() + math.log(len(scores))
 
 
-def info_nce(anchor: Tensor, positive: Tensor, temperature: float = 0.5) -> Tensor:
+def info_nce(anchor: Tensor, positive: Tensor, temperature: float = 0.5, same: Tensor | None = None) -> Tensor:
     """`info_nce_from_scores` of I(latent; sequence) with the critic exp(cosine / temperature): a scalar.
 
     Args:
         anchor: `[B, D]`, latents of one view.
         positive: `[B, D]`, latents of the other view; row i matches row i, the other rows are its negatives.
         temperature: What the cosine is divided by.
+        same: As of `info_nce_from_scores`.
     """
     cosine = functional.normalize(anchor, dim=1) @ functional.normalize(positive, dim=1).T
-    return info_nce_from_scores(cosine / temperature)
+    return info_nce_from_scores(cosine / temperature, same)
 
 
 def pairwise_log_prob(samples: Tensor, posterior: Gaussian) -> Tensor:

@@ -33,6 +33,9 @@ class TrainConfig:
         batch_size: Clips or segments in a batch, over all processes.
         learning_rate: The highest that the schedule gives.
         min_frames: Reject data whose records are shorter.
+        lanes: Shards that are read in parallel, as of `SequenceStream`; its default if None.
+        window: Shards of a lane that are mixed. With few lanes and a window of 1, a batch has several segments of a
+            recording, which methods that compare them require.
         last: What to do with a last batch that is not full: keep, drop or pad it.
         seed: Of weights, order, views and noise.
         patience: Stop after so many validations without a lower validation loss; None never stops.
@@ -57,6 +60,8 @@ class TrainConfig:
     batch_size: int = 64
     learning_rate: float = 1e-3
     min_frames: int = 2
+    lanes: int | None = None
+    window: int = 4
     last: Last = "keep"
     seed: int = 0
     patience: int | None = None

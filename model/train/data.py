@@ -60,6 +60,8 @@ class TrainingData(LightningDataModule):
         *,
         batch_size: int,
         min_frames: int,
+        lanes: int | None = None,
+        window: int = 4,
         last: Last = "keep",
         seed: int = 0,
         factors: Iterable[str] = (),
@@ -67,7 +69,9 @@ class TrainingData(LightningDataModule):
         super().__init__()
         self.folder = open_folder(data)
         self._options: dict[str, Any] = {"batch_size": batch_size, "seed": seed, "factors": tuple(factors)}
-        self.stream = SequenceStream(self.folder / "train", last=last, **self._options)
+        self.stream = SequenceStream(
+            self.folder / "train", lanes=lanes, window=window, last=last, **self._options
+        )
         frames = self.stream.manifest.dataset.features.shape[0]
         if frames < min_frames:
             required = f"the configuration wants at least {min_frames}"

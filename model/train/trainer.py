@@ -115,7 +115,7 @@ def assemble(
     method = build(config.model, MODELS, trust_code=trust_code)
     assert isinstance(method, Method)
     config = _with_views(config, features, method, trust_code)
-    options = {name: getattr(config, name) for name in ("batch_size", "min_frames", "last", "seed")}
+    options = {name: getattr(config, name) for name in ("batch_size", "min_frames", "lanes", "window", "last", "seed")}
     data = TrainingData(folder, **options, factors=sorted(method.needs - {"motion", "content", "source"}))
     motion, content = (
         None if spec is None else build(spec, VIEWS, trust_code=trust_code) for spec in (config.motion, config.content)

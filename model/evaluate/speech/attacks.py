@@ -89,7 +89,8 @@ def _logits(decision: Callable[[NDArray[np.float32]], NDArray[np.float64]]) -> P
         logits = decision(vectors)
         if logits.ndim == 1:  # of two classes scikit-learn gives the difference
             logits = np.stack([-logits, logits], axis=1)
-        return (logits - logits.mean(axis=1, keepdims=True)).astype(np.float32)
+        centred: NDArray[np.float32] = (logits - logits.mean(axis=1, keepdims=True)).astype(np.float32)
+        return centred
 
     return project
 

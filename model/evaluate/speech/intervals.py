@@ -60,9 +60,9 @@ def speaker_weights(speakers: NDArray[np.int64], resamples: int, seed: int) -> N
         seed: Decides them; the same speakers and seed give the same samples.
     """
     rng = np.random.default_rng(seed)
-    present, places = np.unique(speakers, return_inverse=True)
-    places = places.reshape(speakers.shape)
-    repeated = np.stack([(places[:, :i] == places[:, [i]]).any(axis=1) for i in range(places.shape[1])], axis=1)
+    present, inverse = np.unique(speakers, return_inverse=True)
+    places = inverse.reshape(speakers.shape)
+    repeated = np.stack([(places[:, :i] == places[:, [i]]).any(axis=1) for i in range(speakers.shape[1])], axis=1)
     drawn = rng.choice(len(present), (resamples, len(present)))
     times = np.stack([np.bincount(row, minlength=len(present)) for row in drawn]).astype(np.float64)
     weights: NDArray[np.float64] = np.where(repeated, 1.0, times[:, places]).prod(axis=2)

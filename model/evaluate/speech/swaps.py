@@ -47,7 +47,8 @@ class SpeakerJudge:
 
     def named(self, scores: NDArray[np.float64]) -> NDArray[np.int64]:
         """The speaker with the highest score, `[N]`."""
-        return self._speakers[scores.argmax(axis=1)]
+        named: NDArray[np.int64] = self._speakers[scores.argmax(axis=1)]
+        return named
 
 
 def _statistics(mels: Mels) -> NDArray[np.float32]:
@@ -65,7 +66,7 @@ class Decoder:
     @torch.inference_mode()
     def __call__(self, s: Tensor, z: Tensor) -> Mels:
         """Log-mels `[N, T, n_mels]` of latents `[N, S]` and `[N, T, D]`."""
-        parts = zip(s.split(BLOCK), z.split(BLOCK), strict=True)
+        parts = zip(torch.split(s, BLOCK), torch.split(z, BLOCK), strict=True)
         decoded = [self.scale.inverse(self.method.decode(a.to(self.device), b.to(self.device))).cpu() for a, b in parts]
         return torch.cat(decoded).numpy()
 
@@ -95,11 +96,11 @@ class Swaps:
         """Voices and words of single segments."""
         a, b = _pairs(self._speakers, PARTNERS["segment"], np.random.default_rng(self._seed))
         reconstructed, swapped = self._decode(self._s, self._z), self._decode(self._s[a], self._z[b])
-        scores = [self.judge.scores(mels) for mels in (self._mels, reconstructed, swapped)]
-        metrics = self._voices(*scores, self._speakers, np.stack([self._speakers[a], self._speakers[b]], axis=1))
+        real, own, exchanged = (self.judge.scores(mels) for mels in (self._mels, reconstructed, swapped))
+        pairs = np.stack([self._speakers[a], self._speakers[b]], axis=1)
+        metrics = self._voices(real, own, exchanged, self._speakers, pairs)
         true, found = sounds(self._mels), sounds(swapped)
         shares = {"words_reconstruction": (sounds(reconstructed) == true, self._speakers[:, None])}
-        pairs = np.stack([self._speakers[a], self._speakers[b]], axis=1)
         shares |= {"words_of_z": (found == true[b], pairs), "words_of_s": (found == true[a], pairs)}
         metrics |= {name: self._share(same.mean(axis=1), who) for name, (same, who) in shares.items()}
         return metrics | {"words_kept": metrics["words_of_z"] / metrics["words_reconstruction"]}
@@ -135,7 +136,8 @@ class Swaps:
     def _share(self, of_items: NDArray[Any], speakers: Speakers) -> Estimate:
         """The mean of items `[N]`, whose speakers are `[N, k]`."""
         weights = speaker_weights(speakers, RESAMPLES, self._seed)
-        return Estimate(float(of_items.mean()), weights @ of_items / weights.sum(axis=1))
+        totals = Estimate(1.0, weights.sum(axis=1))  # 0 where no pair of the speakers that were drawn is an item
+        return Estimate(float(of_items.mean()), weights @ of_items) / totals
 
 
 def _halves(recordings: Recordings) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

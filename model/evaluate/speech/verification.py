@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import roc_curve
 
 MAX_TRIALS = 1_000_000
+BLOCK = 2_000_000  # trials, over several bootstrap samples, that are weighted at a time
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -100,18 +101,21 @@ def bootstrap_rates(scores: NDArray[np.float32], trials: Trials, resamples: int,
     """
     rng = np.random.default_rng(seed)
     order = np.argsort(-scores, kind="stable")
-    speakers, same = trials.speakers[order], trials.same[order]
+    present, places = np.unique(trials.speakers[order], return_inverse=True)
+    first, second = places.reshape(-1, 2).T
+    same = trials.same[order]
     last_of_ties = np.append(np.flatnonzero(np.diff(scores[order])), len(order) - 1)
-    present = np.unique(speakers)
+    block = max(1, BLOCK // len(order))
     rates: list[float] = []
     while len(rates) < resamples:
-        times = np.bincount(rng.choice(present, len(present)), minlength=int(present[-1]) + 1)[speakers]
-        weights = np.where(same, times[:, 0], times[:, 0] * times[:, 1]).astype(np.float64)
-        accepted = np.append(0.0, np.cumsum(weights * ~same)[last_of_ties])
-        found = np.append(0.0, np.cumsum(weights * same)[last_of_ties])
-        if accepted[-1] and found[-1]:  # otherwise there is no rate
-            rates.append(_crossing(accepted / accepted[-1], found / found[-1]))
-    return np.array(rates)
+        drawn = rng.choice(len(present), (min(block, resamples), len(present)))
+        times = np.stack([np.bincount(row, minlength=len(present)) for row in drawn]).astype(np.float64)
+        weights = times[:, first] * np.where(same, 1.0, times[:, second])
+        accepted, found = (np.cumsum(weights * kind, axis=1)[:, last_of_ties] for kind in (~same, same))
+        for false, true in zip(accepted, found, strict=True):
+            if false[-1] and true[-1]:  # otherwise there is no rate
+                rates.append(_crossing(np.append(0.0, false / false[-1]), np.append(0.0, true / true[-1])))
+    return np.array(rates[:resamples])
 
 
 def _crossing(accepted: NDArray[np.float64], found: NDArray[np.float64]) -> float:

@@ -14,7 +14,7 @@ PLACES = [f"{group}/{level}" for group in ("all", "many") for level in LEVELS]
 Vectors = NDArray[np.float32]
 
 
-def planted(first: int, speakers: int, utterances: int, segments: int = 3) -> Recordings:
+def planted(first: int, speakers: int, utterances: int, segments: int = 2) -> Recordings:
     """Recordings whose s is the voice, whose z hides it from the cosine, and whose other vectors are noise.
 
     z is noise of variance 1 in 15 dimensions, and in the last the first number of the voice, a hundred times smaller.
@@ -37,7 +37,7 @@ def train() -> Recordings:
 
 @pytest.fixture(scope="module")
 def test() -> Recordings:
-    return planted(0, 12, 10)
+    return planted(0, 8, 10)
 
 
 def test_a_linear_map_finds_what_the_cosine_does_not(train: Recordings, test: Recordings) -> None:
@@ -75,16 +75,16 @@ def test_two_training_speakers_are_enough(test: Recordings) -> None:
 def test_the_group_many_has_speakers_with_ten_utterances(train: Recordings, test: Recordings) -> None:
     projections = fit_projections(train)
     results = verify(test, projections, resamples=2)
-    assert len(results["many/utterance/s/cosine"].same) == 120 * 119 // 2
+    assert len(results["many/utterance/s/cosine"].same) == 80 * 79 // 2
     few = test.select((test.utterances % 10 > 0) | (test.speakers < 1))
     assert not any(name.startswith("many/") for name in verify(few, projections, resamples=2))
 
 
 def test_the_difference_from_a_baseline_is_paired(train: Recordings, test: Recordings) -> None:
     noise = np.random.default_rng(0).normal(size=test.vectors["s"].shape)
-    worse = replace(test, vectors=test.vectors | {"s": (test.vectors["s"] + noise).astype(np.float32)})
-    projections = fit_projections(train)
-    rates, baseline = (error_rates(verify(recordings, projections, resamples=50)) for recordings in (test, worse))
+    worse = replace(test, vectors={**test.vectors, "s": (test.vectors["s"] + noise).astype(np.float32)})
+    projections = {name: p for name, p in fit_projections(train).items() if name.endswith("cosine")}
+    rates, baseline = (error_rates(verify(recordings, projections, resamples=5)) for recordings in (test, worse))
     found = with_intervals(differences(rates, baseline))
     assert set(found) == set(with_intervals(rates))
     assert found["all/segment/content_eer"] == -baseline["all/segment/content_eer"].value < 0

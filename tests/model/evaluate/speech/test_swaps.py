@@ -16,7 +16,7 @@ SPEAKERS, UTTERANCES, SEGMENTS = 4, 10, 3
 
 def speech(rng: np.random.Generator) -> tuple[Encoded, Recordings]:
     """Segments whose s is the voice of their speaker and whose z are their words."""
-    voices = torch.from_numpy(np.random.default_rng(5).normal(size=(SPEAKERS, HALF))).float()
+    voices = torch.from_numpy(np.random.default_rng(5).normal(scale=0.2, size=(SPEAKERS, HALF))).float()
     who = torch.arange(SPEAKERS).repeat_interleave(UTTERANCES * SEGMENTS)
     z = torch.from_numpy(rng.normal(size=(len(who), FRAMES, HALF))).float()
     mel = SCALE.inverse(PerfectSpeech().decode(voices[who], z))
@@ -75,10 +75,8 @@ def test_the_judge_names_voices(speakers: int) -> None:
     def utterances(seed: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         rng = np.random.default_rng(seed)
         who = rng.permutation(np.arange(speakers).repeat(40))
-        mels = (
-            rng.normal(size=(len(who), FRAMES, N_MELS))
-            + np.random.default_rng(0).normal(size=(speakers, N_MELS))[who][:, None]
-        )
+        voices = np.random.default_rng(0).normal(size=(speakers, 1, N_MELS))
+        mels = rng.normal(size=(len(who), FRAMES, N_MELS)) + voices[who]
         return mels.astype(np.float32), 7 + who
 
     judge = SpeakerJudge(*utterances(1))
