@@ -25,6 +25,8 @@ class TrainConfig:
     Attributes:
         data: Folder or URL of a prepared data set.
         out: Folder of the run, new or empty.
+        make_from: Digits, as for `prepare_smmnist`, that `data` was prepared from: every epoch trains on new clips of
+            its training split, made from them, in place of the stored ones.
         model: `name` of a registered method, and arguments of its constructor. Two are taken from the data set unless
             given: `frame_shape` and `sources`.
         motion: `name` of a registered motion view, and its arguments; only for methods that need one.
@@ -50,6 +52,7 @@ class TrainConfig:
 
     data: str
     out: str
+    make_from: str | None = None
     model: Mapping[str, Any] = field(default_factory=lambda: {"name": "cdsvae"})
     motion: Mapping[str, Any] | None = None
     content: Mapping[str, Any] | None = None

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias, get_args
 from torch import distributed
 from torch.utils.data import IterableDataset, get_worker_info
 
-from seqviews.pipeline.manifest import Manifest
+from seqviews.pipeline.manifest import DatasetInfo
 from seqviews.pipeline.records import Batch
 from seqviews.pipeline.shards.strict_json import integer
 from seqviews.pipeline.stream.order import Last, batch_count
@@ -42,14 +42,14 @@ class BatchStream(IterableDataset[Batch]):
         threads: Number of threads that make batches; the batches do not depend on it.
 
     Attributes:
-        manifest: Describes the records.
+        info: Describes the records.
 
     Raises:
         TypeError: If a number is not an integer.
         ValueError: If an argument is out of range.
     """
 
-    manifest: Manifest
+    info: DatasetInfo
 
     def __init__(
         self,
@@ -65,9 +65,8 @@ class BatchStream(IterableDataset[Batch]):
         threads: int,
     ) -> None:
         self.name, self.records = name, records
-        self.batch_size, self.seed, self.threads = (
-            integer(name, value) for name, value in {"batch_size": batch_size, "seed": seed, "threads": threads}.items()
-        )
+        self.batch_size, self.seed = integer("batch_size", batch_size), integer("seed", seed)
+        self.threads = integer("threads", threads)
         self.rank = None if rank is None else integer("rank", rank)
         self.ranks = None if ranks is None else integer("ranks", ranks)
         self.last, self.factors = last, tuple(factors)

@@ -74,10 +74,11 @@ class SequenceStream(BatchStream):
         factors: Sequence[str] = (),
         threads: int = 2,
     ) -> None:
-        several = [data] if isinstance(data, (Folder, Path, str, RecordSet)) else data
+        several = data if isinstance(data, Sequence) and not isinstance(data, str) else [data]
         self.sets = [records if isinstance(records, RecordSet) else RecordSet(records) for records in several]
         check_agreement(self.sets, factors)
         self.manifest = self.sets[0].manifest
+        self.info = self.manifest.dataset
         self.schedule = MixtureSchedule([len(records) for records in self.sets], weights)
         shards = max(len(records.counts) for records in self.sets)
         self.lanes = min(8, shards) if lanes is None else integer("lanes", lanes)
