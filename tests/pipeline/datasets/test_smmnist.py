@@ -154,7 +154,7 @@ def test_made_clips_are_painted_like_prepared_ones_from_digits_of_the_training_s
     dataset = MovingDigits(digits, (50, 1, 1), digits_per_clip=count, frames=frames, size=32)
     pool = {clip_of(dataset, "train-000000", seed).source.partition("+")[0] for seed in range(300)}
     x, factors = dataset.make(7, 3, range(40))
-    assert (x.dtype, x.shape, factors["digits"].dtype.name) == (np.uint8, (40, frames, 32, 32, 1), "int64")
+    assert (x.dtype.name, x.shape, factors["digits"].dtype.name) == ("uint8", (40, frames, 32, 32, 1), "int64")
     assert (factors["trajectory"].dtype.name, factors["trajectory"].shape) == ("float32", (40, frames, count, 2))
     names = dataset.info.static["digits"] or []
     clipped, reordered = 0, 0

@@ -5,6 +5,7 @@ import json
 import multiprocessing
 import pickle
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -97,13 +98,9 @@ def test_resume_after_any_batch(received: int) -> None:
 
 def test_states_of_other_streams(toy: Path) -> None:
     state = stream().state_dict()
-    others = {"digit_size": 9, "digits_per_clip": 1, "frames": 5}
-    for name, value in others.items():
-        dataset = MovingDigits(
-            sklearn_digits(), (38, 0, 0), **{"digits_per_clip": 2, "frames": 4, "size": 16, name: value}
-        )
+    for other in (replace(DIGITS, digit_size=9), replace(DIGITS, digits_per_clip=1), replace(DIGITS, frames=5)):
         with pytest.raises(ValueError, match="the saved state is not of this stream of made smmnist: it has made"):
-            MadeStream(dataset, 5).load_state_dict(state)
+            MadeStream(other, 5).load_state_dict(state)
     with pytest.raises(ValueError, match="seed 0 instead of 1"):
         stream(seed=1).load_state_dict(state)
     with pytest.raises(ValueError, match="manifests None"):
