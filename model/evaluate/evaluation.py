@@ -14,7 +14,7 @@ from torch import Tensor
 
 from seqviews.model.evaluate import clip_panels, clips, speech, speech_panels
 from seqviews.model.evaluate.encode import Encoded, check_records, default_device, encode, no_progress
-from seqviews.model.evaluate.judge import STEPS, cached_judge
+from seqviews.model.evaluate.judge import cached_judge
 from seqviews.model.evaluate.probe import PROBED, ProbedMels, probe
 from seqviews.model.protocol import Posterior, missing_capabilities, require
 from seqviews.model.report.curves import SATURATED, information_figure, read_log, terms_figure
@@ -54,7 +54,7 @@ class EvaluateConfig:
         max_clips: Evaluate so many clips only, the first that come; of speech all segments are evaluated.
         baseline: Another run on speech, to compare with in pairs.
         judges: Folder where trained judges are kept; by default below XDG_CACHE_HOME.
-        judge_steps: Batches of 64 that a judge is trained on.
+        judge_steps: Batches of 64 that a judge is trained on; by default 800, and more of pairs, as for `train_judge`.
     """
 
     split: Split = "test"
@@ -63,7 +63,7 @@ class EvaluateConfig:
     max_clips: int | None = None
     baseline: Run | None = None
     judges: Path = field(default_factory=lambda: cache_folder("judges"))
-    judge_steps: int = STEPS
+    judge_steps: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
