@@ -1,8 +1,10 @@
 """A training on clips that are made anew in every epoch; that it resumes bit for bit is in test_train_killed.py."""
 
 import json
+import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -19,6 +21,8 @@ from seqviews.pipeline.datasets.smmnist import MovingDigits
 from seqviews.pipeline.prepare.write import prepare
 from seqviews.pipeline.stream.stream import SequenceStream
 from seqviews.tools.train import main
+
+DOCS = Path(__file__).parents[2] / "docs"
 
 
 def test_training_clips_are_made_like_the_stored_ones_and_validation_clips_are_read(
@@ -85,3 +89,19 @@ def test_a_run_on_stored_clips_does_not_resume_on_made_ones(few_digits: Path, tm
     assert call(main, *options) == 0
     message = "is of another training than these arguments: make_from is None, not sklearn"
     assert message in failure(main, *options, "--make-from", "sklearn", "--resume")
+
+
+def test_the_example_of_the_documentation_trains(few_digits: Path, tmp_path: Path) -> None:
+    (code,) = re.findall(r"```python\n(.*?)```", (DOCS / "smmnist.md").read_text(), re.DOTALL)
+    config = write_config(tmp_path, max_clips=24)
+    for old, new in {
+        "smmnist-compact": config,
+        "data/smmnist": few_digits,
+        "mnist-8k": "sklearn",
+        "runs": tmp_path,
+    }.items():
+        assert old in code
+        code = code.replace(old, str(new))
+    names: dict[str, Any] = {}
+    exec(code, names)
+    assert names["run"].steps == 2
