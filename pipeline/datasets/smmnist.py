@@ -193,7 +193,7 @@ def made_like(manifest: Manifest, digits: Digits) -> MovingDigits:
         if dataset.name != NAME:
             raise KeyError
         known, clips = parameters["digits"]["sha256"], [int(parameters["clips"][split]) for split in SPLITS]
-        options = {"digits_per_clip": parameters["digits_per_clip"], "digit_size": parameters.get("digit_size")}
+        options = {name: int(parameters[name]) for name in ("digits_per_clip", "digit_size") if name in parameters}
     except (KeyError, TypeError, ValueError):
         raise ValueError(f"clips of {dataset.name} cannot be made anew: only those of prepare_smmnist can") from None
     if digits.sha256 != known:

@@ -1,10 +1,14 @@
 import itertools
+from pathlib import Path
 
 import pytest
 import torch
+from untrained import save_run
 
+from seqviews.model.evaluate.evaluation import EvaluateConfig, evaluate
 from seqviews.model.evaluate.metrics import accuracy, factor_scores
 from seqviews.model.evaluate.pairs import PairHead, part_probabilities, parts_of, top_two_accuracy
+from seqviews.model.train.runs import Run
 
 PAIRS = list(itertools.combinations_with_replacement(range(10), 2))
 NAMES = [f"{a}+{b}" for a, b in PAIRS]
@@ -65,3 +69,13 @@ def test_only_pairs_have_the_second_accuracy(probabilities: torch.Tensor) -> Non
     scores = factor_scores(judged, truth, classes)
     assert scores.keys() - factor_scores(judged, truth).keys() == {"digits/top_two_accuracy"}
     assert "digits/top_two_accuracy" not in factor_scores(judged, {}, classes)
+
+
+def test_both_views_are_in_the_report(few_digits: Path, tmp_path: Path) -> None:
+    run = Run.load(save_run(tmp_path / "run"))
+    evaluation = evaluate(run, few_digits, EvaluateConfig(judges=tmp_path / "judges", judge_steps=2))
+    settings = ("real", "reconstruction", "swap", "dynamic_drawn")
+    keys = {f"{setting}/digits/{name}" for setting in settings for name in ("accuracy", "top_two_accuracy")}
+    assert keys == {key for key in evaluation.metrics if key.endswith("accuracy")}
+    assert "digits accuracy of the two highest</th>" in evaluation.page
+    assert "A\npair of equal parts can never be right there" in evaluation.page
