@@ -11,31 +11,27 @@ import platform
 import statistics
 import tempfile
 import time
-from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import fields, replace
 from datetime import date
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any
 
 import torch
 
 from seqviews.model.train.config import TrainConfig
 from seqviews.model.train.trainer import train
 from seqviews.pipeline.storage.folder import Folder
-from seqviews.pipeline.stream.stream import SequenceStream
 from seqviews.tools.bench_clock import Clock
 from seqviews.tools.bench_gpu import SHARES, GpuBench
 from seqviews.tools.bench_made import bench_made
 from seqviews.tools.bench_speech import bench_speech
 from seqviews.tools.bench_step import SIDES, Side
+from seqviews.tools.bench_stream import bench_bucket_stream, bench_stream
 from seqviews.tools.bench_views import view_sides
 from seqviews.tools.preparing import data_folder
 from seqviews.tools.run import run_tool, tool_parser
-
-if TYPE_CHECKING:
-    from seqviews.pipeline.storage.bucket import Bucket
 
 BATCH, FRAMES, SIZE = 64, 8, 64
 VIEW_CALLS = 5
@@ -49,61 +45,6 @@ def in_turn(sides: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, 
 
 def _medians(turns: list[dict[str, float]]) -> dict[str, float]:
     return {name: round(statistics.median(turn[name] for turn in turns), 1) for name in turns[0]}
-
-
-def bench_stream(data: Folder, rounds: int) -> dict[str, Any]:
-    """Clips/s of the second epoch of the training split, against webdataset with Pillow and DataLoader workers."""
-    split = data / "train"
-    stream = SequenceStream(split, BATCH)
-    shards = [f"{split}/{shard.name}" for shard in stream.manifest.shards]
-    if len(shards) < 8:
-        advice = "prepare at least 8, so that both sides can use their workers"
-        raise ValueError(f"{split} has {len(shards)} shards: {advice}")
-    loaders = {f"webdataset_{workers}_workers": _webdataset_loader(shards, stream, workers) for workers in (0, 2)}
-    for loader in [stream, *loaders.values()]:  # epoch 1: files into the page cache, workers started
-        deque(loader, maxlen=0)
-    sides: dict[str, Callable[[], float]] = {"ours": lambda: _clips_per_second(stream, lambda b: len(b.keys))}
-    sides |= {name: partial(_clips_per_second, loader, lambda b: len(b[0])) for name, loader in loaders.items()}
-    rates = in_turn(sides, rounds)
-    best = max(rates[name] for name in loaders)
-    return {"clips_per_second": rates, "ratio_to_best_webdataset": round(rates["ours"] / best, 2)}
-
-
-def bench_bucket_stream(data: Folder, rounds: int) -> dict[str, Any]:
-    """The same from a bucket; see `bench_bucket`."""
-    from seqviews.tools.bench_bucket import bench_bucket  # obstore is an extra
-
-    def peer(urls: list[str], stream: SequenceStream) -> float:
-        return _clips_per_second(_webdataset_loader(urls, stream, 2), lambda b: len(b[0]))
-
-    return bench_bucket(cast("Bucket", data), BATCH, rounds, peer)
-
-
-def _webdataset_loader(shards: list[str], stream: SequenceStream, workers: int) -> Any:
-    import numpy as np
-    import webdataset
-
-    shape = stream.manifest.dataset.features.shape
-
-    def to_clip(picture: Any) -> torch.Tensor:
-        return torch.from_numpy(np.array(picture, copy=True).reshape(shape))
-
-    dataset = (
-        webdataset.WebDataset(shards, shardshuffle=len(shards), seed=0)
-        .shuffle(1000)
-        .decode("pil")
-        .to_tuple("frames.webp", "__key__")
-        .map_tuple(to_clip)
-        .batched(BATCH)
-    )
-    return webdataset.WebLoader(dataset, batch_size=None, num_workers=workers, persistent_workers=workers > 0)
-
-
-def _clips_per_second(loader: Any, count: Callable[[Any], int]) -> float:
-    started, clips = time.perf_counter(), 0
-    for batch in loader:
-        clips += count(batch)
-    return clips / (time.perf_counter() - started)
 
 
 def bench_views(rounds: int) -> dict[str, Any]:
@@ -124,7 +65,7 @@ def bench_views(rounds: int) -> dict[str, Any]:
 
 
 def bench_step(rounds: int) -> dict[str, Any]:
-    """Clips/s of a step at the released architecture, against the released script's as it is and tuned, and stages."""
+    """Clips/s of a step at the released architecture, against a reconstruction of the script's, and stages."""
     sides = {name: Side.named(name) for name in SIDES}
     steps = {name: side.step for name, side in sides.items()}
     in_turn(steps, 1)

@@ -1,7 +1,8 @@
 """Measure what wants a GPU, in parts that are bounded in time; each result is written as soon as it is there.
 
-Order: the tests marked `gpu`; the views against Kornia's and torchvision's; the step at the paper's width against the
-released script's; a training of `sprites` at the paper's size, fed by the stream; one of `smmnist` with its verdict.
+Order: the tests marked `gpu`; the views against Kornia's and torchvision's; the step at the paper's width against a
+reconstruction of the released script's; a training of `sprites` at the paper's size, fed by the stream; one of
+`smmnist` with its verdict.
 """
 
 import json

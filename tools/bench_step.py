@@ -1,7 +1,7 @@
-"""The training step at the released architecture, ours against the released script's.
+"""The training step at the released architecture, ours against a reconstruction of the released script's.
 
-The script's step is written from its description: three full passes, all else equal. Its other work, such
-as a loader and augmentation of its own, is left out on both sides.
+The script itself does not run here. Its step is reconstructed from its description: three full passes, all else equal.
+Its other work, such as a loader and augmentation of its own, is left out on both sides.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from seqviews.model.protocol import Loss
 CLIPS, FRAMES, SHAPE = 32, 8, (3, 64, 64)
 ALPHA, BETA, GAMMA = 1.0, 10.0, 1.0
 SIDES = ("ours_float32", "ours_bfloat16", "released_float32", "released_float32_tuned", "released_bfloat16_tuned")
-"""`released_float32` is the script as it is; tuned, it has our memory format and fused optimiser."""
+"""`released_float32` is the reconstructed step; tuned, it has our memory format and fused optimiser."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -41,7 +41,7 @@ class FullPass:
 
 
 class ThreePasses:
-    """The released script's step: anchor, motion view and content view are each encoded and decoded whole.
+    """The reconstructed step: anchor, motion view and content view are each encoded and decoded whole.
 
     The networks are the model's; images are stored in a memory format: as in the script, or channels last.
     """

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeAlias, cast
 import torch
 from torch import Tensor
 
-from seqviews.model.evaluate.encode import REPORT_EVERY, Encoded, collect, encode, no_progress
+from seqviews.model.evaluate.encode import REPORT_EVERY, Encoded, collect, encode, no_progress, samples
 from seqviews.model.evaluate.metrics import factor_scores, foreground_psnr
 from seqviews.model.protocol import Autoencoder, Method, Posterior, Sampler, missing_capabilities, require
 from seqviews.model.scaling import Scale
@@ -62,28 +62,30 @@ def judge_real_clips(
     scale: Scale,
     device: torch.device | str = "cpu",
     *,
+    seed: int = 0,
     maximum: int | None = None,
     progress: Progress = no_progress,
 ) -> Encoded:
     """Judge the clips of a split and, if the method can, encode and reconstruct them, in one pass.
 
-    `judge` is `Judge.predict`; the other arguments are those of `encode`, the stream with every factor.
+    `judge` is `Judge.predict`, and `seed` decides the samples; the other arguments are those of `encode`, the stream
+    with every factor.
 
     Returns:
         The clips. Their values are the predictions of the judge, `judged/FACTOR`, and if the method can encode and
-        decode, the latents and `PSNR`, `metrics.foreground_psnr` of the reconstructions, `[N]`.
+        decode, the latents, a sample of each and `PSNR`, `metrics.foreground_psnr` of the reconstructions, `[N]`.
 
     Raises:
         ValueError: If there are fewer than two, which cannot be swapped.
     """
-    autoencoder = cast(Autoencoder, method)
+    autoencoder, generator = cast(Autoencoder, method), torch.Generator(device).manual_seed(seed)
 
     def predict(x: Tensor) -> dict[str, Tensor]:
         return {f"{JUDGED}{name}": value for name, value in judge(x).items()}
 
     def keep(x: Tensor, posterior: Posterior, batch: Batch) -> dict[str, Tensor]:
         decoded = autoencoder.decode(posterior.static.mean, posterior.dynamic.mean)
-        return {**predict(x), PSNR: foreground_psnr(decoded, x)}
+        return {**predict(x), **samples(posterior, generator), PSNR: foreground_psnr(decoded, x)}
 
     if missing_capabilities(method, "encode", "decode"):
         clips = collect(stream, lambda batch: predict(scale(batch.x.to(device))), maximum, progress)

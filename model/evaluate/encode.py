@@ -88,6 +88,12 @@ def encode(
     return collect(stream, compute, maximum, progress)
 
 
+def samples(posterior: Posterior, generator: torch.Generator, prefix: str = "") -> dict[str, Tensor]:
+    """A sample of each latent of a batch, `static_sample` and `dynamic_sample`, for `Keep`."""
+    latents = {"static": posterior.static, "dynamic": posterior.dynamic}
+    return {f"{prefix}{name}_sample": latent.rsample(generator) for name, latent in latents.items()}
+
+
 @torch.inference_mode()
 def collect(
     stream: SequenceStream,

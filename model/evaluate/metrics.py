@@ -18,7 +18,7 @@ def accuracy(probabilities: Tensor, labels: Tensor) -> float:
 
 
 def inception_scores(probabilities: Tensor) -> dict[str, float]:
-    """IS = exp(H(y) - H(y|x)), H(y|x) and H(y), entropies in nats [P D.1].
+    """IS = exp(H(y) - H(y|x)), H(y|x) and H(y), entropies in nats [P B].
 
     `intra_entropy` H(y|x) is the uncertainty of the judge about a clip, averaged over clips. `inter_entropy` H(y) is
     the variety of the clips: the entropy of the mean of p(y|x) `[N, K]`, at most log K.

@@ -94,7 +94,7 @@ def test_methods_without_an_encoder_or_a_prior(few_squares: Path, judges: Path, 
     evaluation = evaluate(run_of(tmp_path / "prior", WithoutPrior()), few_squares, config)
     assert evaluation.missing == {"sample_static": "WithoutPrior has no sample_static, which draws of s need"}
     assert {panel.name for panel in evaluation.panels} == GRIDS - {"samples", "generations"}
-    expected = {"real", "reconstruction", "swap", "dynamic_drawn"}
+    expected = {"real", "reconstruction", "swap", "dynamic_drawn", "probe", "use"}
     assert {name.partition("/")[0] for name in evaluation.metrics} == expected
 
 
@@ -138,8 +138,9 @@ def test_a_perfect_encoder_of_speech_without_a_decoder(speech: Path, tmp_path: P
 
     evaluation = evaluate(run_of(tmp_path / "run", PerfectEncoder(), SCALE), speech)
     assert evaluation.metrics["all/segment/content_eer"] == 0
-    assert evaluation.missing == {"decode": "PerfectEncoder has no decode, which cross generation and sounds need"}
-    assert evaluation.missing["decode"] in evaluation.page
+    missing = "PerfectEncoder has no decode, which swaps, cross generation and sounds need"
+    assert evaluation.missing == {"decode": missing}
+    assert missing in evaluation.page
     assert "<audio" not in evaluation.page
     assert [panel.name for panel in evaluation.panels] == ["error_rates"]
 

@@ -4,7 +4,7 @@ import torch
 from toy_speech import FRAMES, N_MELS, SCALE, SEGMENTS, PerfectSpeech, ToySpeech
 
 from seqviews.model.evaluate.encode import encode
-from seqviews.model.evaluate.speech_panels import (
+from seqviews.model.evaluate.speech.panels import (
     MAX_SEGMENTS,
     SpokenSegments,
     choose_utterances,

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from seqviews.model.evaluate.encode import Encoded
-from seqviews.model.evaluate.speech import GROUPS, LATENTS, LEVELS, VerificationResults, utterance_of
+from seqviews.model.evaluate.speech.attacks import GROUPS, PUBLISHED, SCORERS, VerificationResults
+from seqviews.model.evaluate.speech.recordings import LEVELS, VECTORS, utterance_of
 from seqviews.model.report.audio import Player, players_of
 from seqviews.model.report.curves import error_figure
 from seqviews.model.report.grids import cross_grid
@@ -25,14 +26,16 @@ if TYPE_CHECKING:
 
 SHOWN = 8  # speakers
 MAX_SEGMENTS = 15  # of an utterance that is played
-PURPOSES = {"decode": "cross generation and sounds"}
+PURPOSES = {"decode": "swaps, cross generation and sounds"}
 """What is left out without a capability."""
-PUBLISHED = {"timit": [("C-DSVAE, paper, Table 4", 0.0403, 0.3181), ("DSVAE, paper, Table 6", 0.0564, 0.1920)]}
+PAPERS = {"timit": [("C-DSVAE, paper, Table 4", 0.0403, 0.3181), ("DSVAE, paper, Table 6", 0.0564, 0.1920)]}
 """Published results by data set: source, content EER, motion EER; each by the protocol of its paper."""
+TABLES = {"groups": GROUPS, "levels": LEVELS, "vectors": VECTORS, "scorers": SCORERS}
 KINDS = {"content": "s, to verify the speaker: low is good", "motion": "z, not to verify the speaker: high is good"}
 CROSS = (
-    "Every s with every z of the segments at the edges: along a column the words should stay, along a row the voice. "
-    "Mels from low to high, 0.01 s a column. As in the paper's Figure 13."
+    "Every s with every z of the segments at the edges. If the decoder uses both, the words stay along a column and "
+    "the voice along a row. If all rows are the same, it ignores s. Mels from low to high, 0.01 s a column. As in the "
+    "paper's Figure 13."
 )
 ERRORS = "Pairs of one speaker that are rejected, and of two that are accepted, at every threshold of the cosine."
 
@@ -90,10 +93,10 @@ def cross_panel(method: Any, scale: Scale, utterances: Sequence[SpokenSegments],
 def error_panel(results: VerificationResults) -> Panel:
     """Both error rates of both latents, in every group and level, over the threshold."""
     titles = {
-        f"{group}/{level}/{latent}": f"{KINDS[latent]}\n{GROUPS[group]}, {LEVELS[level]}"
-        for group, level, latent in itertools.product(GROUPS, LEVELS, LATENTS)
+        f"{group}/{level}/{PUBLISHED[latent]}": f"{KINDS[latent]}\n{GROUPS[group]}, {LEVELS[level]}"
+        for group, level, latent in itertools.product(GROUPS, LEVELS, PUBLISHED)
     }
-    figure = error_figure({name: (r.scores, r.same, r.rate) for name, r in results.items()}, titles)
+    figure = error_figure({name: (r.scores, r.same, r.rate.value) for name, r in results.items()}, titles)
     return Panel.of_image("error_rates", "Error rates", ERRORS, figure)
 
 
@@ -128,7 +131,7 @@ def players(
         sounds["reconstruction: s and z of its own"] = scale.inverse(method.decode(posterior.static.mean, z))
         if following != i:
             other = posteriors[following].static.mean.mean(0).expand(len(z), -1)
-            caption = f"swap: these words (z), the speaker (s) of {utterances[following].name}"
+            caption = f"swap: z of this utterance, s of {utterances[following].name}"
             sounds[caption] = scale.inverse(method.decode(other, z))
         arrays = {caption: mels.flatten(0, 1).cpu().numpy() for caption, mels in sounds.items()}
         played += players_of(utterance.name, arrays, features.mel.parameters, seed)

@@ -88,12 +88,7 @@ def equal_error_rate(
     0.5
     """
     accepted, found, _ = roc_curve(same, scores, sample_weight=weights, drop_intermediate=True)
-    gap = accepted - (1 - found)
-    after = int(np.argmax(gap >= 0))
-    if after == 0:
-        return float(accepted[0])
-    share = -gap[after - 1] / (gap[after] - gap[after - 1])
-    return float(accepted[after - 1] + share * (accepted[after] - accepted[after - 1]))
+    return _crossing(accepted, found)
 
 
 def bootstrap_rates(scores: NDArray[np.float32], trials: Trials, resamples: int, seed: int) -> NDArray[np.float64]:
@@ -104,12 +99,26 @@ def bootstrap_rates(scores: NDArray[np.float32], trials: Trials, resamples: int,
     rates of two methods are paired. `scores` `[N]` are those of the trials.
     """
     rng = np.random.default_rng(seed)
-    present = np.unique(trials.speakers)
+    order = np.argsort(-scores, kind="stable")
+    speakers, same = trials.speakers[order], trials.same[order]
+    last_of_ties = np.append(np.flatnonzero(np.diff(scores[order])), len(order) - 1)
+    present = np.unique(speakers)
     rates: list[float] = []
     while len(rates) < resamples:
-        times = np.bincount(rng.choice(present, len(present)), minlength=int(present[-1]) + 1)[trials.speakers]
-        weights = np.where(trials.same, times[:, 0], times[:, 0] * times[:, 1]).astype(np.float64)
-        counted = weights > 0
-        if len(np.unique(trials.same[counted])) == 2:  # otherwise there is no rate
-            rates.append(equal_error_rate(scores[counted], trials.same[counted], weights[counted]))
+        times = np.bincount(rng.choice(present, len(present)), minlength=int(present[-1]) + 1)[speakers]
+        weights = np.where(same, times[:, 0], times[:, 0] * times[:, 1]).astype(np.float64)
+        accepted = np.append(0.0, np.cumsum(weights * ~same)[last_of_ties])
+        found = np.append(0.0, np.cumsum(weights * same)[last_of_ties])
+        if accepted[-1] and found[-1]:  # otherwise there is no rate
+            rates.append(_crossing(accepted / accepted[-1], found / found[-1]))
     return np.array(rates)
+
+
+def _crossing(accepted: NDArray[np.float64], found: NDArray[np.float64]) -> float:
+    """Where the rates of false acceptances and of false rejections, 1 - found, are equal, along a ROC curve."""
+    gap = accepted - (1 - found)
+    after = int(np.argmax(gap >= 0))
+    if after == 0:
+        return float(accepted[0])
+    share = -gap[after - 1] / (gap[after] - gap[after - 1])
+    return float(accepted[after - 1] + share * (accepted[after] - accepted[after - 1]))
