@@ -13,6 +13,8 @@ from tool_calls import failure
 from toy_clips import ToyClips
 from toy_speech import ToySpeech
 
+from seqviews.pipeline.datasets.digits import sklearn_digits
+from seqviews.pipeline.datasets.smmnist import MovingDigits
 from seqviews.pipeline.datasets.sprites import Sprites
 from seqviews.pipeline.prepare.write import prepare
 
@@ -73,6 +75,14 @@ def few_squares(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A prepared data set of 64, 16 and 24 moving squares."""
     out = tmp_path_factory.mktemp("squares") / "squares"
     prepare(MovingSquares((64, 16, 24)), out, shard_sources=8)
+    return out
+
+
+@pytest.fixture(scope="session")
+def few_digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A prepared data set of 36, 12 and 12 clips of two of scikit-learn's digits."""
+    out = tmp_path_factory.mktemp("digits") / "digits"
+    prepare(MovingDigits(sklearn_digits(), (36, 12, 12), digits_per_clip=2, frames=4, size=16), out, shard_sources=6)
     return out
 
 

@@ -92,8 +92,8 @@ def test_simclr_learns_and_is_the_same_with_lightly(capsys: pytest.CaptureFixtur
 
 
 @pytest.mark.usefixtures("in_a_folder_with_data")
-def test_subsets_and_mixtures_are_streamed() -> None:
-    subset, mixture, _ = blocks("order.md")  # the last runs in model/train/test_data.py
+def test_subsets_mixtures_and_made_records_are_streamed() -> None:
+    subset, mixture, made, _ = blocks("order.md")  # the last runs in model/train/test_data.py
     names: dict[str, Any] = {}
     exec(compile(subset.replace('"action"', '"shade"'), "docs", "exec", dont_inherit=True), names)
     assert len(names["walks"]) == 2 * len(names["walks"].manifest) // 3
@@ -101,3 +101,6 @@ def test_subsets_and_mixtures_are_streamed() -> None:
         Path("data", name).symlink_to("sprites")
     exec(compile(mixture, "docs", "exec", dont_inherit=True), names)
     assert len(names["stream"]) == -(-288 * 10 // 7 // 64)  # 288 records of the first set, and 3 for each 7 of them
+    exec(compile(made, "docs", "exec", dont_inherit=True), names)
+    assert len(names["stream"]) == -(-20000 // 64)
+    assert next(iter(names["stream"])).x.shape == (64, 15, 1, 32, 32)

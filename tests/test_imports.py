@@ -35,7 +35,7 @@ ROOMS = {  # what the files of a folder may import; the first that fits
     "model/layers": NUMBERS | {"model.layers"},
     "model/methods": CONTRACT | {"model.layers", "model.information", "model.methods"},
     "model/report": SHOWN,
-    "model/train": SHOWN | {"model.registry", "model.train", "augment", "pipeline.storage", "pipeline.stream"},
+    "model/train": SHOWN | {"model.registry", "model.train", "augment", "pipeline"},
     "model/evaluate": SHOWN | {"model.train", "model.evaluate", "pipeline.storage.folder", "pipeline.stream.recordset"},
     "model": {"model"},
     "pipeline": {"pipeline"},

@@ -1,4 +1,4 @@
-"""Measure the stream, the views, the training step and the preparation of speech, each against a peer in the same run.
+"""Measure stream, views, training step, making of clips and preparation of speech, each against a peer in the same run.
 
 Both sides take turns, each with its best settings; the figures are medians. Peers that are not installed (webdataset,
 pillow) come with the [dev] extra.
@@ -25,6 +25,7 @@ from seqviews.model.train.trainer import train
 from seqviews.pipeline.storage.folder import Folder
 from seqviews.tools.bench_clock import Clock
 from seqviews.tools.bench_gpu import SHARES, GpuBench
+from seqviews.tools.bench_made import bench_made
 from seqviews.tools.bench_speech import bench_speech
 from seqviews.tools.bench_step import SIDES, Side
 from seqviews.tools.bench_stream import bench_bucket_stream, bench_stream
@@ -99,6 +100,7 @@ def bench(arguments: argparse.Namespace) -> dict[str, Any]:
         "step": lambda: bench_step(rounds),
         "stream": lambda: (bench_bucket_stream if data.is_remote else bench_stream)(data, rounds),
         "train": lambda: bench_train(data, arguments.steps),
+        "made": lambda: bench_made(arguments.digits, rounds, arguments.steps),
         "speech": lambda: bench_speech(arguments.timit),
     }
     if arguments.what == "gpu":
@@ -116,7 +118,7 @@ def bench(arguments: argparse.Namespace) -> dict[str, Any]:
 def main(argv: list[str] | None = None) -> None:
     """Parse the arguments and measure."""
     parser = tool_parser((__doc__ or "").partition("\n")[0])
-    choices = ["views", "step", "stream", "train", "speech", "gpu", "all"]
+    choices = ["views", "step", "stream", "train", "made", "speech", "gpu", "all"]
     what = "what to measure; all is all but speech and gpu"
     parser.add_argument("what", nargs="?", choices=choices, default="all", help=what)
     data, disk = "a prepared Sprites data set", "the disk, to measure its preparation"
@@ -125,15 +127,14 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--rounds", type=int, default=7, help="turns of each side")
     parser.add_argument("--steps", type=int, default=30, help="training steps")
     parser.add_argument("--threads", type=int, default=2, help="torch's threads")
+    digits = "folder of MNIST's IDX files, or sklearn, for made and gpu"
+    parser.add_argument("--digits", default="sklearn", metavar="DIR|sklearn", help=digits)
     gpu = parser.add_argument_group("gpu", "every part on a GPU, in bounded time (docs/gpu.md)")
     gpu.add_argument("--out", type=Path, default="gpu", metavar="DIR", help="folder of the results, new or empty")
     gpu.add_argument("--minutes", type=float, default=8.0, help="time for all parts together")
     gpu.add_argument("--device", choices=["cuda", "cpu"], default="cuda", help="where to measure")
     gpu.add_argument("--dry-run", action="store_true", help="run every part at a tiny size")
     gpu.add_argument("--sheets", type=Path, metavar="DIR", help="the sprite sheets; moving digits if not given")
-    gpu.add_argument(
-        "--digits", default="sklearn", metavar="DIR|sklearn", help="folder of MNIST's IDX files, or sklearn"
-    )
     parser.set_defaults(json=True)
     run_tool(bench, parser, argv)
 

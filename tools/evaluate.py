@@ -16,7 +16,9 @@ For clips, the metrics are keyed setting/factor/metric. Settings: real (the real
 reconstruction, swap (s of one clip, z of another), static_drawn (s drawn from its prior, z of a clip), dynamic_drawn
 (z drawn from its prior, s of a clip), sampled (clips of a generator without an encoder). Metrics: accuracy,
 inception_score, intra_entropy H(y|x) and inter_entropy H(y) in nats for a factor with classes; error in pixels for a
-trajectory. Also reconstruction/foreground_psnr in dB, over the pixels that are not black in the real clip.
+trajectory. Where classes are pairs, such as two digits, also top_two_accuracy: the two most probable of the ten digits
+are the pair, as published accuracies count it; two equal digits are never right. Also reconstruction/foreground_psnr
+in dB, over the pixels that are not black in the real clip.
 
 Of both: use/static_exchanged, static_drawn, dynamic_exchanged and dynamic_drawn, how much the decoded records change when
 a latent is replaced, relative to unrelated records. Of clips: probe/factor/latent/METRIC, what linear models read from
@@ -46,7 +48,8 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--max-clips", type=positive, metavar="N", help="evaluate N clips only, not the whole split")
     parser.add_argument("--baseline", type=Path, metavar="DIR", help="another run on speech, to compare with in pairs")
     parser.add_argument("--judges", type=Path, metavar="DIR", default=default.judges, help="where judges are kept")
-    parser.add_argument("--judge-steps", type=positive, default=default.judge_steps, help="batches to train a judge")
+    steps = "batches to train a judge; by default 800, and of pairs until 97 %% of validation clips are right"
+    parser.add_argument("--judge-steps", type=positive, help=steps)
     parser.add_argument("--trust-code", action="store_true", help="run the code of methods that no package registers")
     run_tool(evaluate_run, parser, argv)
 

@@ -16,11 +16,16 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--digits-per-clip", type=int, choices=[1, 2], default=1, help="moving digits in a clip")
     parser.add_argument("--frames", type=int, default=15, help="frames in a clip")
     parser.add_argument("--size", type=int, default=64, help="height and width of a frame, in pixels")
+    box = "height and width of a digit, in pixels; by default 7/16 of the frame's, at least 8"
+    parser.add_argument("--digit-size", type=int, help=box)
     add_options(parser, shard_sources=500)
     add_codec(parser)
     run_tool(
         lambda a: prepare_with(
-            MovingDigits(read_digits(a.digits), tuple(a.clips), a.digits_per_clip, a.frames, a.size, a.codec), a
+            MovingDigits(
+                read_digits(a.digits), tuple(a.clips), a.digits_per_clip, a.frames, a.size, a.codec, a.digit_size
+            ),
+            a,
         ),
         parser,
         argv,

@@ -149,8 +149,9 @@ def score(
         counts = (min(SAMPLES, total - start) for start in range(0, total, SAMPLES))
         made = (sampler.sample(count, info.features.shape[0], generator) for count in counts)
         results["sampled"] = _judge_all(judge, made, total, "sampled", progress), {}
+    classes = {**info.static, **info.dynamic}
     for setting, (predicted, truth) in results.items():
-        scores |= {f"{setting}/{name}": value for name, value in factor_scores(predicted, truth).items()}
+        scores |= {f"{setting}/{name}": value for name, value in factor_scores(predicted, truth, classes).items()}
     return scores
 
 

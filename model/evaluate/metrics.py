@@ -1,10 +1,13 @@
 """Metrics of generated clips, as pure functions of what a judge predicts and what is true."""
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import torch
 from torch import Tensor
+
+from seqviews.model.evaluate.pairs import parts_of, top_two_accuracy
 
 MAX_PSNR = 100.0  # dB, in place of the infinite PSNR of an error of 0
 
@@ -69,7 +72,11 @@ def foreground_psnr(decoded: Tensor, real: Tensor) -> Tensor:
     return -10 * (error / values).clamp_min(10 ** (-MAX_PSNR / 10)).log10()
 
 
-def factor_scores(judged: Mapping[str, Tensor], truth: Mapping[str, Tensor]) -> dict[str, float]:
+def factor_scores(
+    judged: Mapping[str, Tensor],
+    truth: Mapping[str, Tensor],
+    classes: Mapping[str, Sequence[str] | None] = MappingProxyType({}),
+) -> dict[str, float]:
     """Every metric of every factor, keyed `factor/metric`.
 
     Args:
@@ -77,15 +84,18 @@ def factor_scores(judged: Mapping[str, Tensor], truth: Mapping[str, Tensor]) -> 
             trajectories.
         truth: What the clips should show: int64 `[N]` or `[N, T, n, 2]`. A factor without truth, because its latent was
             drawn, gets neither accuracy nor error; its entropies still measure how varied the clips are.
+        classes: The names of the classes of each factor, where they are known.
 
     Returns:
         `accuracy`, `inception_score`, `intra_entropy` and `inter_entropy` of a factor with classes, `error` of a
-        trajectory.
+        trajectory; where classes are pairs, such as 3+5, also `top_two_accuracy`.
     """
     scores: dict[str, float] = {}
     for name, value in judged.items():
         if value.ndim == 2:
             metrics = {"accuracy": accuracy(value, truth[name])} if name in truth else {}
+            if name in truth and (pairs := parts_of(classes.get(name))) is not None:
+                metrics["top_two_accuracy"] = top_two_accuracy(value, truth[name], pairs)
             metrics |= inception_scores(value)
         else:
             metrics = {"error": trajectory_error(value, truth[name])} if name in truth else {}

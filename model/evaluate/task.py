@@ -13,7 +13,6 @@ import torch
 
 from seqviews.model.evaluate.clips import DRAWS
 from seqviews.model.evaluate.encode import check_records, default_device
-from seqviews.model.evaluate.judge import STEPS
 from seqviews.model.protocol import missing_capabilities
 from seqviews.model.report.curves import SATURATED, information_figure, read_log, terms_figure
 from seqviews.model.report.html import Panel, render
@@ -49,7 +48,7 @@ class EvaluateConfig:
         max_clips: Evaluate so many clips only, the first that come; of speech all segments are evaluated.
         baseline: Another run on speech, to compare with in pairs.
         judges: Folder where trained judges are kept; by default below XDG_CACHE_HOME.
-        judge_steps: Batches of 64 that a judge is trained on.
+        judge_steps: Batches of 64 that a judge is trained on; by default 800, and more of pairs, as for `train_judge`.
     """
 
     split: Split = "test"
@@ -58,7 +57,7 @@ class EvaluateConfig:
     max_clips: int | None = None
     baseline: Run | None = None
     judges: Path = field(default_factory=lambda: cache_folder("judges"))
-    judge_steps: int = STEPS
+    judge_steps: int | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -25,6 +25,8 @@ class TrainConfig:
     Attributes:
         data: Folder or URL of a prepared data set.
         out: Folder of the run, new or empty.
+        make_from: Digits, as for `prepare_smmnist`, that `data` was prepared from: every epoch trains on new clips of
+            its training split, made from them, in place of the stored ones.
         model: `name` of a registered method, and arguments of its constructor. Two are taken from the data set unless
             given: `frame_shape` and `sources`.
         motion: `name` of a registered motion view, and its arguments; only for methods that need one.
@@ -33,7 +35,7 @@ class TrainConfig:
         batch_size: Clips or segments in a batch, over all processes.
         learning_rate: The highest that the schedule gives.
         min_frames: Reject data whose records are shorter.
-        lanes: Shards that are read in parallel, as of `SequenceStream`; its default if None.
+        lanes: Shards that are read in parallel, at most all; the default of `SequenceStream` if None.
         window: Shards of a lane that are mixed. With few lanes and a window of 1, a batch has several segments of a
             recording, which methods that compare them require.
         last: What to do with a last batch that is not full: keep, drop or pad it.
@@ -53,6 +55,7 @@ class TrainConfig:
 
     data: str
     out: str
+    make_from: str | None = None
     model: Mapping[str, Any] = field(default_factory=lambda: {"name": "cdsvae"})
     motion: Mapping[str, Any] | None = None
     content: Mapping[str, Any] | None = None

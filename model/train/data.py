@@ -8,10 +8,14 @@ from typing import Any
 import torch
 from lightning import LightningDataModule
 
+from seqviews.pipeline.datasets.digits import read_digits
+from seqviews.pipeline.datasets.smmnist import MovingDigits, made_like
 from seqviews.pipeline.manifest import Features, Split, load_manifest
-from seqviews.pipeline.records import Batch
+from seqviews.pipeline.records import Batch, ShardError
 from seqviews.pipeline.storage.folder import Folder
 from seqviews.pipeline.storage.urls import open_folder
+from seqviews.pipeline.stream.batches import BatchStream
+from seqviews.pipeline.stream.made import MadeStream
 from seqviews.pipeline.stream.order import Last
 from seqviews.pipeline.stream.stream import SequenceStream
 
@@ -51,7 +55,8 @@ class TrainingData(LightningDataModule):
     Arguments are those of `TrainConfig` of the same names, and the factors that batches have.
 
     Raises:
-        ShardError, ValueError: As `SequenceStream`; also if records have fewer than `min_frames` frames.
+        ShardError, ValueError: As `SequenceStream`; also if records have fewer than `min_frames` frames, or cannot be
+            made from the digits of `make_from`.
     """
 
     def __init__(
@@ -65,14 +70,20 @@ class TrainingData(LightningDataModule):
         last: Last = "keep",
         seed: int = 0,
         factors: Iterable[str] = (),
+        make_from: str | None = None,
     ) -> None:
         super().__init__()
         self.folder = open_folder(data)
         self._options: dict[str, Any] = {"batch_size": batch_size, "seed": seed, "factors": tuple(factors)}
-        self.stream = SequenceStream(
-            self.folder / "train", lanes=lanes, window=window, last=last, **self._options
-        )
-        frames = self.stream.manifest.dataset.features.shape[0]
+        self.stream: BatchStream
+        if make_from is None:
+            stored = self.folder / "train"
+            if lanes is not None:
+                lanes = min(lanes, len(load_manifest(stored).shards))
+            self.stream = SequenceStream(stored, lanes=lanes, window=window, last=last, **self._options)
+        else:
+            self.stream = MadeStream(_maker(self.folder / "train", make_from), last=last, **self._options)
+        frames = self.stream.info.features.shape[0]
         if frames < min_frames:
             required = f"the configuration wants at least {min_frames}"
             raise ValueError(f"the records of {data} have {frames} frames, {required}")
@@ -83,10 +94,19 @@ class TrainingData(LightningDataModule):
             return None
         return SequenceStream(self.folder / "val", rank=0, ranks=1, **self._options)
 
-    def train_dataloader(self) -> SequenceStream:
+    def train_dataloader(self) -> BatchStream:
         """The stream, of which each rank yields its part."""
         return self.stream
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
         """As `to_device`."""
         return to_device(batch, device)
+
+
+def _maker(split: Folder, make_from: str) -> MovingDigits:
+    try:
+        return made_like(load_manifest(split), read_digits(make_from))
+    except ShardError:
+        raise
+    except ValueError as error:
+        raise ValueError(f"{split} cannot be made from the digits {make_from}: {error}") from None

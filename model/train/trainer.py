@@ -114,8 +114,12 @@ def assemble(
     config = replace(config, model={"name": config.model["name"], **arguments})
     method = build(config.model, MODELS, trust_code=trust_code)
     assert isinstance(method, Method)
+    if config.make_from is not None and "source" in method.needs:
+        needed = f"{config.model['name']} needs the source of each record, and records that are made have none"
+        raise ValueError(f"{needed}: train it on the stored records, without --make-from")
     config = _with_views(config, features, method, trust_code)
-    options = {name: getattr(config, name) for name in ("batch_size", "min_frames", "lanes", "window", "last", "seed")}
+    given = ("batch_size", "min_frames", "lanes", "window", "last", "seed", "make_from")
+    options = {name: getattr(config, name) for name in given}
     data = TrainingData(folder, **options, factors=sorted(method.needs - {"motion", "content", "source"}))
     motion, content = (
         None if spec is None else build(spec, VIEWS, trust_code=trust_code) for spec in (config.motion, config.content)

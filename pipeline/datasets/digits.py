@@ -67,7 +67,7 @@ def idx_digits(folder: Path) -> Digits:
         ValueError: If there are none, or a file is damaged or does not match the others.
     """
     if not folder.is_dir():
-        raise ValueError(f"{folder} is not a folder: --digits is a folder with MNIST's IDX files, or sklearn")
+        raise ValueError(f"{folder} is not a folder: give one with MNIST's IDX files, or sklearn")
     found = {path.name.removesuffix(".gz"): path for path in sorted(folder.iterdir()) if IDX_NAME.fullmatch(path.name)}
     if not found:
         raise ValueError(f"{folder} has no IDX files: images-idx3-ubyte[.gz] and labels-idx1-ubyte[.gz] are required")

@@ -1,5 +1,7 @@
 """Stochastic Moving MNIST: handwritten digits that bounce at random [Denton and Fergus, ICML 2018]."""
 
+from __future__ import annotations
+
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -7,14 +9,18 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
+from seqviews.pipeline.datasets.bounce import below, bounce, bounce_many, path_words
 from seqviews.pipeline.datasets.digits import CLASSES, Digits
-from seqviews.pipeline.manifest import SPLITS, Codec, DatasetInfo, Features, Split
+from seqviews.pipeline.manifest import SPLITS, Codec, DatasetInfo, Features, Manifest, Split
 from seqviews.pipeline.records import Clip
 from seqviews.pipeline.shards.codec import check_rows
 
+NAME = "smmnist"
 MIN_SIZE, MAX_SIZE = 16, 4096
+MIN_DIGIT = 4
 MAX_FRAMES = 20_000  # the trajectory of two digits stays below the limit of a record's JSON
 
 
@@ -26,6 +32,8 @@ class MovingDigits:
     velocity is drawn: away from the wall that was hit, and any velocity along it. At 64 pixels the digit's box is 28
     wide and the velocity is at most 4 per frame in x and in y; both scale with the frame, the box down to 8.
 
+    `records` are to be stored. `make` makes clips of the training split anew, for `MadeStream`.
+
     Of the images of each class, 80 % are used for training, 10 % for validation and 10 % for testing, in a fixed order,
     so that no image is in two splits. Static factor: `digits`, the class or the unordered pair of classes.
     Dynamic factor: `trajectory` `[T, n, 2]`, the (column, row) of the centre of each digit's box in pixels, where the
@@ -36,6 +44,7 @@ class MovingDigits:
         clips: Number of clips in train, val and test; a split with none is left out.
         digits_per_clip: 1 or 2.
         frames, size, codec: Frames in a clip, their height and width, and how they are stored.
+        digit_size: Height and width of a digit's box, if not as above.
 
     Raises:
         ValueError: If one of these is out of bounds, or a class has too few images for three splits.
@@ -47,6 +56,7 @@ class MovingDigits:
     frames: int = 15
     size: int = 64
     codec: Codec = "webp"
+    digit_size: int | None = None
 
     def __post_init__(self) -> None:
         if min(self.clips) < 0 or not any(self.clips):
@@ -57,6 +67,8 @@ class MovingDigits:
             raise ValueError(f"frames of {self.size} pixels: the size must be {MIN_SIZE} to {MAX_SIZE}")
         if not 1 <= self.frames <= MAX_FRAMES:
             raise ValueError(f"clips of {self.frames} frames: must be 1 to {MAX_FRAMES}")
+        if not MIN_DIGIT <= self.box < self.size:
+            raise ValueError(f"digits of {self.box} pixels: the size must be {MIN_DIGIT} to {self.size - 1}")
         check_rows(self.frames, self.size, self.codec)
         counts = np.bincount(self.digits.labels, minlength=CLASSES)
         if counts.min() < len(SPLITS):
@@ -66,7 +78,7 @@ class MovingDigits:
     def info(self) -> DatasetInfo:
         """See `Preprocessor.info`."""
         return DatasetInfo(
-            name="smmnist",
+            name=NAME,
             licence=self.digits.licence,
             attribution=self.digits.attribution,
             features=Features((self.frames, self.size, self.size, 1), codec=self.codec),
@@ -79,12 +91,13 @@ class MovingDigits:
         """Everything but the seed that decides the records."""
         digits = {"name": self.digits.name, "images": len(self.digits.images), "sha256": self.digits.sha256}
         clips = dict(zip(SPLITS, self.clips, strict=True))
-        return {"digits": digits, "digits_per_clip": self.digits_per_clip, "clips": clips}
+        box = {} if self.digit_size is None else {"digit_size": self.digit_size}
+        return {"digits": digits, "digits_per_clip": self.digits_per_clip, "clips": clips, **box}
 
     @property
     def box(self) -> int:
         """Height and width of a digit, in pixels."""
-        return max(8, round(self.size * 28 / 64))
+        return max(8, round(self.size * 28 / 64)) if self.digit_size is None else self.digit_size
 
     @property
     def speed(self) -> int:
@@ -112,6 +125,46 @@ class MovingDigits:
         pixels = frames.clip(max=255).astype(np.uint8)[..., np.newaxis]
         yield Clip(source, pixels, {"digits": classes, "trajectory": centres.tolist()}, names)
 
+    def make(
+        self, seed: int, epoch: int, indices: Sequence[int]
+    ) -> tuple[NDArray[np.uint8], dict[str, NDArray[np.int64] | NDArray[np.float32]]]:
+        """Clips of the training split, each a pure function of seed, epoch and its index, and their factors.
+
+        The digits are those of the training split, which no clip of another split shows.
+
+        Returns:
+            uint8 `[B, T, H, W, 1]`, and by name int64 `[B]` classes and float32 `[B, T, n, 2]` trajectories.
+        """
+        count, needed = self.digits_per_clip, path_words(self.frames)
+        words = _words(seed, epoch, indices, count * (1 + needed))
+        pool = self._pools["train"]
+        drawn = below(words[:, :1], len(pool))
+        if count == 2:  # another image
+            second = below(words[:, 1:2], len(pool) - 1)
+            drawn = np.concatenate([drawn, second + (second >= drawn)], axis=1)
+        of_paths = words[:, count:].reshape(len(words), count, needed)
+        paths = bounce_many(of_paths, self.frames, self.size - self.box, self.speed)  # [B, n, T, 2]
+        labels = self.digits.labels[pool[drawn]].astype(np.int64)
+        order = np.lexsort((pool[drawn], paths[:, :, 0, 1], paths[:, :, 0, 0], labels))  # as in `records`
+        drawn, labels = (np.take_along_axis(values, order, 1) for values in (drawn, labels))
+        paths = np.take_along_axis(paths, order[:, :, np.newaxis, np.newaxis], 1)
+        classes = self._class_numbers[tuple(labels.T)]
+        centres = (np.moveaxis(paths, 1, 2) + (self.box - 1) / 2).astype(np.float32)
+        return _paint(self._glyphs[drawn], paths, self.size), {"digits": classes, "trajectory": centres}
+
+    @cached_property
+    def _glyphs(self) -> NDArray[np.uint8]:
+        """The images of the training split at the size of the box, `[N, box, box]`."""
+        return np.stack([resize(image, self.box) for image in self.digits.images[self._pools["train"]]])
+
+    @cached_property
+    def _class_numbers(self) -> NDArray[np.int64]:
+        """The class of a clip by the classes of its digits, which are sorted."""
+        numbers = np.zeros((CLASSES,) * self.digits_per_clip, np.int64)
+        for number, classes in enumerate(self._class_tuples):
+            numbers[classes] = number
+        return numbers
+
     @property
     def _class_tuples(self) -> list[tuple[int, ...]]:
         return list(itertools.combinations_with_replacement(range(CLASSES), self.digits_per_clip))
@@ -129,24 +182,46 @@ class MovingDigits:
         return {split: np.concatenate(part) for split, part in parts.items()}
 
 
-def bounce(rng: np.random.Generator, frames: int, limit: int, speed: int) -> NDArray[np.int64]:
-    """A random path `[frames, 2]` in the square from 0 to `limit`; a wall gives a new velocity, at most `speed`.
+def made_like(manifest: Manifest, digits: Digits) -> MovingDigits:
+    """The data set that a manifest of `prepare_smmnist` describes, whose clips can be made anew.
 
-    >>> bounce(np.random.default_rng(1), frames=6, limit=6, speed=2).tolist()
-    [[3, 3], [4, 5], [5, 6], [6, 5], [5, 5], [4, 5]]
+    Raises:
+        ValueError: If the manifest is of another data set, or of other digits.
     """
-    position = rng.integers(0, limit, 2, endpoint=True)
-    velocity = rng.integers(-speed, speed, 2, endpoint=True)
-    path = np.empty((frames, 2), np.int64)
-    for t in range(frames):
-        path[t] = position
-        moved = position + velocity
-        position = moved.clip(0, limit)
-        hit = moved != position
-        if hit.any():
-            away = np.sign(position - moved) * rng.integers(1, speed, 2, endpoint=True)
-            velocity = np.where(hit, away, rng.integers(-speed, speed, 2, endpoint=True))
-    return path
+    dataset, parameters = manifest.dataset, manifest.parameters
+    try:
+        if dataset.name != NAME:
+            raise KeyError
+        known, clips = parameters["digits"]["sha256"], [int(parameters["clips"][split]) for split in SPLITS]
+        options = {name: int(parameters[name]) for name in ("digits_per_clip", "digit_size") if name in parameters}
+    except (KeyError, TypeError, ValueError):
+        raise ValueError(f"clips of {dataset.name} cannot be made anew: only those of prepare_smmnist can") from None
+    if digits.sha256 != known:
+        change = f"their SHA-256 begins with {digits.sha256[:12]}, not {str(known)[:12]}"
+        raise ValueError(f"they are not the digits of the stored clips: {change}")
+    frames, size, *_ = dataset.features.shape
+    train, val, test = clips
+    return MovingDigits(digits, (train, val, test), frames=frames, size=size, codec=dataset.features.codec, **options)
+
+
+def _words(seed: int, epoch: int, indices: Sequence[int], count: int) -> NDArray[np.uint64]:
+    """Uniform random words `[B, count]`, a row for each record."""
+    # numpy guarantees the raw stream of a bit generator across versions
+    streams = (np.random.PCG64(np.random.SeedSequence((seed, epoch, index))) for index in indices)
+    return np.array([stream.random_raw(count) for stream in streams], np.uint64).reshape(len(indices), count)
+
+
+def _paint(glyphs: NDArray[np.uint8], paths: NDArray[np.int64], size: int) -> NDArray[np.uint8]:
+    """Clips `[B, T, size, size, 1]` of glyphs `[B, n, box, box]` whose corners are at paths `[B, n, T, 2]`, added."""
+    count, digits, frames, _ = paths.shape
+    clips = np.zeros((count, frames, size, size), np.uint8)
+    boxes = sliding_window_view(clips, glyphs.shape[2:], axis=(2, 3), writeable=True)
+    records, times = np.arange(count)[:, np.newaxis], np.arange(frames)
+    for digit in range(digits):
+        places = records, times, paths[:, digit, :, 1], paths[:, digit, :, 0]
+        under = boxes[places]
+        boxes[places] = under + np.minimum(glyphs[:, digit, np.newaxis], 255 - under)
+    return clips.reshape(*clips.shape, 1)
 
 
 def resize(image: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:

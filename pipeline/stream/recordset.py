@@ -37,12 +37,18 @@ class RecordSet:
 
     Raises:
         ShardError: If the folder has no valid manifest, or with `where` a shard contradicts it.
+        TypeError: If `folder` is none, such as records that are made.
         ValueError: If no record is kept.
     """
 
     def __init__(
         self, folder: Folder | Path | str, where: Callable[[Mapping[str, Factor]], bool] | None = None
     ) -> None:
+        if not isinstance(folder, (Folder, Path, str)):
+            given = f"{type(folder).__name__} is not a folder of stored records"
+            raise TypeError(
+                f"{given}: `where` and mixtures require one; use MadeStream alone for records that are made"
+            )
         self.folder = open_folder(folder)
         self.manifest = load_manifest(self.folder)
         self._reader = ShardReader(self.folder, self.manifest.dataset.features)

@@ -1,33 +1,29 @@
 """SequenceStream: what a trainer iterates."""
 
 import math
-import warnings
-from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from itertools import accumulate
 from pathlib import Path
-from typing import Any, TypeAlias, get_args
-
-from torch import distributed
-from torch.utils.data import IterableDataset, get_worker_info
+from typing import Any, TypeAlias
 
 from seqviews.pipeline.manifest import Features
 from seqviews.pipeline.records import Batch
 from seqviews.pipeline.shards.shard import Shard
 from seqviews.pipeline.shards.strict_json import integer
 from seqviews.pipeline.storage.folder import Folder
+from seqviews.pipeline.stream.batches import BatchStream, Plan
 from seqviews.pipeline.stream.collate import StoredRecord, collate
 from seqviews.pipeline.stream.lookahead import Lookahead
 from seqviews.pipeline.stream.mixture import MixedLocation, MixedOrder, MixtureSchedule
-from seqviews.pipeline.stream.order import Last, batch_count, batch_positions
+from seqviews.pipeline.stream.order import Last, batch_positions
 from seqviews.pipeline.stream.recordset import RecordSet, check_agreement
 
-PREFETCH = 4
 STATE_VERSION = 2
 
 
-class SequenceStream(IterableDataset[Batch]):
+class SequenceStream(BatchStream):
     """The batches of a split, every record once per epoch, in an order that depends only on the arguments.
 
     It is the loader: it has its own threads and its own state. `iter()` yields an epoch from its first batch, or from
@@ -78,120 +74,33 @@ class SequenceStream(IterableDataset[Batch]):
         factors: Sequence[str] = (),
         threads: int = 2,
     ) -> None:
-        several = [data] if isinstance(data, (Folder, Path, str, RecordSet)) else data
+        several = data if isinstance(data, Sequence) and not isinstance(data, str) else [data]
         self.sets = [records if isinstance(records, RecordSet) else RecordSet(records) for records in several]
         check_agreement(self.sets, factors)
         self.manifest = self.sets[0].manifest
+        self.info = self.manifest.dataset
         self.schedule = MixtureSchedule([len(records) for records in self.sets], weights)
         shards = max(len(records.counts) for records in self.sets)
-        self.batch_size, self.seed = integer("batch_size", batch_size), integer("seed", seed)
         self.lanes = min(8, shards) if lanes is None else integer("lanes", lanes)
-        self.window, self.threads = integer("window", window), integer("threads", threads)
-        self.rank = None if rank is None else integer("rank", rank)
-        self.ranks = None if ranks is None else integer("ranks", ranks)
-        self.last, self.factors = last, tuple(factors)
-        self._check(shards)
+        self.window = integer("window", window)
+        name = " with ".join(str(records.folder) for records in self.sets)
+        if self.window < 1:
+            raise ValueError("window must be at least 1")
+        if not 1 <= self.lanes <= shards:
+            raise ValueError(f"lanes is {self.lanes}, but {name} has {shards} shards: choose from 1 to {shards}")
+        common: dict[str, Any] = {"rank": rank, "ranks": ranks, "last": last, "factors": factors, "threads": threads}
+        super().__init__(name, len(self.schedule), batch_size, seed=seed, **common)
         for records in self.sets:
             records.check_cache(self.lanes * self.window)
         self._classes = {name: self.manifest.factors[name] for name in self.factors}
-        self.epoch = self._received = self._start = 0
 
-    def _check(self, shards: int) -> None:
-        if min(self.batch_size, self.window, self.threads) < 1 or self.seed < 0:
-            raise ValueError("batch_size, window and threads must be at least 1, seed at least 0")
-        if not 1 <= self.lanes <= shards:
-            raise ValueError(f"lanes is {self.lanes}, but {self._named} has {shards} shards: choose from 1 to {shards}")
-        self.part()
-        if self.last not in get_args(Last):
-            raise ValueError(f"last is {self.last!r}, not one of keep, drop, pad")
-        if len(self) == 0:
-            raise ValueError(f"{self._named} has {len(self.schedule)} records, not one batch of {self.batch_size}")
+    def _plan(self, epoch: int, pool: ThreadPoolExecutor, rank: int, ranks: int) -> Plan:
+        plan, features, classes = _Plan(self, epoch, pool, rank, ranks), self.manifest.dataset.features, self._classes
+        return lambda number: partial(_decode, plan.batch(number), features, classes, epoch)
 
-    def part(self) -> tuple[int, int]:
-        """Return the rank and the number of ranks: as given, otherwise those of the group that is up.
-
-        Raises:
-            ValueError: If there is no such part of a batch.
-        """
-        grouped = distributed.is_available() and distributed.is_initialized()
-        rank, ranks = (distributed.get_rank(), distributed.get_world_size()) if grouped else (0, 1)
-        rank, ranks = rank if self.rank is None else self.rank, ranks if self.ranks is None else self.ranks
-        if not 0 <= rank < ranks <= self.batch_size:
-            raise ValueError(f"rank {rank} of {ranks} cannot share batches of {self.batch_size}")
-        return rank, ranks
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        """Restore a copy, which resumes as from `state_dict`."""
-        self.__dict__.update(state, _start=state["_received"])
-
-    @property
-    def _named(self) -> str:
-        return " with ".join(str(records.folder) for records in self.sets)
-
-    def __len__(self) -> int:
-        """Return the number of global batches of an epoch."""
-        return batch_count(len(self.schedule), self.batch_size, self.last)
-
-    def __iter__(self) -> Iterator[Batch]:
-        """Iterate over the batches of the current epoch.
-
-        Warns if the last iteration was left early, as with Lightning's `limit_train_batches`, so that the same batches
-        come again; docs/order.md has a recipe.
-
-        Raises:
-            RuntimeError: In a worker of a DataLoader, as each worker would yield every batch.
-            ShardError: If a shard contradicts the manifest.
-            ValueError: If the batches are too small for the group of processes.
-        """
-        if get_worker_info() is not None:
-            raise RuntimeError("SequenceStream has its own threads: iterate it, or give DataLoader num_workers=0")
-        start, self._start = self._start, 0
-        if not start and self._received > 1:  # one batch is what a look at a stream takes
-            left = f"epoch {self.epoch} of {self._named} was left after {self._received} of {len(self)} batches"
-            warnings.warn(f"{left} and starts again with the same: use endless() to go on", stacklevel=2)
-        return self._batches(self.epoch, start, *self.part())
-
-    def _batches(self, epoch: int, start: int, rank: int, ranks: int) -> Iterator[Batch]:
-        pool = ThreadPoolExecutor(self.threads, thread_name_prefix="seqviews")
-        plan, features = _Plan(self, epoch, pool, rank, ranks), self.manifest.dataset.features
-        pending: deque[Future[Batch]] = deque()
-        try:
-            for number in range(start, len(self) + PREFETCH):
-                if number < len(self):
-                    pending.append(pool.submit(_decode, plan.batch(number), features, self._classes, epoch))
-                if number >= start + PREFETCH:
-                    batch, received = pending.popleft().result(), number - PREFETCH + 1
-                    self.epoch, self._received = (epoch, received) if received < len(self) else (epoch + 1, 0)
-                    yield batch
-        except BaseException:  # also when the caller stops early
-            for records in self.sets:
-                records.prefetcher.cancel()
-            raise
-        finally:
-            pool.shutdown(cancel_futures=True)
-
-    def set_epoch(self, epoch: int) -> None:
-        """Let the next `iter()` yield this epoch; a position in this epoch that was loaded from a state is kept."""
-        if epoch != self.epoch:
-            self.epoch, self._received, self._start = integer("epoch", epoch), 0, 0
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return the number of batches received in the current epoch, and all that determines the order."""
-        return {**self._identity(), "epoch": self.epoch, "batches": self._received}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Resume after the last batch that was received when the state was saved; ranks and threads may differ.
-
-        Raises:
-            ValueError: If the state is of other records or another order.
-        """
-        mine = self._identity()
-        differing = [name for name in mine if state.get(name) != mine[name]]
-        if differing:
-            differences = ", ".join(f"{name} {state.get(name)!r} instead of {mine[name]!r}" for name in differing)
-            raise ValueError(f"the saved state is not of this stream of {self._named}: it has {differences}")
-        self.epoch = integer("epoch", state["epoch"])
-        self._start = self._received = integer("batches", state["batches"])
+    def _cancel(self) -> None:
+        for records in self.sets:
+            records.prefetcher.cancel()
 
     def _identity(self) -> dict[str, Any]:
         data = {"manifests": [s.identity for s in self.sets], "shares": list(map(str, self.schedule.shares))}

@@ -91,7 +91,7 @@ def test_each_player_steps_on_its_own_parameters(toy: Path, tmp_path: Path) -> N
 
 
 def test_what_the_data_decides_is_kept_and_sources_rule_out_a_validation_loss(
-    toy: Path, tmp_path: Path, failure: Failure
+    toy: Path, few_digits: Path, tmp_path: Path, failure: Failure
 ) -> None:
     assert call(train.main, *options("source_table", toy, tmp_path / "run"), "--model.size", "3") == 0
     config = TrainConfig.read(tmp_path / "run" / "config.yaml")
@@ -99,6 +99,8 @@ def test_what_the_data_decides_is_kept_and_sources_rule_out_a_validation_loss(
     assert config.motion is None  # not needed, so not made
     line = failure(train.main, *options("source_table", toy, tmp_path / "other"), "--patience", "2")
     assert "has other sources in its val split" in line
+    line = failure(train.main, *options("source_table", few_digits, tmp_path / "other"), "--make-from", "sklearn")
+    assert "source_table needs the source of each record, and records that are made have none" in line
 
 
 def test_names_that_are_no_models(installed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

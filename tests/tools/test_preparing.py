@@ -57,7 +57,11 @@ def test_invalid_arguments_exit_with_2(
             "0 frames, every 0: both must be at least 1",
         ),
         (prepare_folder.main, ["--csv", "{tmp}/nowhere.csv"], "nowhere.csv"),
-        (prepare_smmnist.main, ["--digits", "{tmp}/none", "--clips", 4, 2, 0], "{tmp}/none is not a folder: --digits"),
+        (
+            prepare_smmnist.main,
+            ["--digits", "{tmp}/none", "--clips", 4, 2, 0],
+            "{tmp}/none is not a folder: give one with",
+        ),
         (prepare_smmnist.main, ["--digits", "{tmp}/x", "--clips", 4, 2, 0], "{tmp}/x has no IDX files"),
         (prepare_smmnist.main, ["--digits", "sklearn", "--clips", -1, 2, 2], "[-1, 2, 2]"),
         (prepare_smmnist.main, ["--digits", "sklearn", "--clips", 0, 0, 0], "not all 0"),

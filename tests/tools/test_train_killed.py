@@ -16,13 +16,24 @@ DEADLINE = 30.0
 RANKED_STEPS, BATCHES = 60, 3
 
 
-@pytest.mark.parametrize("times", [2, pytest.param(20, marks=pytest.mark.slow)])
-def test_kill_9_at_random_moments(toy: Path, tmp_path: Path, times: int) -> None:
-    undisturbed = Training(tmp_path / "undisturbed", toy)
+@pytest.mark.parametrize(
+    ("data", "options", "times"),
+    [
+        ("toy", [], 2),
+        pytest.param("toy", [], 20, marks=pytest.mark.slow),
+        ("few_digits", ["--make-from", "sklearn"], 1),
+        pytest.param("few_digits", ["--make-from", "sklearn"], 20, marks=pytest.mark.slow),
+    ],
+)
+def test_kill_9_at_random_moments(
+    request: pytest.FixtureRequest, tmp_path: Path, data: str, options: list[str], times: int
+) -> None:
+    folder: Path = request.getfixturevalue(data)
+    undisturbed = Training(tmp_path / "undisturbed", folder, *options)
     begun = time.monotonic()
     assert undisturbed.start().wait() == 0
     whole = time.monotonic() - begun
-    killed = Training(tmp_path / "killed", toy)
+    killed = Training(tmp_path / "killed", folder, *options)
     moments = random.Random(times)
     for _ in range(times):
         process = killed.start()

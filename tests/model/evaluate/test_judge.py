@@ -117,3 +117,36 @@ def test_a_cache_that_cannot_be_used_is_found_before_the_training(
 def test_few_steps_train_a_judge(few_squares: Path, steps: int) -> None:
     judge = train_judge(*streams(few_squares), steps=steps)
     assert all(value.isfinite().all() for value in judge.state_dict().values())
+
+
+def digit_streams(folder: Path) -> list[SequenceStream]:
+    return [SequenceStream(folder / split, 12, factors=("digits", "trajectory")) for split in ("train", "val")]
+
+
+@pytest.mark.parametrize("accuracies", [[0.98], [0.2, 0.969, 0.97], [0.1, 0.2, 0.3, 0.4]])
+def test_a_judge_of_pairs_is_trained_until_it_is_right(
+    few_digits: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, accuracies: list[float]
+) -> None:
+    found, steps = iter(accuracies), dict[str, float]()
+    monkeypatch.setattr(seqviews.model.evaluate.judge, "STEPS", 2)
+    monkeypatch.setattr(seqviews.model.evaluate.judge, "_accuracies", lambda *_: {"digits": next(found)})
+    caplog.set_level("INFO")
+    train_judge(*digit_streams(few_digits), progress=lambda task, done, total: steps.update({task: done}))
+    rounds = ["judge", *(f"judge, round {number}" for number in (2, 3, 4))][: len(accuracies)]
+    assert steps == dict(zip(rounds, (2, 4, 8, 16), strict=False))
+    assert not list(found)
+    times = [message for message in caplog.messages if message.startswith("the judge took")]
+    assert [message.rpartition(", ")[2] for message in times] == [f"digits {share:.1%}" for share in accuracies]
+    assert times[-1].startswith(f"the judge took {sum(steps.values())} steps and ")
+    warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert warnings == ["the judge is still right about less than 97% of validation clips"] * (accuracies[-1] < 0.9)
+
+
+def test_steps_that_are_given_and_other_factors_are_one_round(
+    few_digits: Path, few_squares: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[float] = []
+    monkeypatch.setattr(seqviews.model.evaluate.judge, "STEPS", 4)
+    for streamed, steps in ((digit_streams(few_digits), 3), (streams(few_squares), None)):
+        train_judge(*streamed, steps=steps, progress=lambda task, done, total: seen.append(total))
+    assert seen == [3] * 3 + [4] * 4

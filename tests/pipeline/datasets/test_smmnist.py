@@ -2,6 +2,7 @@ import collections
 import io
 import itertools
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,9 @@ import pytest
 from PIL import Image
 from stored_records import encoded_clips
 
+from seqviews.pipeline.datasets.bounce import bounce_many, path_words
 from seqviews.pipeline.datasets.digits import Digits, sklearn_digits
-from seqviews.pipeline.datasets.smmnist import MovingDigits, bounce, resize
+from seqviews.pipeline.datasets.smmnist import MovingDigits, made_like, resize
 from seqviews.pipeline.manifest import SPLITS, load_manifest
 from seqviews.pipeline.prepare.write import prepare
 from seqviews.pipeline.records import Clip
@@ -35,36 +37,6 @@ def test_resize_is_pillows_bicubic(old: int, new: int) -> None:
     pillow = Image.fromarray(image.astype(np.float32)).resize((new, new), Image.Resampling.BICUBIC)
     difference = resize(image, new) - np.asarray(pillow).clip(0, 255).astype(np.float64)
     assert np.abs(difference).max() <= (0.5 + 1e-3 if old != new else 0)
-
-
-@pytest.mark.parametrize(("limit", "speed"), [(36, 4), (18, 2), (2, 1), (1, 4)])
-def test_a_path_stays_in_the_frame_and_turns_at_walls_only(limit: int, speed: int) -> None:
-    turns: list[tuple[int, int]] = []
-    for seed in range(30):
-        path = bounce(np.random.default_rng(seed), 60, limit, speed)
-        assert 0 <= path.min() <= path.max() <= limit
-        steps = np.diff(path, axis=0)
-        assert np.abs(steps).max() <= speed
-        at_wall = ((path == 0) | (path == limit)).any(axis=1)
-        for t in range(1, len(steps)):
-            if (steps[t] != steps[t - 1]).any():
-                assert at_wall[t] or at_wall[t + 1], "the velocity changed away from the walls"
-                turns.append(tuple(steps[t].tolist()))
-    assert len(turns) > 50
-    assert len(set(turns)) > 2 * speed  # not a mirror: any velocity away from the wall can follow
-
-
-def test_a_step_over_the_wall_ends_at_it_and_the_next_one_leads_away() -> None:
-    turned_along: list[bool] = []
-    for seed in range(200):
-        path = bounce(np.random.default_rng(seed), 40, 36, 4).tolist()
-        for before, a, b, c in zip(path, path[1:], path[2:], path[3:], strict=False):
-            step, cut = a[0] - before[0], b[0] - a[0]
-            if 0 < a[1] < 36 and b[0] in (0, 36) and abs(cut) < abs(step) and cut * step > 0:
-                assert 1 <= (c[0] - b[0]) * (1 if b[0] == 0 else -1) <= 4
-                turned_along.append(c[1] - b[1] != b[1] - a[1])
-    assert len(turned_along) > 50
-    assert np.mean(turned_along) > 0.5  # the velocity along the wall is drawn again too
 
 
 @pytest.mark.parametrize(("size", "box", "speed"), [(16, 8, 1), (32, 14, 2), (48, 21, 3), (64, 28, 4), (128, 56, 8)])
@@ -157,6 +129,8 @@ def test_the_seed_moves_no_image_to_another_split() -> None:
         ({"frames": 20_001, "codec": "npy"}, "1 to 20000"),
         ({"size": 15}, "15 pixels"),
         ({"size": 5000}, "16 to 4096"),
+        ({"digit_size": 3}, "digits of 3 pixels: the size must be 4 to 63"),
+        ({"digit_size": 64}, "digits of 64 pixels"),
         ({"digits": solid_digits(2)}, "digit 0 has 2 images, too few for three splits"),
     ],
 )
@@ -171,3 +145,73 @@ def test_the_longest_clips_and_the_json_of_the_longest_trajectory() -> None:
     assert len(clip_of(MovingDigits(solid_digits(), (1, 0, 0), frames=256, codec="npy")).frames) == 256
     widest = [[[4081.5, 4081.5]] * 2] * 20_000
     assert len(json.dumps(widest, separators=(",", ":"))) < 1_000_000  # the limit of a record
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_made_clips_are_painted_like_prepared_ones_from_digits_of_the_training_split(count: int) -> None:
+    """The images and paths that the words of a record name, painted digit by digit as integers."""
+    digits, frames = solid_digits(5, side=14), 12
+    dataset = MovingDigits(digits, (50, 1, 1), digits_per_clip=count, frames=frames, size=32)
+    pool = {clip_of(dataset, "train-000000", seed).source.partition("+")[0] for seed in range(300)}
+    x, factors = dataset.make(7, 3, range(40))
+    assert (x.dtype.name, x.shape, factors["digits"].dtype.name) == ("uint8", (40, frames, 32, 32, 1), "int64")
+    assert (factors["trajectory"].dtype.name, factors["trajectory"].shape) == ("float32", (40, frames, count, 2))
+    names = dataset.info.static["digits"] or []
+    clipped, reordered = 0, 0
+    for index in range(40):
+        words = np.random.PCG64(np.random.SeedSequence((7, 3, index))).random_raw(count * (1 + path_words(frames)))
+        paths = bounce_many(words[count:].reshape(count, -1), frames, 18, 2)
+        tracks = np.moveaxis(factors["trajectory"][index], 1, 0)
+        order = [int(np.flatnonzero((paths + 6.5 == track).all(axis=(1, 2)))[0]) for track in tracks]
+        assert sorted(order) == list(range(count))
+        reordered += order != sorted(order)
+        boxes = np.zeros((count, frames, 32, 32), np.int64)
+        for digit, time in itertools.product(range(count), range(frames)):
+            column, row = paths[order[digit], time]
+            boxes[digit, time, row : row + 14, column : column + 14] = 1
+        clip = x[index, ..., 0]
+        greys = [int(np.unique(clip[(box == 1) & (boxes.sum(0) == 1)]).item()) for box in boxes]
+        painted = sum(box * grey for box, grey in zip(boxes, greys, strict=True))
+        np.testing.assert_array_equal(clip, np.minimum(painted, 255))
+        clipped += int(clip.max() == 255)
+        assert {f"solid-{grey - 100:05d}" for grey in greys} <= pool
+        shown = [int(digits.labels[grey - 100]) for grey in greys]
+        assert shown == sorted(shown)
+        assert names[factors["digits"][index]] == "+".join(map(str, shown))
+    assert count == 1 or min(clipped, reordered) > 5
+
+
+def test_made_clips_are_distributed_like_prepared_ones() -> None:
+    dataset = MovingDigits(solid_digits(10), (1, 0, 0), digits_per_clip=2, frames=20, size=32)
+    x, factors = dataset.make(0, 0, range(2000))
+    clips = [clip_of(dataset, seed=seed) for seed in range(2000)]
+    tracks = [factors["trajectory"], np.array([clip.factors["trajectory"] for clip in clips])]
+    classes = [factors["digits"], np.array([clip.factors["digits"] for clip in clips])]
+    equal = [number for number, name in enumerate(dataset.info.static["digits"] or []) if name[0] == name[2]]
+    assert [np.isin(found, equal).mean() for found in classes] == pytest.approx([0.1, 0.1], abs=0.03)
+    assert len(np.unique(classes[0])) == 55
+    speeds = [np.abs(np.diff(track, axis=1)).mean() for track in tracks]
+    turns = [(np.diff(track, 2, axis=1) != 0).any(axis=(2, 3)).mean() for track in tracks]
+    brightness = [x.mean(), np.mean([clip.frames.mean() for clip in clips])]
+    for made, prepared in (speeds, turns, brightness):
+        assert made == pytest.approx(prepared, rel=0.05)
+
+
+def test_the_data_set_that_a_manifest_describes(prepared: Path) -> None:
+    manifest, digits = load_manifest(prepared / "train"), sklearn_digits()
+    made = made_like(manifest, digits)
+    again = MovingDigits(digits, (300, 100, 100), digits_per_clip=2, frames=3, size=32)
+    assert (made.info, made.parameters) == (again.info, again.parameters)
+    small = MovingDigits(digits, (1, 0, 0), size=32, digit_size=20)
+    assert (small.box, small.parameters["digit_size"]) == (20, 20)
+    with pytest.raises(ValueError, match="they are not the digits of the stored clips: their SHA-256 begins with"):
+        made_like(manifest, solid_digits())
+    with pytest.raises(ValueError, match="clips of toy cannot be made anew: only those of prepare_smmnist can"):
+        made_like(replace(manifest, dataset=replace(manifest.dataset, name="toy")), digits)
+
+
+def test_digits_of_which_a_class_is_missing() -> None:
+    digits = solid_digits()
+    kept = digits.labels != 4
+    with pytest.raises(ValueError, match="the digit 4 has 0 images, too few for three splits"):
+        MovingDigits(replace(digits, images=digits.images[kept], labels=digits.labels[kept]), (9, 1, 1))
