@@ -20,18 +20,18 @@ trajectory. Where classes are pairs, such as two digits, also top_two_accuracy: 
 are the pair, as published accuracies count it; two equal digits are never right. Also reconstruction/foreground_psnr
 in dB, over the pixels that are not black in the real clip.
 
-Of both: use/static_exchanged, static_drawn, dynamic_exchanged and dynamic_drawn, how much the decoded records change when
-a latent is replaced, relative to unrelated records. Of clips: probe/factor/latent/METRIC, what linear models read from
-each latent: s, z_mean (over time), z (flattened), each also with _sample; and chance.
+Of both: use/static_exchanged, static_drawn, dynamic_exchanged and dynamic_drawn, how much the decoded records change
+when a latent is replaced, relative to unrelated records. Of clips: probe/factor/latent/METRIC, what linear models read
+from each latent: s, z_mean (over time), z (flattened), each also with _sample; and chance.
 
 For speech, the metrics are keyed group/level/metric, each also with _low and _high, the ends of its 95 % confidence
 interval over speakers. Groups: all, many (speakers with ten or more utterances). Levels: segment, utterance. Metrics:
 content_eer with s, motion_eer with z, and gap, motion minus content, by cosine as in the paper; eer/VECTOR/SCORER, of
-every vector (s, z, z_mean, each also with _sample; mfcc and mel, which need no training) by cosine, lda and linear, both
-fitted on training speakers; swap/voice_of_s, voice_of_z, voice_of_another, ceiling, reconstruction and voice_moved;
-and of segments swap/words_of_z, words_of_s, words_reconstruction and words_kept. With --baseline, the same keys after
-baseline_difference/ are the metrics of this run minus those of the baseline, paired. Also probe/z and probe/mel,
-accuracies of sounds from 0 to 1.
+every vector (s, z, z_mean, each also with _sample; mfcc and mel, which need no training) by cosine, lda and linear,
+both fitted on training speakers; swap/voice_of_s, voice_of_z, voice_of_another, ceiling, reconstruction and
+voice_moved; and of segments swap/words_of_z, words_of_s, words_reconstruction and words_kept. With --baseline, the same
+keys after baseline_difference/ are the metrics of this run minus those of the baseline, paired. Also probe/z and
+probe/mel, accuracies of sounds from 0 to 1.
 """
 
 

@@ -97,6 +97,7 @@ def render(template: str, **context: Any) -> str:
         "class_metrics": CLASS_METRICS,
         "formatted": _formatted,
         "interval": _interval,
+        "percentage": _percentage,
         "relative_entropy": _relative_entropy,
     }
     return environment.get_template(template).render(context)
@@ -115,6 +116,10 @@ def _interval(metrics: Mapping[str, float], key: str) -> str:
     """A rate and its interval."""
     names = (key, f"{key}_low", f"{key}_high")
     return "{:.2%} [{:.1%}, {:.1%}]".format(*map(metrics.get, names)) if metrics.keys() >= set(names) else MISSING
+
+
+def _percentage(metrics: Mapping[str, float], key: str) -> str:
+    return f"{metrics[key]:.1%}" if key in metrics else MISSING
 
 
 def _relative_entropy(metrics: Mapping[str, float], key: str, classes: Sequence[str] | None) -> str:

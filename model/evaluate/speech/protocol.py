@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -28,7 +28,9 @@ from seqviews.model.evaluate.use import ignored_latents, latent_use
 from seqviews.model.protocol import Posterior, missing_capabilities, require
 from seqviews.model.scaling import Scale
 from seqviews.pipeline.records import Batch
-from seqviews.pipeline.stream.stream import SequenceStream
+
+if TYPE_CHECKING:
+    from seqviews.pipeline.stream.stream import SequenceStream
 
 PLAYED = 3  # utterances
 SPEAKER_HELD = 0.2  # an equal error rate; below it, a linear attack reads the speaker from z

@@ -17,7 +17,8 @@ from seqviews.pipeline.manifest import DatasetInfo, Features
 
 SETTINGS = {name: f"the {name}" for name in ("real", "reconstruction", "swap", "static_drawn", "dynamic_drawn")}
 HOSTILE = "</pre><script>alert('&\"')</script>"
-CONTEXT = {
+PLACES = list(itertools.product(("all", "many"), ("segment", "utterance")))
+CONTEXT: dict[str, Any] = {
     "info": MovingSquares().info,
     "panels": [Panel("a", "A", "", b"\x89PNG data", b"RIFF moves"), Panel("b", "B", "", b"\x89PNG still")],
     "players": [Player("who", "what", b"RIFF")],
@@ -27,8 +28,16 @@ CONTEXT = {
     "published": [],
     "baseline": {},
     "settings": SETTINGS,
-    "groups": {"all": "all speakers", "many": "many"},
-    "levels": {"segment": "segments", "utterance": "utterances"},
+    "tables": {
+        "groups": {"all": "all speakers", "many": "many"},
+        "levels": {"segment": "segments", "utterance": "utterances"},
+        "vectors": {"s": "s", "z_mean": "z, mean"},
+        "scorers": {"cosine": "cosine", "lda": "LDA"},
+    },
+    "places": PLACES,
+    "warnings": ["the decoder ignores s"],
+    "trained_on": False,
+    "probed": {"s": "s", "z": "z, flattened"},
 }
 PAGES = pytest.mark.parametrize("template", ["clips.html", "speech.html"])
 
@@ -79,8 +88,8 @@ def test_published_results_are_compared_with(metrics: dict[str, float]) -> None:
 
 
 def test_speech_has_every_rate_with_its_interval() -> None:
-    names = itertools.product(("all", "many"), ("segment", "utterance"), ("content_eer", "motion_eer", "gap"))
-    keys, ends = ["/".join(name) for name in names], {"": 0, "_low": -1, "_high": 1}
+    metrics = ["content_eer", "motion_eer", "gap", "swap/voice_of_s", "swap/ceiling"]
+    keys, ends = ["/".join((*place, name)) for place in PLACES for name in metrics], {"": 0, "_low": -1, "_high": 1}
     rates = {f"{key}{end}": 0.1 + 0.01 * i + x for i, key in enumerate(keys) for end, x in ends.items()}
     baseline = {key: rate + 0.005 for key, rate in rates.items()}
     probe = {"probe/z": 0.3, "probe/mel": 0.4}
@@ -91,6 +100,36 @@ def test_speech_has_every_rate_with_its_interval() -> None:
     assert cells(html, "A") == ["4.03%", "31.00%"]
     assert re.search(r"<strong>30.0%</strong>.*40.0%.*75%;", html, re.DOTALL)
     assert "baseline" not in page("speech.html", rates)
+
+
+def test_what_an_attack_reads_from_a_latent_and_what_the_decoder_uses() -> None:
+    names = itertools.product(PLACES, CONTEXT["tables"]["vectors"], CONTEXT["tables"]["scorers"])
+    rates = {f"{group}/{level}/eer/{v}/{how}": 0.1 + 0.01 * i for i, ((group, level), v, how) in enumerate(names)}
+    use = {"use/static_exchanged": 0.0123, "use/dynamic_exchanged": 0.9}
+    html = page("speech.html", {**rates, **use})
+    for vector, meaning in CONTEXT["tables"]["vectors"].items():
+        (row,) = re.findall(rf'<tr><th class="name">{meaning}</th>.*?</tr>', html, re.DOTALL)
+        expected = [f"{rate:.1%}" for key, rate in rates.items() if f"/eer/{vector}/" in key]
+        assert re.findall(r"<td>(.*?)</td>", row) == expected
+    rows = [re.findall(r"<td>(.*?)</td>", r) for r in re.findall(r"<tr><th>z</th>.*?</tr>", html, re.DOTALL)]
+    assert rows == [["90.0%", MISSING]]
+    assert "trained on these speakers" not in html
+    assert "trained on these speakers" in re.sub(r"\s+", " ", page("speech.html", {}, trained_on=True))
+
+
+@PAGES
+def test_warnings_come_first(template: str) -> None:
+    html = page(template, {})
+    assert html.index("<strong>the decoder ignores s</strong>") < html.index("This has no sample")
+    assert "Warnings" not in page(template, {}, warnings=[])
+
+
+def test_what_a_latent_holds_is_beside_chance(metrics: dict[str, float]) -> None:
+    probes = {f"probe/shade/{latent}/accuracy": 0.5 + 0.1 * i for i, latent in enumerate(("chance", "s", "z"))}
+    html = page("clips.html", {**metrics, **probes, "probe/path/z/error": 3.5})
+    (row,) = re.findall(r"<tr><th>shade</th><td>50.*?</tr>", html, re.DOTALL)
+    assert re.findall(r"<td>(.*?)</td>", row) == ["50.00%", "60.00%", "70.00%"]
+    assert "<td>3.50 px</td>" in html
 
 
 @PAGES
@@ -114,8 +153,10 @@ def test_a_page_needs_nothing_else_and_no_metrics(template: str) -> None:
 
 @PAGES
 def test_hostile_text_is_escaped_and_tags_are_closed(template: str) -> None:
-    names = ("about", "missing", "settings", "groups", "levels")
+    names = ("about", "missing", "settings", "probed")
     changes: dict[str, Any] = {name: {HOSTILE: HOSTILE} for name in names}
+    changes["tables"] = {name: {HOSTILE: HOSTILE} for name in CONTEXT["tables"]}
+    changes |= {"places": [(HOSTILE, HOSTILE)], "warnings": [HOSTILE]}
     factors = {HOSTILE: [HOSTILE]}, {HOSTILE + "2": None}
     changes["info"] = DatasetInfo(HOSTILE, "", "", Features((8, 64, 64, 3)), *factors)
     changes |= {"panels": [Panel(HOSTILE, HOSTILE, HOSTILE, b"", b"")], "players": [Player(HOSTILE, HOSTILE, b"")]}
