@@ -37,7 +37,7 @@ CONTEXT: dict[str, Any] = {
     "places": PLACES,
     "warnings": ["the decoder ignores s"],
     "trained_on": False,
-    "probed": {"s": "s", "z": "z, flattened"},
+    "probed": {},
 }
 PAGES = pytest.mark.parametrize("template", ["clips.html", "speech.html"])
 
@@ -126,7 +126,8 @@ def test_warnings_come_first(template: str) -> None:
 
 def test_what_a_latent_holds_is_beside_chance(metrics: dict[str, float]) -> None:
     probes = {f"probe/shade/{latent}/accuracy": 0.5 + 0.1 * i for i, latent in enumerate(("chance", "s", "z"))}
-    html = page("clips.html", {**metrics, **probes, "probe/path/z/error": 3.5})
+    probed = {"s": "s", "z": "z, flattened"}
+    html = page("clips.html", {**metrics, **probes, "probe/path/z/error": 3.5}, probed=probed)
     (row,) = re.findall(r"<tr><th>shade</th><td>50.*?</tr>", html, re.DOTALL)
     assert re.findall(r"<td>(.*?)</td>", row) == ["50.00%", "60.00%", "70.00%"]
     assert "<td>3.50 px</td>" in html
