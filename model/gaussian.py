@@ -59,6 +59,10 @@ class Gaussian:
         ratio = self.logvar - other.logvar
         return 0.5 * (difference.square() + torch.expm1(ratio) - ratio).sum(-1)
 
+    def to(self, dtype: torch.dtype) -> Gaussian:
+        """In another dtype: densities need float32, also of parameters that autocast made bfloat16."""
+        return Gaussian(self.mean.to(dtype), self.logvar.to(dtype))
+
     def flatten(self) -> Gaussian:
         """Over a batch of trajectories `[B, T, D]`: the product over time as one Gaussian `[B, T * D]`."""
         return Gaussian(self.mean.flatten(1), self.logvar.flatten(1))

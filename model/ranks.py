@@ -63,14 +63,19 @@ def _from_all(x: Tensor) -> Tensor:
     return gathered
 
 
+def own_rows(x: Tensor) -> Tensor:
+    """This rank's rows `[B / R, ...]` of a tensor of the global batch, `[B, ...]`: the inverse of `gather`."""
+    rank, count = ranks()
+    return x[rank::count]
+
+
 def randn(like: Tensor, generator: torch.Generator | None = None) -> Tensor:
     """Standard normal noise shaped `[B / R, ...]` like a tensor: this rank's rows of the noise of the global batch.
 
     So it does not depend on the number of ranks, if the generators of all ranks are in the same state.
     """
-    rank, count = ranks()
-    shape = (len(like) * count, *like.shape[1:])
-    return torch.randn(shape, generator=generator, dtype=like.dtype, device=like.device)[rank::count]
+    shape = (len(like) * ranks()[1], *like.shape[1:])
+    return own_rows(torch.randn(shape, generator=generator, dtype=like.dtype, device=like.device))
 
 
 class _GlobalNorm(nn.modules.batchnorm._BatchNorm):

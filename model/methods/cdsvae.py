@@ -171,8 +171,8 @@ class CDSVAE(Method):
         features = self._features(views.anchor)
         motion_features, content_features = self._view_features(views, features)
         with torch.autocast(features.device.type, enabled=False):
-            static, content = _both(self.q_static, features, content_features)
-            dynamic, motion = _both(self.q_dynamic, features, motion_features)
+            static, content = both(self.q_static, features, content_features)
+            dynamic, motion = both(self.q_dynamic, features, motion_features)
             s, z = static.rsample(generator), dynamic.rsample(generator)
             prior = self.p_dynamic(z)
         reconstruction = self.decode(s, z)
@@ -195,7 +195,7 @@ class CDSVAE(Method):
     def _view_features(self, views: Views, features: Tensor) -> tuple[Tensor | None, Tensor | None]:
         """Features of the motion and of the content view, if they are needed."""
         given = {"motion": views.motion, "content": views.order}
-        for name in self.needs:
+        for name in self.needs & given.keys():
             if given[name] is None:
                 raise ValueError(f"the loss needs the {name} view, which the batch does not have")
         motion = content = None
@@ -237,7 +237,7 @@ class CDSVAE(Method):
         return features.to(x.dtype).view(*x.shape[:2], -1)
 
 
-def _both(
+def both(
     posterior: Callable[[Tensor], Gaussian], features: Tensor, view: Tensor | None
 ) -> tuple[Gaussian, Gaussian | None]:
     """The posterior of a batch, and of its view if there is one, in one call."""
