@@ -22,6 +22,15 @@ def test_info_nce_is_the_papers_formula_both_ways(temperature: float) -> None:
     assert_close(info_nce(anchor, positive, temperature).item(), expected, rtol=1e-6, atol=0)
 
 
+def test_all_records_of_a_group_match() -> None:
+    groups = torch.tensor([0, 1, 0, 2, 1, 0])
+    anchor, positive = normal(6, 5), normal(6, 5, seed=1)
+    found = info_nce(anchor, positive, 0.3, groups[:, None] == groups)
+    assert_close(found.item(), contrast(anchor, positive, 0.3, groups.tolist()), rtol=1e-6, atol=0)
+    alone = info_nce(anchor, positive, 0.3, torch.eye(6, dtype=torch.bool))
+    assert_close(alone, info_nce(anchor, positive, 0.3))
+
+
 def test_info_nce_ends() -> None:
     scores = 1000 * torch.eye(8)
     assert_close(info_nce_from_scores(scores), torch.tensor(math.log(8)))

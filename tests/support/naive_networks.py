@@ -1,7 +1,7 @@
 """An LSTM by the textbook's equations, and the paper's estimates of information by loops over its formulas."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -30,15 +30,20 @@ def lstm(x: Tensor, weights: Mapping[str, Tensor], name: str, *, reverse: bool =
     return torch.stack(outputs[::-1] if reverse else outputs, dim=1)
 
 
-def contrast(anchors: Tensor, views: Tensor, temperature: float = 0.5) -> float:
-    """[P eq. 7] for each anchor, averaged over them, and both ways."""
+def contrast(anchors: Tensor, views: Tensor, temperature: float = 0.5, groups: Sequence[int] | None = None) -> float:
+    """[P eq. 7] for each anchor, averaged over them, and both ways; all views of a group match an anchor of it."""
+    names = list(range(len(anchors))) if groups is None else list(groups)
 
     def phi(a: Tensor, b: Tensor) -> float:
         return math.exp(float(a @ b) / math.sqrt(float(a @ a) * float(b @ b)) / temperature)
 
     def one_way(anchors: Tensor, views: Tensor) -> float:
-        ratios = [phi(a, b) / sum(phi(a, other) for other in views) for a, b in zip(anchors, views, strict=True)]
-        return sum(math.log(ratio) + math.log(len(views)) for ratio in ratios) / len(ratios)
+        total = 0.0
+        for anchor, name in zip(anchors, names, strict=True):
+            every = sum(phi(anchor, other) for other in views)
+            matching = [view for view, of in zip(views, names, strict=True) if of == name]
+            total += sum(math.log(phi(anchor, view) / every) for view in matching) / len(matching)
+        return total / len(anchors) + math.log(len(views))
 
     return (one_way(anchors, views) + one_way(views, anchors)) / 2
 

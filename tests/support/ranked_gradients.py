@@ -20,6 +20,7 @@ SMALL: dict[str, Any] = {"width": 0.125, "static_dim": 6, "dynamic_dim": 3, "fea
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "clips": ("cdsvae", {"frame_shape": (3, 16, 16), **SMALL}),
     "segments": ("cdsvae", {"frame_shape": (8,), **SMALL}),
+    "recordings": ("cdsvae_recordings", {"frame_shape": (8,), **SMALL}),
     "released": ("cdsvae_released", {"frame_shape": (3, 64, 64), **SMALL}),
 }
 
@@ -29,7 +30,9 @@ def rows(frame_shape: tuple[int, ...], rank: int, ranks: int) -> Views:
     generator = torch.Generator().manual_seed(1)
     anchor, motion = torch.rand(2, BATCH, FRAMES, *frame_shape, generator=generator)
     order = torch.rand(BATCH, FRAMES, generator=generator).argsort(1)
-    return Views(anchor[rank::ranks], motion[rank::ranks], order[rank::ranks])
+    source = torch.randint(0, BATCH // 2, (BATCH,), generator=generator)
+    anchor, motion, order, source = (rows[rank::ranks] for rows in (anchor, motion, order, source))
+    return Views(anchor, motion, order, {"source": source})
 
 
 def mean_over_ranks(values: list[Tensor], ranks: int) -> list[Tensor]:
