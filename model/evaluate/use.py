@@ -12,7 +12,7 @@ from seqviews.model.evaluate.encode import Encoded
 from seqviews.model.protocol import missing_capabilities
 
 MAXIMUM = 1024  # records
-IGNORED = 0.02
+IGNORED = 0.01
 LATENTS = {"static": "s", "dynamic": "z"}
 
 

@@ -27,7 +27,7 @@ def records(count: int) -> Encoded:
     return Encoded([str(i) for i in range(count)], torch.arange(count), {}, values)
 
 
-@pytest.mark.parametrize(("static", "dynamic"), [(1.0, 1.0), (1.0, 2.0), (0.1, 1.0), (1.0, 0.0)])
+@pytest.mark.parametrize(("static", "dynamic"), [(1.0, 1.0), (1.0, 2.0), (0.05, 1.0), (1.0, 0.0)])
 def test_the_use_is_the_share_of_the_variance(static: float, dynamic: float) -> None:
     use = latent_use(Mixture(static, dynamic), records(4000), maximum=4000)
     share = static**2 / (static**2 + dynamic**2)
@@ -36,4 +36,4 @@ def test_the_use_is_the_share_of_the_variance(static: float, dynamic: float) -> 
     assert use["use/static_drawn"] == pytest.approx(share / 2, abs=0.03), "a draw of zeros has half the distance"
     assert "use/dynamic_drawn" not in use
     ignored = [text.split()[3] for text in ignored_latents(use)]
-    assert ignored == [f"{name}:" for name, part in (("s", share), ("z", 1 - share)) if part < 0.02]
+    assert ignored == [f"{name}:" for name, part in (("s", share), ("z", 1 - share)) if part < 0.01]
