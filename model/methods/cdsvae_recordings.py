@@ -33,7 +33,7 @@ class RecordingCDSVAE(CDSVAE):
     - The s of another source is decoded with z: encoded again, such a swap must have that s and that z, by InfoNCE. The
       encoder is held fixed there, so that the decoder, and nothing else, learns to use s.
     - With `centred`, the mean of z over time is 0, as by instance normalisation: what is constant in a record, such as
-      its channel, must be in s.
+      its channel, must be in s. The variance of z_t is below 1 then: larger ones would tell the level of each frame.
     - The two KL terms and the terms of s have weights of their own.
 
     Minimises, in nats a sequence,
@@ -51,7 +51,7 @@ class RecordingCDSVAE(CDSVAE):
         beta_static: Weight of I(s; x), over the records of a source.
         beta_swap: Weight of the swaps.
         temperature_static: Of the contrastive estimates of s.
-        centred: Whether the means of q(z_t given x) are shifted so that their mean over t is 0.
+        centred: Whether the means of q(z_t given x) have mean 0 over t, and its variances are below 1.
 
     Raises:
         ValueError: As `CDSVAE`.
@@ -105,7 +105,9 @@ class RecordingCDSVAE(CDSVAE):
         return self._centre(super().q_dynamic(features))
 
     def _centre(self, z: Gaussian) -> Gaussian:
-        return Gaussian(z.mean - z.mean.mean(1, keepdim=True), z.logvar) if self.centred else z
+        if not self.centred:
+            return z
+        return Gaussian(z.mean - z.mean.mean(1, keepdim=True), functional.logsigmoid(z.logvar))
 
     def loss(self, views: Views, player: str = "model", generator: torch.Generator | None = None) -> Loss:
         """The objective for a batch; arguments and errors as of `CDSVAE.loss`."""
