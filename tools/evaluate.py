@@ -27,10 +27,10 @@ from each latent: s, z_mean (over time), z (flattened), each also with _sample; 
 For speech, the metrics are keyed group/level/metric, each also with _low and _high, the ends of its 95 % confidence
 interval over speakers. Groups: all, many (speakers with ten or more utterances). Levels: segment, utterance. Metrics:
 content_eer with s, motion_eer with z, and gap, motion minus content, by cosine as in the paper; eer/VECTOR/SCORER, of
-every vector (s, z, z_mean, each also with _sample; mfcc and mel, which need no training) by cosine, lda and linear,
-both fitted on training speakers; swap/voice_of_s, voice_of_z, voice_of_another, ceiling, reconstruction and
-voice_moved; and of segments swap/words_of_z, words_of_s, words_reconstruction and words_kept. With --baseline, the same
-keys after baseline_difference/ are the metrics of this run minus those of the baseline, paired. Also probe/z and
+every vector (s, z, z_mean, each also with _sample; z_deviation; mfcc and mel, which need no training) by cosine, and by
+lda and linear, both fitted on training speakers; swap/voice_of_s, voice_of_z, voice_of_another, ceiling,
+reconstruction and voice_moved; and of segments swap/words_of_z, words_of_s, words_reconstruction and words_kept. With
+--baseline, the same keys after baseline_difference/ are the metrics of this run minus those of the baseline, paired. Also probe/z and
 probe/mel, accuracies of sounds from 0 to 1.
 """
 

@@ -18,6 +18,7 @@ VECTORS = {
     "z_sample": "z, flattened, sampled",
     "z_mean": "z, mean over time",
     "z_mean_sample": "z, mean over time, sampled",
+    "z_deviation": "z, deviation over time",
     "mfcc": "mean MFCC, no training",
     "mel": "mean log-mel, no training",
 }
@@ -56,6 +57,7 @@ class Recordings:
             vectors[f"s{suffix}"] = static
             vectors[f"z{suffix}"] = dynamic.reshape(len(dynamic), -1)
             vectors[f"z_mean{suffix}"] = dynamic.mean(1)
+        vectors["z_deviation"] = segments.values[f"{prefix}dynamic"].numpy().std(1)
         return cls({name: vectors[name] for name in VECTORS}, segments.factors["speaker"].numpy(), utterances)
 
     def select(self, kept: NDArray[np.bool_]) -> Recordings:
