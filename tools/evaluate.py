@@ -30,8 +30,8 @@ content_eer with s, motion_eer with z, and gap, motion minus content, by cosine 
 every vector (s, z, z_mean, each also with _sample; z_deviation; mfcc and mel, which need no training) by cosine, and by
 lda and linear, both fitted on training speakers; swap/voice_of_s, voice_of_z, voice_of_another, ceiling,
 reconstruction and voice_moved; and of segments swap/words_of_z, words_of_s, words_reconstruction and words_kept. With
---baseline, the same keys after baseline_difference/ are the metrics of this run minus those of the baseline, paired. Also probe/z and
-probe/mel, accuracies of sounds from 0 to 1.
+--baseline, the same keys after baseline_difference/ are the metrics of this run minus those of the baseline, paired.
+Also probe/z and probe/mel, accuracies of sounds from 0 to 1.
 """
 
 
