@@ -24,7 +24,7 @@ class RecordingCDSVAE(CDSVAE):
 
     A segment of 0.2 s is too short to tell what is said from who speaks, and s of C-DSVAE is compared only with s of
     the same segment in another order. Like FHVAE (Hsu et al., NeurIPS 2017), this method knows which records are of one
-    source, though not of which speaker. It differs from C-DSVAE in five ways:
+    source, though not of which speaker. It differs from C-DSVAE in four ways:
 
     - A record is reconstructed from the s of another record of its source, which cannot hold what is said, and from the
       z of its own motion view, which does not hold whose voice it is. A record that is alone in its batch lends its own
@@ -32,8 +32,6 @@ class RecordingCDSVAE(CDSVAE):
     - Where C-DSVAE contrasts s with that of the content view, all records of the source match.
     - The s of another source is decoded with z: encoded again, such a swap must have that s and that z, by InfoNCE. The
       encoder is held fixed there, so that the decoder, and nothing else, learns to use s.
-    - With `centred`, the mean of z over time is 0, as by instance normalisation: what is constant in a record, such as
-      its channel, must be in s. The variance of z_t is below 1 then: larger ones would tell the level of each frame.
     - The two KL terms and the terms of s have weights of their own.
 
     Minimises, in nats a sequence,
@@ -51,7 +49,6 @@ class RecordingCDSVAE(CDSVAE):
         beta_static: Weight of I(s; x), over the records of a source.
         beta_swap: Weight of the swaps.
         temperature_static: Of the contrastive estimates of s.
-        centred: Whether the means of q(z_t given x) have mean 0 over t, and its variances are below 1.
 
     Raises:
         ValueError: As `CDSVAE`.
@@ -82,7 +79,6 @@ class RecordingCDSVAE(CDSVAE):
         hidden_dim: int = 256,
         temperature: float = 0.5,
         temperature_static: float = 0.2,
-        centred: bool = True,
     ) -> None:
         super().__init__(
             frame_shape=frame_shape,
@@ -97,17 +93,8 @@ class RecordingCDSVAE(CDSVAE):
             temperature=temperature,
         )
         self.needs = RecordingCDSVAE.needs
-        self.temperature_static, self.centred = temperature_static, centred
+        self.temperature_static = temperature_static
         self.alpha_static, self.beta_static, self.beta_swap = alpha_static, beta_static, beta_swap
-
-    def q_dynamic(self, features: Tensor) -> Gaussian:
-        """q(z given x) `[B, T, D]` of features `[B, T, F]`."""
-        return self._centre(super().q_dynamic(features))
-
-    def _centre(self, z: Gaussian) -> Gaussian:
-        if not self.centred:
-            return z
-        return Gaussian(z.mean - z.mean.mean(1, keepdim=True), functional.logsigmoid(z.logvar))
 
     def loss(self, views: Views, player: str = "model", generator: torch.Generator | None = None) -> Loss:
         """The objective for a batch; arguments and errors as of `CDSVAE.loss`."""
@@ -148,7 +135,7 @@ class RecordingCDSVAE(CDSVAE):
         """The posteriors of swaps, of which the gradient reaches the decoder and the latents, not the encoder."""
         features = _fixed(self.encoder, swapped.flatten(0, 1)).view(*swapped.shape[:2], -1)
         static = _fixed(self.static_posterior, features)
-        dynamic = self._centre(_fixed(self.dynamic_posterior, features))
+        dynamic = _fixed(self.dynamic_posterior, features)
         return static.to(swapped.dtype), dynamic.to(swapped.dtype)
 
     def _total(self, terms: Mapping[str, Tensor]) -> Tensor:

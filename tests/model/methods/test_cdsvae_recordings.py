@@ -25,16 +25,6 @@ def model() -> RecordingCDSVAE:
     return model.double()
 
 
-def test_z_is_centred_over_time_unless_it_is_not(model: RecordingCDSVAE, views: Views) -> None:
-    assert_close(model.encode(views.anchor).dynamic.mean.mean(1), torch.zeros(BATCH, 3, dtype=torch.float64))
-    centred = model.encode(views.anchor).dynamic
-    model.centred = False
-    free = model.encode(views.anchor).dynamic
-    assert free.mean.mean(1).abs().min() > 1e-4
-    assert_close(free.mean - free.mean.mean(1, keepdim=True), centred.mean)
-    assert_close(centred.logvar.exp(), free.logvar.exp() / (1 + free.logvar.exp()))
-
-
 @pytest.fixture
 def views() -> Views:
     generator = torch.Generator().manual_seed(1)
