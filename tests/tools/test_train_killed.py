@@ -21,7 +21,6 @@ RANKED_STEPS, BATCHES = 60, 3
     [
         ("toy", [], 2),
         pytest.param("toy", [], 20, marks=pytest.mark.slow),
-        ("few_digits", ["--make-from", "sklearn"], 1),
         pytest.param("few_digits", ["--make-from", "sklearn"], 20, marks=pytest.mark.slow),
     ],
 )
