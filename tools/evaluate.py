@@ -32,6 +32,9 @@ lda and linear, both fitted on training speakers; swap/voice_of_s, voice_of_z, v
 reconstruction and voice_moved; and of segments swap/words_of_z, words_of_s, words_reconstruction and words_kept. With
 --baseline, the same keys after baseline_difference/ are the metrics of this run minus those of the baseline, paired.
 Also probe/z and probe/mel, accuracies of sounds from 0 to 1.
+
+metrics.json and --json have all of them; the lines that are printed otherwise leave out intervals, attacks (eer/) and
+differences from a baseline.
 """
 
 
@@ -55,7 +58,7 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def evaluate_run(arguments: argparse.Namespace) -> dict[str, float]:
-    """Write the evaluation; returns the metrics."""
+    """Write the evaluation; returns the metrics, those that are printed unless JSON is asked for."""
     run = Run.load(arguments.run, trust_code=arguments.trust_code)
     options = {field.name: getattr(arguments, field.name) for field in fields(EvaluateConfig)}
     if arguments.baseline:
@@ -66,7 +69,12 @@ def evaluate_run(arguments: argparse.Namespace) -> dict[str, float]:
     for sentence in [*evaluation.missing.values(), *evaluation.warnings]:
         print(sentence, file=sys.stderr)
     evaluation.write(arguments.out or arguments.run / "evaluation")
-    return evaluation.metrics
+    return evaluation.metrics if arguments.json else {n: v for n, v in evaluation.metrics.items() if _is_headline(n)}
+
+
+def _is_headline(name: str) -> bool:
+    """Whether a metric is printed as a line; of speech there are a thousand, with the ends of their intervals."""
+    return not (name.endswith(("_low", "_high")) or "/eer/" in name or name.startswith("baseline_difference/"))
 
 
 if __name__ == "__main__":
