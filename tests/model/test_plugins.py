@@ -104,7 +104,7 @@ def test_what_the_data_decides_is_kept_and_sources_rule_out_a_validation_loss(
 
 
 def test_names_that_are_no_models(installed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    known = "broken, cdsvae, cdsvae_released, mean_clip, no_class, source_table, tiny_gan"
+    known = "broken, cdsvae, cdsvae_recordings, cdsvae_released, mean_clip, no_class, source_table, tiny_gan"
     for name, message in (
         ("plane", f"no installed package registers a model 'plane'; registered: {known}"),
         ("broken", "broken cannot be imported.*NoSuchModel"),
