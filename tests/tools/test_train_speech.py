@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tool_calls import Capsys, Failure, call
+from tool_calls import Capsys, Failure, call, last_json
 from toy_speech import FRAMES, N_MELS, ToySpeech
 
 from seqviews.model.scaling import MelScale
@@ -27,8 +27,9 @@ def test_a_run_keeps_the_scale_of_its_mels_and_is_evaluated(
     assert isinstance(scale, MelScale)
     assert scale.mean.tolist() == [-6.0] * N_MELS
     assert scale.deviation.tolist() == [2.0] * N_MELS
-    assert call(evaluate.main, "--run", tmp_path / "run", "--data", speech, "--baseline", tmp_path / "run") == 0
-    assert "baseline_difference/all/segment/gap_high: 0.0" in capsys.readouterr().out.splitlines()
+    runs = ["--run", tmp_path / "run", "--baseline", tmp_path / "run"]
+    assert call(evaluate.main, *runs, "--data", speech, "--json") == 0
+    assert last_json(capsys.readouterr().out)["baseline_difference/all/segment/gap_high"] == 0
     assert (tmp_path / "run" / "evaluation" / "cross_generation.png").is_file()
     shown = failure(show_views.main, "--run", tmp_path / "run", "--step", 1, "--out", tmp_path / "views.png")
     assert "holds speech, and only clips can be drawn" in shown
