@@ -160,8 +160,8 @@ def train_judge(
         val: The split that the weights are selected by, likewise.
         seed: Decides the initial weights and the augmentation.
         device: Where it is trained.
-        steps: Number of batches. By default 800. Where classes are pairs, such as two digits, the training then goes on
-            in rounds of 1,600, 3,200 and 6,400, until the judge is right about 97 % of the validation clips.
+        steps: Number of batches. By default 800. Where classes are pairs, such as two digits, rounds of 1,600, 3,200
+            and 6,400 batches follow until the judge is right about 97 % of the validation clips.
         progress: Called with "judge", the steps done and all steps of the round.
 
     Raises:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -37,9 +38,14 @@ class Estimate:
 
 
 def with_intervals(estimates: Mapping[str, Estimate]) -> dict[str, float]:
-    """Each metric under its name, and the ends of its 95 % confidence interval under NAME_low and NAME_high."""
+    """Each metric under its name, and the ends of its 95 % confidence interval under NAME_low and NAME_high.
+
+    A ratio to 0 is no number, and is left out.
+    """
     metrics: dict[str, float] = {}
     for name, estimate in estimates.items():
+        if math.isnan(estimate.value) or np.isnan(estimate.resampled).all():
+            continue
         low, high = np.nanquantile(estimate.resampled, [0.025, 0.975])
         metrics |= {name: estimate.value, f"{name}_low": float(low), f"{name}_high": float(high)}
     return metrics

@@ -34,4 +34,5 @@ def test_ratios_are_paired_and_nothing_is_divided_by_zero() -> None:
     assert ratio.value == 0.5
     np.testing.assert_array_equal(ratio.resampled, [0.5, 0.5, np.nan])
     assert with_intervals({"x": ratio})["x_low"] == 0.5
-    assert math.isnan((a / Estimate(0.0, b.resampled)).value)
+    nothing = {"zero": a / Estimate(0.0, b.resampled), "never": a / Estimate(1.0, np.zeros(3))}
+    assert with_intervals(nothing) == {}, "NaN is not JSON"
