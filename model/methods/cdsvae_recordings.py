@@ -30,8 +30,9 @@ class RecordingCDSVAE(CDSVAE):
       z of its own motion view, which does not hold whose voice it is. A record that is alone in its batch lends its own
       s, without gradient.
     - Where C-DSVAE contrasts s with that of the content view, all records of the source match.
-    - The s of another source is decoded with z: encoded again, such a swap must have that s and that z, by InfoNCE. The
-      encoder is held fixed there, so that the decoder, and nothing else, learns to use s.
+    - The s of the record before it in the batch, mostly of another source, is decoded with z. Encoded again, such a swap
+      must have that s and that z, by InfoNCE. The weights that encode it are constants there, so the gradient reaches
+      the decoder and the latents that it decodes, and an encoder cannot learn to accept a poor swap.
     - The two KL terms and the terms of s have weights of their own.
 
     Minimises, in nats a sequence,
@@ -52,6 +53,11 @@ class RecordingCDSVAE(CDSVAE):
 
     Raises:
         ValueError: As `CDSVAE`.
+
+    Example:
+        >>> model = RecordingCDSVAE(frame_shape=(80,), width=0.125, hidden_dim=16)
+        >>> model.encode(torch.randn(4, 20, 80)).dynamic.mean.shape
+        torch.Size([4, 20, 32])
     """
 
     needs = frozenset({"motion", "content", "source"})
@@ -97,7 +103,13 @@ class RecordingCDSVAE(CDSVAE):
         self.alpha_static, self.beta_static, self.beta_swap = alpha_static, beta_static, beta_swap
 
     def loss(self, views: Views, player: str = "model", generator: torch.Generator | None = None) -> Loss:
-        """The objective for a batch; arguments and errors as of `CDSVAE.loss`."""
+        """The objective for a batch, whose labels have the `source`; arguments as of `CDSVAE.loss`.
+
+        The recurrent networks run under autocast, too; densities and contrasts are computed in the anchor's dtype.
+
+        Raises:
+            ValueError: As `CDSVAE.loss`; also if the batch does not have the source of each record.
+        """
         if "source" not in views.labels:
             raise ValueError("the loss needs the source of each record, which the batch does not have")
         features = self._features(views.anchor)

@@ -36,12 +36,12 @@ def train() -> Recordings:
 
 
 @pytest.fixture(scope="module")
-def test() -> Recordings:
+def tested() -> Recordings:
     return planted(0, 8, 10)
 
 
-def test_a_linear_map_finds_what_the_cosine_does_not(train: Recordings, test: Recordings) -> None:
-    rates = with_intervals(error_rates(verify(test, fit_projections(train), resamples=20)))
+def test_a_linear_map_finds_what_the_cosine_does_not(train: Recordings, tested: Recordings) -> None:
+    rates = with_intervals(error_rates(verify(tested, fit_projections(train), resamples=20)))
     for place in PLACES:
         assert rates[f"{place}/content_eer"] == rates[f"{place}/content_eer_high"] == 0
         assert rates[f"{place}/motion_eer"] > 0.35
@@ -52,8 +52,8 @@ def test_a_linear_map_finds_what_the_cosine_does_not(train: Recordings, test: Re
         assert rates[f"{place}/motion_eer_low"] <= rates[f"{place}/motion_eer"] <= rates[f"{place}/motion_eer_high"]
 
 
-def test_projections_of_means_are_means_of_projections(train: Recordings, test: Recordings) -> None:
-    segments = test.vectors["z"]
+def test_projections_of_means_are_means_of_projections(train: Recordings, tested: Recordings) -> None:
+    segments = tested.vectors["z"]
     for name, project in fit_projections(train).items():
         if name.startswith("z/"):
             np.testing.assert_allclose(project(segments[:9]).mean(0), project(segments[:9].mean(0)[None])[0], atol=1e-3)
@@ -67,24 +67,24 @@ def test_baselines_are_standardised(train: Recordings) -> None:
     np.testing.assert_allclose(projected.std(0), 1, atol=1e-3)
 
 
-def test_two_training_speakers_are_enough(test: Recordings) -> None:
-    rates = error_rates(verify(test, fit_projections(planted(200, 2, 3)), resamples=2))
+def test_two_training_speakers_are_enough(tested: Recordings) -> None:
+    rates = error_rates(verify(tested, fit_projections(planted(200, 2, 3)), resamples=2))
     assert np.isfinite([rate.value for rate in rates.values()]).all()
 
 
-def test_the_group_many_has_speakers_with_ten_utterances(train: Recordings, test: Recordings) -> None:
+def test_the_group_many_has_speakers_with_ten_utterances(train: Recordings, tested: Recordings) -> None:
     projections = fit_projections(train)
-    results = verify(test, projections, resamples=2)
+    results = verify(tested, projections, resamples=2)
     assert len(results["many/utterance/s/cosine"].same) == 80 * 79 // 2
-    few = test.select((test.utterances % 10 > 0) | (test.speakers < 1))
+    few = tested.select((tested.utterances % 10 > 0) | (tested.speakers < 1))
     assert not any(name.startswith("many/") for name in verify(few, projections, resamples=2))
 
 
-def test_the_difference_from_a_baseline_is_paired(train: Recordings, test: Recordings) -> None:
-    noise = np.random.default_rng(0).normal(size=test.vectors["s"].shape)
-    worse = replace(test, vectors={**test.vectors, "s": (test.vectors["s"] + noise).astype(np.float32)})
+def test_the_difference_from_a_baseline_is_paired(train: Recordings, tested: Recordings) -> None:
+    noise = np.random.default_rng(0).normal(size=tested.vectors["s"].shape)
+    worse = replace(tested, vectors={**tested.vectors, "s": (tested.vectors["s"] + noise).astype(np.float32)})
     projections = {name: p for name, p in fit_projections(train).items() if name.endswith("cosine")}
-    rates, baseline = (error_rates(verify(recordings, projections, resamples=5)) for recordings in (test, worse))
+    rates, baseline = (error_rates(verify(recordings, projections, resamples=5)) for recordings in (tested, worse))
     found = with_intervals(differences(rates, baseline))
     assert set(found) == set(with_intervals(rates))
     assert found["all/segment/content_eer"] == -baseline["all/segment/content_eer"].value < 0
