@@ -30,7 +30,7 @@ class RecordingCDSVAE(CDSVAE):
       z of its own motion view, which does not hold whose voice it is. A record that is alone in its batch lends its own
       s, without gradient.
     - Where C-DSVAE contrasts s with that of the content view, all records of the source match.
-    - The s of the record before it in the batch, mostly of another source, is decoded with z. Encoded again, such a swap
+    - The s of the record before it in the batch, mostly of another source, is decoded with z. Encoded again, this swap
       must have that s and that z, by InfoNCE. The weights that encode it are constants there, so the gradient reaches
       the decoder and the latents that it decodes, and an encoder cannot learn to accept a poor swap.
     - The two KL terms and the terms of s have weights of their own.
