@@ -36,8 +36,8 @@ class TrainConfig:
         learning_rate: The highest that the schedule gives.
         min_frames: Reject data whose records are shorter.
         lanes: Shards that are read in parallel, at most all; the default of `SequenceStream` if None.
-        window: Shards of a lane that are mixed. With few lanes and a window of 1, a batch has several segments of a
-            recording, which methods that compare them require.
+        window: Shards of a lane that are mixed; likewise. With few lanes and a window of 1, a batch has several
+            segments of a recording, which methods that compare them require.
         last: What to do with a last batch that is not full: keep, drop or pad it.
         seed: Of weights, order, views and noise.
         patience: Stop after so many validations without a lower validation loss; None never stops.
@@ -64,7 +64,7 @@ class TrainConfig:
     learning_rate: float = 1e-3
     min_frames: int = 2
     lanes: int | None = None
-    window: int = 4
+    window: int | None = None
     last: Last = "keep"
     seed: int = 0
     patience: int | None = None
@@ -77,6 +77,8 @@ class TrainConfig:
         if self.last not in get_args(Last) or self.precision not in get_args(Precision):
             choices = f"{', '.join(get_args(Last))}, and precision one of {', '.join(get_args(Precision))}"
             raise ValueError(f"last must be one of {choices}, not {self.last!r} and {self.precision!r}")
+        if self.make_from is not None and (self.lanes, self.window) != (None, None):
+            raise ValueError("lanes and window are for stored records: leave them out with make_from")
         if self.devices > 1 and self.last == "keep":
             raise ValueError("several processes cannot share a last batch that is not full: use last pad or drop")
         if self.batch_size % self.devices:

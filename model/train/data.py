@@ -66,7 +66,7 @@ class TrainingData(LightningDataModule):
         batch_size: int,
         min_frames: int,
         lanes: int | None = None,
-        window: int = 4,
+        window: int | None = None,
         last: Last = "keep",
         seed: int = 0,
         factors: Iterable[str] = (),
@@ -78,9 +78,10 @@ class TrainingData(LightningDataModule):
         self.stream: BatchStream
         if make_from is None:
             stored = self.folder / "train"
+            mixing: dict[str, Any] = {} if window is None else {"window": window}
             if lanes is not None:
-                lanes = min(lanes, len(load_manifest(stored).shards))
-            self.stream = SequenceStream(stored, lanes=lanes, window=window, last=last, **self._options)
+                mixing["lanes"] = min(lanes, len(load_manifest(stored).shards))
+            self.stream = SequenceStream(stored, last=last, **mixing, **self._options)
         else:
             self.stream = MadeStream(_maker(self.folder / "train", make_from), last=last, **self._options)
         frames = self.stream.info.features.shape[0]

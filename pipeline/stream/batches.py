@@ -129,7 +129,7 @@ class BatchStream(IterableDataset[Batch]):
         start, self._start = self._start, 0
         if not start and self._received > 1:  # one batch is what a look at a stream takes
             left = f"epoch {self.epoch} of {self.name} was left after {self._received} of {len(self)} batches"
-            warnings.warn(f"{left} and starts again with the same: use endless() to go on", stacklevel=2)
+            warnings.warn(f"{left} and starts again with the same: use endless() to continue", stacklevel=2)
         return self._batches(self.epoch, start, *self.part())
 
     def _batches(self, epoch: int, start: int, rank: int, ranks: int) -> Iterator[Batch]:
