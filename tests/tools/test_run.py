@@ -76,6 +76,10 @@ def test_every_character_is_printable_or_escaped() -> None:
     assert printable("s3:/KEY:PASS@bucket and http://u:p@h/x@y") == "s3:/***@bucket and http://***@h/x@y"
 
 
+HEARING = ["env", "--default-signal=INT"]
+"""Starts a command whose Ctrl-C is not ignored, as it is in all that a shell starts in the background."""
+
+
 def tool(name: str, *options: object) -> list[str]:
     return [sys.executable, "-m", f"seqviews.tools.{name}", *map(str, options)]
 
@@ -94,7 +98,8 @@ def test_a_closed_pipe_and_a_full_disk_at_stdout(hostile: Path) -> None:
 @pytest.mark.parametrize("times", [3, pytest.param(20, marks=pytest.mark.slow)])
 def test_ctrl_c_while_modules_load(times: int) -> None:
     for number in range(times):
-        process = subprocess.Popen(tool("train", "--help"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        process = subprocess.Popen([*HEARING, *tool("train", "--help")], **pipes)
         time.sleep(0.3 + 0.7 * number / times)
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate()

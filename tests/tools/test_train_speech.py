@@ -1,8 +1,9 @@
 """A training on speech, and what other tools make of its run."""
 
+import json
 from pathlib import Path
 
-from tool_calls import Capsys, Failure, call, last_json
+from tool_calls import Capsys, Failure, call
 from toy_speech import FRAMES, N_MELS, ToySpeech
 
 from seqviews.model.scaling import MelScale
@@ -28,8 +29,12 @@ def test_a_run_keeps_the_scale_of_its_mels_and_is_evaluated(
     assert scale.mean.tolist() == [-6.0] * N_MELS
     assert scale.deviation.tolist() == [2.0] * N_MELS
     runs = ["--run", tmp_path / "run", "--baseline", tmp_path / "run"]
-    assert call(evaluate.main, *runs, "--data", speech, "--json") == 0
-    assert last_json(capsys.readouterr().out)["baseline_difference/all/segment/gap_high"] == 0
+    assert call(evaluate.main, *runs, "--data", speech) == 0
+    lines = capsys.readouterr().out.splitlines()
+    metrics = json.loads((tmp_path / "run" / "evaluation" / "metrics.json").read_text())
+    assert metrics["baseline_difference/all/segment/gap_high"] == 0
+    assert f"all/segment/gap: {metrics['all/segment/gap']}" in lines
+    assert len(lines) < 70 < len(metrics), "intervals, attacks and differences are not printed as lines"
     assert (tmp_path / "run" / "evaluation" / "cross_generation.png").is_file()
     shown = failure(show_views.main, "--run", tmp_path / "run", "--step", 1, "--out", tmp_path / "views.png")
     assert "holds speech, and only clips can be drawn" in shown

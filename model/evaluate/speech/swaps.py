@@ -114,12 +114,12 @@ class Swaps:
         means = torch.stack([self._s[row].mean(0) for row in rows])
         of_segments = [self.judge.scores(mels) for mels in (self._mels, self._decode(self._s, self._z))]
         real, reconstructed = (np.stack([scores[row].sum(axis=0) for row in rows]) for scores in of_segments)
-        swapped = [
-            self.judge.scores(self._decode(means[i].expand(len(rows[j]), -1), self._z[rows[j]])).sum(axis=0)
-            for i, j in zip(a, b, strict=True)
-        ]
+        lengths = [len(rows[j]) for j in b]
+        segments = np.concatenate([rows[j] for j in b])
+        exchanged = self.judge.scores(self._decode(means[a.repeat(lengths)], self._z[segments]))
+        swapped = np.add.reduceat(exchanged, np.cumsum([0, *lengths[:-1]]))
         pairs = np.stack([speakers[a], speakers[b]], axis=1)
-        return self._voices(real, reconstructed, np.stack(swapped), speakers, pairs)
+        return self._voices(real, reconstructed, swapped, speakers, pairs)
 
     def _voices(
         self, real: Scores, reconstructed: Scores, swapped: Scores, speakers: Speakers, pairs: Speakers
