@@ -37,7 +37,10 @@ class Views(Protocol):
 
     @property
     def labels(self) -> Mapping[str, Tensor]:
-        """`source`, int64 `[B]`, the number of the source among those of the training split, and factors by name."""
+        """Factors by name; and for methods that need the source, int64 `[B]`.
+
+        `source` is the number of the source among those of the training split, `source_records` its number of records.
+        """
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -73,12 +76,12 @@ class Method(nn.Module):
 
     Attributes:
         players: The parts that have an optimiser of their own, in the order in which they step. With several, each
-            is the name of a submodule.
+            is the name of a submodule; "model" is all that no other player has.
         needs: What `loss` uses besides the anchor: "motion", "content", "source", or factors; nothing else is made.
         curves: How the terms of the loss are drawn, by name.
     """
 
-    players: ClassVar[tuple[str, ...]] = ("model",)
+    players: tuple[str, ...] = ("model",)
     needs: frozenset[str] = frozenset()
     curves: ClassVar[Mapping[str, Curve]] = {}
 
@@ -87,8 +90,11 @@ class Method(nn.Module):
         raise NotImplementedError
 
     def parameters_of(self, player: str) -> Iterable[nn.Parameter]:
-        """The parameters that a player moves: all of the method, or of several players the submodule of that name."""
-        return self.parameters() if len(self.players) == 1 else self.get_submodule(player).parameters()
+        """The parameters that a player moves: all of the method if it is alone, else as `players` says."""
+        if player != "model" and len(self.players) > 1:
+            return self.get_submodule(player).parameters()
+        others = tuple(f"{other}." for other in self.players if other != player)
+        return [parameter for name, parameter in self.named_parameters() if not name.startswith(others)]
 
     def optimizer(self, player: str, learning_rate: float) -> torch.optim.Optimizer:
         """The optimiser of a player; its rate is scheduled by the trainer."""

@@ -1,19 +1,18 @@
 """C-DSVAE: a sequential variational autoencoder of a static and a dynamic latent, with contrastive views [P]."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import ClassVar, Literal, TypeAlias
 
 import torch
-from torch import Tensor, nn
-from torch.func import functional_call
+from torch import Tensor
 from torch.nn import functional
 
 from seqviews.model.gaussian import Gaussian
 from seqviews.model.information import info_nce, mws_information
-from seqviews.model.layers.clips import ClipDecoder, ClipEncoder, FrameShape
-from seqviews.model.layers.recurrent import DynamicPosterior, DynamicPrior, StaticPosterior
-from seqviews.model.layers.segments import MelShape, SegmentDecoder, SegmentEncoder
-from seqviews.model.protocol import Curve, Loss, Method, Posterior, Views
+from seqviews.model.layers.clips import FrameShape
+from seqviews.model.layers.segments import MelShape
+from seqviews.model.methods.sequential_vae import SequentialVAE, both
+from seqviews.model.protocol import Curve, Loss, Views
 from seqviews.model.ranks import gather
 
 Ablation: TypeAlias = Literal["none", "no-motion-view", "no-content-view", "all-mws", "dsvae"]
@@ -26,7 +25,7 @@ NEEDS: dict[Ablation, frozenset[str]] = {
 INFO_NCE, WEIGHTED, BETWEEN = "by InfoNCE", "by minibatch weighted sampling", "about each other, weighted sampling"
 
 
-class CDSVAE(Method):
+class CDSVAE(SequentialVAE):
     """Contrastively disentangled sequential VAE, for clips and for segments of speech [P 2, C.2].
 
     Minimises, in nats a sequence [P eq. 6 to 8, 13],
@@ -71,9 +70,7 @@ class CDSVAE(Method):
     """
 
     curves: ClassVar[Mapping[str, Curve]] = {
-        "reconstruction": Curve("reconstruction error"),
-        "kl_static": Curve("KL of s"),
-        "kl_dynamic": Curve("KL of z"),
+        **SequentialVAE.curves,
         "mi_static": Curve("I(s; x)", panel=INFO_NCE),
         "mi_dynamic": Curve("I(z; x)", panel=INFO_NCE),
         "mws_static": Curve("I(s; x)", panel=WEIGHTED, saturation=("static_off_diagonal",)),
@@ -98,65 +95,17 @@ class CDSVAE(Method):
         hidden_dim: int = 256,
         temperature: float = 0.5,
     ) -> None:
-        super().__init__()
-        self.frame_shape = tuple(frame_shape)
+        super().__init__(
+            frame_shape=frame_shape,
+            width=width,
+            static_dim=static_dim,
+            dynamic_dim=dynamic_dim,
+            feature_dim=feature_dim,
+            hidden_dim=hidden_dim,
+        )
         self.alpha, self.beta, self.gamma, self.ablation = alpha, beta, gamma, ablation
         self.needs = NEEDS[ablation]
-        self.static_dim, self.dynamic_dim, self.temperature = static_dim, dynamic_dim, temperature
-        self._build(frame_shape, width, feature_dim, hidden_dim)
-
-    def _build(self, frame_shape: FrameShape | MelShape, width: float, feature_dim: int, hidden_dim: int) -> None:
-        """The networks, as the paper describes them [P C.2]."""
-        latent_dim = self.static_dim + self.dynamic_dim
-        if len(frame_shape) == 1:
-            self.encoder: nn.Module = SegmentEncoder(*frame_shape, feature_dim, width)
-            self.decoder: nn.Module = SegmentDecoder(*frame_shape, latent_dim, width)
-        else:
-            self.encoder = ClipEncoder(frame_shape, feature_dim, width)
-            self.decoder = ClipDecoder(frame_shape, latent_dim, width)
-        self.static_posterior = StaticPosterior(feature_dim, hidden_dim, self.static_dim)
-        self.dynamic_posterior = DynamicPosterior(feature_dim, hidden_dim, self.dynamic_dim)
-        self.dynamic_prior = DynamicPrior(hidden_dim, self.dynamic_dim)
-
-    def q_static(self, features: Tensor) -> Gaussian:
-        """q(s given x) `[B, S]` of features `[B, T, F]`."""
-        return self.static_posterior(features)  # type: ignore[no-any-return]
-
-    def q_dynamic(self, features: Tensor) -> Gaussian:
-        """q(z given x) `[B, T, D]` of features `[B, T, F]`."""
-        return self.dynamic_posterior(features)  # type: ignore[no-any-return]
-
-    def p_dynamic(self, z: Tensor) -> Gaussian:
-        """p(z_t given z_<t) `[B, T, D]` for each step of a trajectory `[B, T, D]`."""
-        return self.dynamic_prior(z)  # type: ignore[no-any-return]
-
-    def decode_frames(self, s: Tensor, z: Tensor) -> Tensor:
-        """Frames `[N, *frame_shape]` of latents `[N, S]` and `[N, D]`."""
-        return self.decoder(torch.cat([s, z], dim=-1))  # type: ignore[no-any-return]
-
-    def encode(self, x: Tensor) -> Posterior:
-        """The posterior of sequences `[B, T, *frame_shape]`: clips in [0, 1], or segments of mean 0 and deviation 1.
-
-        Raises:
-            ValueError: If the frames have another shape than the model's.
-        """
-        features = self._features(x)
-        with torch.autocast(x.device.type, enabled=False):
-            return Posterior(self.q_static(features), self.q_dynamic(features))
-
-    def decode(self, s: Tensor, z: Tensor) -> Tensor:
-        """Sequences `[B, T, *frame_shape]` of static latents `[B, S]` and dynamic latents `[B, T, D]`."""
-        static = s[:, None].expand(-1, z.shape[1], -1)
-        frames = self.decode_frames(static.flatten(0, 1), z.flatten(0, 1))
-        return frames.view(*z.shape[:2], *self.frame_shape)
-
-    def sample_static(self, n: int, generator: torch.Generator | None = None) -> Tensor:
-        """Draws s from its prior N(0, I): `[n, static_dim]`."""
-        return Gaussian.standard(next(self.parameters()).new_empty(n, self.static_dim)).rsample(generator)
-
-    def sample_dynamic(self, n: int, length: int, generator: torch.Generator | None = None) -> Tensor:
-        """Draws z from its learned prior: `[n, length, dynamic_dim]`."""
-        return self.dynamic_prior.sample(n, length, generator)
+        self.temperature = temperature
 
     def loss(self, views: Views, player: str = "model", generator: torch.Generator | None = None) -> Loss:
         """The objective for a batch.
@@ -220,28 +169,3 @@ class CDSVAE(Method):
         names = ("mws_static", "mws_dynamic") if self.ablation == "all-mws" else ("mi_static", "mi_dynamic")
         total = total - self.beta * sum(terms[name] for name in names if name in terms)
         return total + self.gamma * terms["mi_between"] if self.gamma else total
-
-    def _features(self, x: Tensor, *, keep_statistics: bool = False) -> Tensor:
-        """Features `[B, T, F]` of sequences `[B, T, *frame_shape]`, in the dtype of the sequences.
-
-        With `keep_statistics` the running statistics of batch norm stay, so that evaluation uses those of anchors only.
-        """
-        if tuple(x.shape[2:]) != self.frame_shape:
-            raise ValueError(f"frames are {list(x.shape[2:])}, the model was built for {list(self.frame_shape)}")
-        frames = x.flatten(0, 1)
-        if keep_statistics:
-            buffers = {name: buffer.clone() for name, buffer in self.encoder.named_buffers()}
-            features: Tensor = functional_call(self.encoder, buffers, (frames,))
-        else:
-            features = self.encoder(frames)
-        return features.to(x.dtype).view(*x.shape[:2], -1)
-
-
-def both(
-    posterior: Callable[[Tensor], Gaussian], features: Tensor, view: Tensor | None
-) -> tuple[Gaussian, Gaussian | None]:
-    """The posterior of a batch, and of its view if there is one, in one call."""
-    if view is None:
-        return posterior(features), None
-    batch, of_view = posterior(torch.cat([features, view])).chunk(2)
-    return batch, of_view

@@ -1,18 +1,19 @@
 """C-DSVAE that knows which records are cut from one recording, so that s holds what a whole recording has in common."""
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
-from torch import Tensor, nn
-from torch.func import functional_call
+from torch import Tensor
 from torch.nn import functional
 
 from seqviews.model.gaussian import Gaussian
 from seqviews.model.information import info_nce
 from seqviews.model.layers.clips import FrameShape
+from seqviews.model.layers.fixed import fixed
 from seqviews.model.layers.segments import MelShape
-from seqviews.model.methods.cdsvae import CDSVAE, INFO_NCE, both
+from seqviews.model.methods.cdsvae import CDSVAE, INFO_NCE
+from seqviews.model.methods.sequential_vae import SequentialVAE, both
 from seqviews.model.protocol import Curve, Loss, Views
 from seqviews.model.ranks import gather, own_rows
 
@@ -62,7 +63,7 @@ class RecordingCDSVAE(CDSVAE):
 
     needs = frozenset({"motion", "content", "source"})
     curves: ClassVar[Mapping[str, Curve]] = {
-        **{name: CDSVAE.curves[name] for name in ("reconstruction", "kl_static", "kl_dynamic")},
+        **SequentialVAE.curves,
         "mi_static": Curve("I(s; x)", panel=INFO_NCE),
         "mi_dynamic": Curve("I(z; x)", panel=INFO_NCE),
         "swap_static": Curve("s", panel=SWAPPED),
@@ -145,9 +146,9 @@ class RecordingCDSVAE(CDSVAE):
 
     def _encode_swaps(self, swapped: Tensor) -> tuple[Gaussian, Gaussian]:
         """The posteriors of swaps, of which the gradient reaches the decoder and the latents, not the encoder."""
-        features = _fixed(self.encoder, swapped.flatten(0, 1)).view(*swapped.shape[:2], -1)
-        static = _fixed(self.static_posterior, features)
-        dynamic = _fixed(self.dynamic_posterior, features)
+        features = fixed(self.encoder, swapped.flatten(0, 1)).view(*swapped.shape[:2], -1)
+        static = fixed(self.static_posterior, features)
+        dynamic = fixed(self.dynamic_posterior, features)
         return static.to(swapped.dtype), dynamic.to(swapped.dtype)
 
     def _total(self, terms: Mapping[str, Tensor]) -> Tensor:
@@ -171,10 +172,3 @@ def next_of_source(source: Tensor) -> Tensor:
     following = torch.arange(1, len(source) + 1, device=source.device)
     following = torch.where(following < end, following, first)
     return torch.empty_like(order).scatter_(0, order, order[following])
-
-
-def _fixed(module: nn.Module, x: Tensor) -> Any:
-    """A module with its weights, and the running statistics of batch norm, as constants."""
-    state = {name: value.detach().clone() for name, value in module.named_buffers()}
-    state |= {name: value.detach() for name, value in module.named_parameters()}
-    return functional_call(module, state, (x,))

@@ -105,7 +105,9 @@ class TrainingModule(LightningModule):
         )
         labels = {name: batch.factors[name] for name in self.method.needs if name in batch.factors}
         if self.sources is not None:
-            labels["source"] = self.sources[batch.indices].to(self.device, non_blocking=True)
+            labels["source"] = self.sources[batch.indices]
+            labels["source_records"] = self.sources.bincount()[labels["source"]]
+            labels = {name: value.to(self.device, non_blocking=True) for name, value in labels.items()}
         labelled: Views = replace(views, labels=labels)
         return labelled
 

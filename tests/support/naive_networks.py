@@ -2,10 +2,13 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.distributions import Independent, Normal, kl_divergence
 
+from seqviews.model.discrepancy import SCALES
 from seqviews.model.gaussian import Gaussian
 
 
@@ -69,3 +72,38 @@ def shared_information(of_s: list[list[float]], of_z: list[list[float]]) -> floa
     """I(s; z) of log densities: H(s) + H(z) - H(s, z)."""
     both = [[a + b for a, b in zip(*rows, strict=True)] for rows in zip(of_s, of_z, strict=True)]
     return entropy(of_s) + entropy(of_z) - entropy(both)
+
+
+def autoencoding(model: Any, x: Tensor, s: Tensor, z: Tensor) -> dict[str, float]:
+    """The terms of the evidence lower bound that samples of the posterior of a batch give, by their formulas."""
+    posterior, decoded, batch = model.encode(x), model.decode(s, z), len(x)
+    terms = {"reconstruction": 0.0, "kl_dynamic": 0.0}
+    for i in range(batch):
+        for t in range(z.shape[1]):
+            terms["reconstruction"] += float((decoded[i, t] - x[i, t]).pow(2).sum()) / batch
+            prefix = torch.cat([z[i : i + 1, :t], torch.zeros_like(z[:1, :1])], dim=1)  # the last step is not read
+            prior = model.p_dynamic(prefix)
+            p = independent(Gaussian(prior.mean[0, t], prior.logvar[0, t]))
+            q = independent(Gaussian(posterior.dynamic.mean[i, t], posterior.dynamic.logvar[i, t]))
+            terms["kl_dynamic"] += float(kl_divergence(q, p)) / batch
+    unit = Gaussian(torch.zeros_like(s), torch.zeros_like(s))
+    of_s = kl_divergence(independent(posterior.static), independent(unit))
+    return {**terms, "kl_static": float(of_s.mean())}
+
+
+def independent(q: Gaussian) -> Independent[Normal]:
+    """The same distribution, as torch has it."""
+    return Independent(Normal(q.mean, q.logvar.exp().sqrt()), 1)
+
+
+def discrepancy(u: Tensor, v: Tensor) -> float:
+    """The unbiased maximum mean discrepancy of `[M, D]` each, with the kernel of `model.discrepancy`."""
+
+    def k(a: Tensor, b: Tensor) -> float:
+        square = sum((x - y) ** 2 for x, y in zip(a.tolist(), b.tolist(), strict=True))
+        return float(sum((c := 2 * len(a) * scale) / (c + square) for scale in SCALES) / len(SCALES))
+
+    m = len(u)
+    apart = [(i, j) for i in range(m) for j in range(m) if i != j]
+    within = sum(k(u[i], u[j]) + k(v[i], v[j]) for i, j in apart) / len(apart)
+    return float(within) - 2 * sum(k(u[i], v[j]) for i in range(m) for j in range(m)) / m**2

@@ -21,6 +21,10 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "clips": ("cdsvae", {"frame_shape": (3, 16, 16), **SMALL}),
     "segments": ("cdsvae", {"frame_shape": (8,), **SMALL}),
     "recordings": ("cdsvae_recordings", {"frame_shape": (8,), **SMALL}),
+    "s3vae of clips": ("s3vae", {"frame_shape": (3, 16, 16), "gamma": 1.0, **SMALL}),
+    "s3vae of segments": ("s3vae", {"frame_shape": (8,), "gamma": 1.0, **SMALL}),
+    "rwae": ("rwae", {"frame_shape": (8,), **SMALL}),
+    "rwae with a player": ("rwae", {"frame_shape": (8,), "divergence": "gan", **SMALL}),
     "released": ("cdsvae_released", {"frame_shape": (3, 64, 64), **SMALL}),
 }
 
@@ -53,14 +57,19 @@ def compute(name: str, arguments: dict[str, Any], rank: int, ranks: int) -> dict
     if ranks > 1:
         synchronise_batch_norm(method)
     torch.manual_seed(7)
-    loss = method.loss(rows(arguments["frame_shape"], rank, ranks), "model")
-    gradients = {
-        term: mean_over_ranks(list(grad(value, parameters, retain_graph=True, materialize_grads=True)), ranks)
-        for term, value in {**loss.terms, "total": loss.total}.items()
-        if value.requires_grad
-    }
-    means = mean_over_ranks([value.detach().clone() for value in loss.terms.values()], ranks)
-    values = dict(zip(loss.terms, means, strict=True))
+    views = rows(arguments["frame_shape"], rank, ranks)
+    gradients: dict[str, Any] = {}
+    terms: dict[str, Tensor] = {}
+    for player in method.players:
+        loss = method.loss(views, player)
+        terms |= loss.terms
+        gradients |= {
+            term: mean_over_ranks(list(grad(value, parameters, retain_graph=True, materialize_grads=True)), ranks)
+            for term, value in {**loss.terms, f"total of {player}": loss.total}.items()
+            if value.requires_grad
+        }
+    means = mean_over_ranks([value.detach().clone() for value in terms.values()], ranks)
+    values = dict(zip(terms, means, strict=True))
     buffers = {n: b for n, b in method.named_buffers() if b.is_floating_point()}
     return {"gradients": gradients, "values": values, "buffers": buffers}
 
