@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeAlias, cast
 
 import torch
@@ -26,14 +26,17 @@ SETTINGS = {
     "static_drawn": "s drawn from its prior, z of a clip",
     "dynamic_drawn": "z drawn from its prior, s of a clip",
     "sampled": "clips sampled by the generator",
+    "static_redrawn": "s drawn twice for a z from its prior, by a generator; truth is what the first clip shows",
+    "dynamic_redrawn": "z drawn twice for an s from its prior, likewise",
 }
 REQUIRED = {
     **dict.fromkeys(("reconstruction", "swap"), ("encode", "decode")),
     "static_drawn": ("encode", "decode", "sample_static"),
     "dynamic_drawn": ("encode", "decode", "sample_dynamic"),
     "sampled": ("sample",),
+    **dict.fromkeys(("static_redrawn", "dynamic_redrawn"), ("decode", "sample_static", "sample_dynamic")),
 }
-"""The capabilities that each setting but the real clips requires."""
+"""The capabilities that each setting but the real clips requires; to redraw is for methods without encode."""
 PURPOSES = dict.fromkeys(("encode", "decode"), "reconstructions and swaps")
 PURPOSES |= {"sample_static": "draws of s", "sample_dynamic": "draws of z"}
 """What is left out without a capability."""
@@ -49,7 +52,12 @@ def possible_settings(method: Method) -> list[str]:
     Raises:
         ValueError: If there is none; the message names what the method lacks.
     """
-    settings = [setting for setting, names in REQUIRED.items() if not missing_capabilities(method, *names)]
+    encodes = not missing_capabilities(method, "encode")
+    settings = [
+        setting
+        for setting, names in REQUIRED.items()
+        if not missing_capabilities(method, *names) and not (encodes and setting.endswith("redrawn"))
+    ]
     if not settings:
         require(method, "encode", "decode", purpose=PURPOSES["encode"])
     return settings
@@ -120,8 +128,9 @@ def score(
 
     Settings are those of `SETTINGS`, metrics those of `metrics.factor_scores`. The static factors of a clip should be
     those of the clip that its s is from, the dynamic factors those of the clip that its z is from; factors of a latent
-    that is drawn have no truth. Every latent is drawn, and every clip sampled, `DRAWS` times for each real clip. The
-    PSNR is a mean over the clips that are not entirely black.
+    that is drawn have no truth. Every latent is drawn, and every clip sampled, `DRAWS` times for each real clip. Where
+    a generator redraws a latent, the truth is what the judge reads from the first clip. The PSNR is a mean over the
+    clips that are not entirely black.
 
     Args:
         method: In evaluation mode, on the device.
@@ -149,6 +158,16 @@ def score(
         counts = (min(SAMPLES, total - start) for start in range(0, total, SAMPLES))
         made = (sampler.sample(count, info.features.shape[0], generator) for count in counts)
         results["sampled"] = _judge_all(judge, made, total, "sampled", progress), {}
+    for setting in [setting for setting in settings if setting.endswith("redrawn")]:
+        kept = info.dynamic if setting == "static_redrawn" else info.static
+        length, total = info.features.shape[0], DRAWS * len(clips)
+        pairs = _redraw(autoencoder, length, total, "dynamic" if kept is info.static else "static", generator)
+        first, second = zip(*((judge(a), judge(b)) for a, b in pairs), strict=True)
+        results[setting] = (
+            _joined(second),
+            {name: _shown(value) for name, value in _joined(first).items() if name in kept},
+        )
+        progress(setting, total, total)
     classes = {**info.static, **info.dynamic}
     for setting, (predicted, truth) in results.items():
         scores |= {f"{setting}/{name}": value for name, value in factor_scores(predicted, truth, classes).items()}
@@ -183,14 +202,38 @@ def _judge_all(
     judge: Predict, blocks: Iterable[Tensor], total: int, setting: str, progress: Progress
 ) -> dict[str, Tensor]:
     """Predictions of the judge for blocks of clips, by factor, on the CPU."""
-    parts: list[dict[str, Tensor]] = []
+    parts: list[Mapping[str, Tensor]] = []
     done = 0
     for x in blocks:
-        parts.append({name: value.cpu() for name, value in judge(x).items()})
+        parts.append(judge(x))
         done += len(x)
         if len(parts) % REPORT_EVERY == 0 or done == total:
             progress(setting, done, total)
-    return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+    return _joined(parts)
+
+
+def _joined(parts: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """The predictions for blocks of clips as one, on the CPU."""
+    return {name: torch.cat([part[name].cpu() for part in parts]) for name in parts[0]}
+
+
+def _redraw(
+    method: Autoencoder, length: int, total: int, redrawn: str, generator: torch.Generator
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Blocks of pairs of clips of the priors, `total` in all, which differ in one latent only."""
+    for start in range(0, total, SAMPLES):
+        count = min(SAMPLES, total - start)
+        s, z = method.sample_static(count, generator), method.sample_dynamic(count, length, generator)
+        first = method.decode(s, z)
+        if redrawn == "static":
+            yield first, method.decode(method.sample_static(count, generator), z)
+        else:
+            yield first, method.decode(s, method.sample_dynamic(count, length, generator))
+
+
+def _shown(predicted: Tensor) -> Tensor:
+    """What a clip shows by the judge's prediction: the most probable class, or the trajectory."""
+    return predicted.argmax(1) if predicted.ndim == 2 else predicted
 
 
 def _take(factors: Mapping[str, Tensor], indices: Tensor) -> dict[str, Tensor]:

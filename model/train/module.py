@@ -51,7 +51,10 @@ class TrainingModule(LightningModule):
     ) -> None:
         super().__init__()
         self.automatic_optimization = False  # a method may have several optimisers
-        self.method = method.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # not in torch's stub
+        for parameter in method.parameters():
+            if parameter.ndim == 4:  # Module.to would also convert convolutions over time, for which there is no such
+                parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+        self.method = method
         self.views, self.scale, self.seed = views, scale, seed
         self.learning_rate, self.steps = learning_rate, steps
         self.sources = sources  # on the host, as the indices are

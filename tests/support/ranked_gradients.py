@@ -25,6 +25,8 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "s3vae of segments": ("s3vae", {"frame_shape": (8,), "gamma": 1.0, **SMALL}),
     "rwae": ("rwae", {"frame_shape": (8,), **SMALL}),
     "rwae with a player": ("rwae", {"frame_shape": (8,), "divergence": "gan", **SMALL}),
+    "fhvae": ("fhvae", {"frame_shape": (8,), "sources": 16, "static_dim": 6, "dynamic_dim": 3, "hidden_dim": 12}),
+    "mocogan": ("mocogan", {"frame_shape": (3, 16, 16), "categories": 3, "width": 0.125}),
     "released": ("cdsvae_released", {"frame_shape": (3, 64, 64), **SMALL}),
 }
 
@@ -36,7 +38,7 @@ def rows(frame_shape: tuple[int, ...], rank: int, ranks: int) -> Views:
     order = torch.rand(BATCH, FRAMES, generator=generator).argsort(1)
     source = torch.randint(0, BATCH // 2, (BATCH,), generator=generator)
     anchor, motion, order, source = (rows[rank::ranks] for rows in (anchor, motion, order, source))
-    return Views(anchor, motion, order, {"source": source})
+    return Views(anchor, motion, order, {"source": source, "source_records": 1 + source})
 
 
 def mean_over_ranks(values: list[Tensor], ranks: int) -> list[Tensor]:

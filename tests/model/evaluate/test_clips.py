@@ -38,7 +38,8 @@ def test_a_perfect_method_has_perfect_scores(squares: Path) -> None:
     assert accuracies == dict.fromkeys([*expected, "static_drawn/way/accuracy", "dynamic_drawn/shade/accuracy"], 1.0)
     assert scores[PSNR] == MAX_PSNR
     errors = {name: value for name, value in scores.items() if name.endswith("error")}
-    assert set(errors) == {f"{setting}/path/error" for setting in {*SETTINGS} - {"dynamic_drawn", "sampled"}}
+    without_path = {"dynamic_drawn", "sampled", "static_redrawn", "dynamic_redrawn"}
+    assert set(errors) == {f"{setting}/path/error" for setting in {*SETTINGS} - without_path}
     assert max(errors.values()) == pytest.approx(0, abs=1e-5)
     assert scores["static_drawn/shade/inter_entropy"] == pytest.approx(math.log(len(SHADES)), abs=0.02)
 
@@ -63,6 +64,23 @@ def test_a_generator_is_scored_on_its_samples(squares: Path, shades: int) -> Non
     assert scores["sampled/shade/intra_entropy"] == 0
     assert scores["sampled/shade/inception_score"] == pytest.approx(shades, abs=0.05)
     assert scores["sampled/way/inter_entropy"] == pytest.approx(math.log(4), abs=0.05)
+
+
+@pytest.mark.parametrize("method", [PerfectModel, EntangledModel])
+def test_a_generator_that_redraws_a_latent_is_compared_with_its_first_clip(
+    squares: Path, method: type[PerfectModel]
+) -> None:
+    class Generator(method):  # type: ignore[misc, valid-type]
+        encode = None
+
+    scores = scored(Generator(), squares)
+    assert "swap/way/accuracy" not in scores
+    assert scores["static_redrawn/way/accuracy"] == 1  # of the entangled model, too: its s does nothing
+    assert scores["static_redrawn/path/error"] == pytest.approx(0, abs=1e-5)
+    perfect = method is PerfectModel
+    assert scores["dynamic_redrawn/shade/accuracy"] == pytest.approx(1.0 if perfect else 0.25, abs=0.08)
+    assert not {"static_redrawn/shade/accuracy", "dynamic_redrawn/way/accuracy"} & scores.keys()
+    assert scores["dynamic_redrawn/way/inter_entropy"] == pytest.approx(math.log(4), abs=0.05)
 
 
 def test_settings_depend_on_what_a_method_can_do(squares: Path) -> None:
