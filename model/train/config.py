@@ -137,7 +137,7 @@ def presets() -> list[str]:
     """The names of the presets.
 
     >>> presets()[:2]
-    ['demo', 'smmnist']
+    ['demo', 'dsvae-smmnist']
     """
     return sorted(path.stem for path in PRESETS.glob("*.yaml"))
 

@@ -13,7 +13,6 @@ from tiny_training import MODEL, write_config
 from tool_calls import Capsys, Failure, call
 from toy_clips import ToyClips
 
-from seqviews.model.methods.cdsvae import CDSVAE
 from seqviews.model.registry import MODELS, VIEWS, build
 from seqviews.model.report.grids import views_grid
 from seqviews.model.train import trainer
@@ -163,13 +162,17 @@ def test_presets_build(preset: str) -> None:
     config = config_of(make_parser().parse_args(["--config", preset, "--data", "x", "--out", "y"]))
     assert config == TrainConfig.preset(preset, data="x", out="y")
     shapes = {"sprites": [3, 64, 64], "smmnist": [1, 64, 64], "timit": [80], "demo": [1, 16, 16]}
-    shape = shapes[preset.partition("-")[0]]
-    method = build({**config.model, "frame_shape": shape}, MODELS)
-    assert isinstance(method, CDSVAE)
-    assert method.eval().encode(torch.rand(2, 4, *shape)).dynamic.mean.shape[:2] == (2, 4)
-    for view in (config.motion, config.content):
-        assert view is not None
-        build(view, VIEWS)
+    shape = next(shape for data, shape in shapes.items() if data in preset.split("-"))
+    sources = {"sources": 3} if config.model["name"] == "fhvae" else {}
+    method: Any = build({**config.model, "frame_shape": shape, **sources}, MODELS).eval()
+    if config.model["name"] == "mocogan":
+        assert method.sample(2, 4).shape == (2, 4, *shape)
+    else:
+        assert method.encode(torch.rand(2, 4, *shape)).dynamic.mean.shape[:2] == (2, 4)
+    for name, view in {"motion": config.motion, "content": config.content}.items():
+        assert (view is None) == (name not in method.needs)
+        if view is not None:
+            build(view, VIEWS)
 
 
 def test_five_lines_of_python(toy: Path, tmp_path: Path) -> None:
