@@ -38,6 +38,8 @@ ROOMS = {  # what the files of a folder may import; the first that fits
     "model/report": SHOWN,
     "model/train": SHOWN | {"model.registry", "model.train", "augment", "pipeline"},
     "model/evaluate": SHOWN | {"model.train", "model.evaluate", "pipeline.storage.folder", "pipeline.stream.recordset"},
+    "model/reproduce": SHOWN
+    | {"model.registry", "model.train", "model.evaluate", "model.reproduce", "pipeline.storage.urls"},
     "model": {"model"},
     "pipeline": {"pipeline"},
     "tools": {"tools", "model", "augment", "pipeline"},

@@ -26,6 +26,7 @@ from seqviews.pipeline.storage.folder import Folder
 from seqviews.tools.bench_clock import Clock
 from seqviews.tools.bench_gpu import SHARES, GpuBench
 from seqviews.tools.bench_made import bench_made
+from seqviews.tools.bench_methods import method_steps
 from seqviews.tools.bench_speech import bench_speech
 from seqviews.tools.bench_step import SIDES, Side
 from seqviews.tools.bench_stream import bench_bucket_stream, bench_stream
@@ -80,6 +81,13 @@ def bench_step(rounds: int) -> dict[str, Any]:
     }
 
 
+def bench_methods(rounds: int) -> dict[str, Any]:
+    """Microseconds of processor time a clip of each method's step on Sprites, in turn; views are not made."""
+    steps = method_steps()
+    in_turn(steps, 1)
+    return {"microseconds_per_clip": in_turn(steps, rounds)}
+
+
 def bench_train(data: Folder, steps: int) -> dict[str, Any]:
     """Clips/s of a training by a preset, and the share of each stage."""
     clock = Clock()
@@ -101,6 +109,7 @@ def bench(arguments: argparse.Namespace) -> dict[str, Any]:
         "stream": lambda: (bench_bucket_stream if data.is_remote else bench_stream)(data, rounds),
         "train": lambda: bench_train(data, arguments.steps),
         "made": lambda: bench_made(arguments.digits, rounds, arguments.steps),
+        "methods": lambda: bench_methods(rounds),
         "speech": lambda: bench_speech(arguments.timit),
     }
     if arguments.what == "gpu":
@@ -118,7 +127,7 @@ def bench(arguments: argparse.Namespace) -> dict[str, Any]:
 def main(argv: list[str] | None = None) -> None:
     """Parse the arguments and measure."""
     parser = tool_parser((__doc__ or "").partition("\n")[0])
-    choices = ["views", "step", "stream", "train", "made", "speech", "gpu", "all"]
+    choices = ["views", "step", "stream", "train", "made", "methods", "speech", "gpu", "all"]
     what = "what to measure; all is all but speech and gpu"
     parser.add_argument("what", nargs="?", choices=choices, default="all", help=what)
     data, disk = "a prepared Sprites data set", "the disk, to measure its preparation"

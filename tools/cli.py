@@ -12,6 +12,7 @@ TOOLS = {
     "show_views": "draw what a method sees at a step of a training",
     "train": "train a method on a prepared data set",
     "evaluate": "evaluate a trained method",
+    "reproduce": "train and evaluate the rows of a table, side by side with what was published",
     "encode": "write the latents of a data set with a trained method",
     "bench": "measure stream, views and training against peers",
 }

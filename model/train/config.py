@@ -137,7 +137,7 @@ def presets() -> list[str]:
     """The names of the presets.
 
     >>> presets()[:2]
-    ['demo', 'dsvae-smmnist']
+    ['cdsvae-timit-compact', 'demo']
     """
     return sorted(path.stem for path in PRESETS.glob("*.yaml"))
 

@@ -1,0 +1,1 @@
+"""Tables of papers, trained and evaluated row by row."""

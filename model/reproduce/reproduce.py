@@ -1,0 +1,235 @@
+"""Reproduce a table: prepare its data, train and evaluate each row, and write the table; resumes after any end."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import logging
+import os
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from seqviews.model.evaluate.encode import no_progress
+from seqviews.model.registry import MODELS, find_class
+from seqviews.model.report.curves import read_log
+from seqviews.model.reproduce.experiment import Experiment, Row, Scale
+from seqviews.model.reproduce.jobs import Job, run_jobs
+from seqviews.model.reproduce.table import Measured, Table
+from seqviews.model.train.config import TrainConfig
+from seqviews.model.train.runs import LOG, Run
+from seqviews.model.train.trainer import assemble
+from seqviews.pipeline.files import make_folder, write_atomically
+from seqviews.pipeline.manifest import SPLITS, load_manifest
+from seqviews.pipeline.records import Progress
+from seqviews.pipeline.storage.urls import open_folder
+
+REPORT, TICK = "evaluation/report.html", 60.0  # what an evaluation writes last; seconds
+logger = logging.getLogger("seqviews")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReproduceConfig:
+    """What is reproduced, and where.
+
+    Attributes:
+        data: A prepared data set, a folder or URL, or the folder of raw data that the experiment prepares.
+        out: Folder to write.
+        scale: Whose configurations the rows have.
+        seeds: Of the trainings of each row.
+        jobs: Trainings side by side.
+        max_clips: Records that each training sees; those of its configuration if None.
+    """
+
+    data: str
+    out: Path
+    scale: Scale = "compact"
+    seeds: Sequence[int] = (0,)
+    jobs: int = 1
+    max_clips: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    """A row with a seed: its configuration, and whether it is evaluated."""
+
+    row: Row
+    config: TrainConfig
+
+    @property
+    def folder(self) -> Path:
+        """Of the run."""
+        return Path(self.config.out)
+
+    @property
+    def evaluated(self) -> bool:
+        """Whether nothing is left to do."""
+        return (self.folder / REPORT).is_file()
+
+    def records(self) -> int:
+        """Records that it was trained on so far, by its log."""
+        steps = 0
+        with suppress(OSError, ValueError):  # while it is written
+            logged = read_log(self.folder / LOG)
+            steps = int(logged["step"].max()) if len(logged.get("step", ())) else 0
+        return self.config.max_clips if self.evaluated else min(self.config.max_clips, steps * self.config.batch_size)
+
+
+def reproduce(experiment: Experiment, config: ReproduceConfig, progress: Progress = no_progress) -> Table:
+    """Reproduce an experiment, and leave `table.md`, `table.json` and `report.html` in `config.out`.
+
+    Every configuration is checked against the data before any training starts. Interrupted, however it ends, it resumes
+    when it is called again: what is done is kept, and trainings continue from their checkpoints.
+
+    Args:
+        experiment: The table.
+        config: What, and where.
+        progress: Called now and then with "training", the records seen by all trainings and how many there will be.
+
+    Raises:
+        ValueError: If the data is missing or does not fit a row, a row does not fit the scale, or `config.out` holds
+            another reproduction or one that is running.
+        ChildProcessError: If a preparation, training or evaluation fails.
+    """
+    for training in _trainings(experiment, config, config.data):
+        find_class(str(training.config.model.get("name")), MODELS)
+    raw = _needs_preparation(experiment, config)
+    make_folder(config.out)
+    with _alone(config.out):
+        data = str(config.out / "data") if raw else config.data
+        if raw and not all((config.out / "data" / split / "manifest.json").is_file() for split in SPLITS):
+            arguments = [argument.format(raw=config.data) for argument in experiment.prepare]
+            _run([_job(config, "the preparation", [*arguments, "--out", data])], 1)
+        trainings = _trainings(experiment, config, data)
+        for training in trainings:
+            _check(training, config.out)
+        _train(trainings, config, progress)
+        _evaluate(experiment, trainings, config)
+        table = _table(experiment, trainings, config, data)
+        table.write(config.out)
+        return table
+
+
+def _trainings(experiment: Experiment, config: ReproduceConfig, data: str) -> list[Training]:
+    """Every row with every seed."""
+    runs = config.out / "runs"
+    return [
+        Training(row, row.train_config(config.scale, data, str(runs / f"{row.slug}-{seed}"), seed, config.max_clips))
+        for seed in config.seeds
+        for row in experiment.rows
+    ]
+
+
+def _needs_preparation(experiment: Experiment, config: ReproduceConfig) -> bool:
+    """Whether the data is raw."""
+    folder = open_folder(config.data)
+    if (folder / "train").has("manifest.json"):
+        return False
+    if not experiment.prepare:
+        raise ValueError(f"{experiment.name} needs a prepared data set, and {config.data} has no train/manifest.json")
+    if not Path(config.data).exists():
+        raise ValueError(f"there is no {config.data}: give a prepared data set, or the raw data to prepare it from")
+    return True
+
+
+@contextmanager
+def _alone(out: Path) -> Iterator[None]:
+    """Hold a lock that processes of ours inherit, so that none of a killed reproduction still writes."""
+    with (out / ".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            reason = "is in use by another reproduction, or by a process that one left behind when it was killed"
+            raise ValueError(f"{out} {reason}: wait for it, or end it") from None
+        os.set_inheritable(file.fileno(), True)
+        yield
+
+
+def _check(training: Training, out: Path) -> None:
+    """Check that a row fits the data, and that what was asked for in `out` before is the same."""
+    path = _config_path(training, out)
+    text = replace(training.config, out="").to_yaml()
+    if path.is_file() and path.read_text() != text:
+        raise ValueError(f"{path} is of another reproduction than these arguments: choose another --out")
+    if not path.is_file():
+        try:
+            assemble(training.config)
+        except ValueError as error:
+            raise ValueError(f"the row {training.row.name}: {error}") from None
+        make_folder(path.parent)
+        write_atomically(path, text.encode())
+
+
+def _config_path(training: Training, out: Path) -> Path:
+    return out / "configs" / f"{training.folder.name}.yaml"
+
+
+def _train(trainings: Sequence[Training], config: ReproduceConfig, progress: Progress) -> None:
+    """Train what is not evaluated yet; a training that is complete ends at once."""
+    total, started = sum(training.config.max_clips for training in trainings), time.monotonic()
+    before = sum(training.records() for training in trainings)
+
+    def tick() -> None:
+        done = sum(training.records() for training in trainings)
+        progress("training", done, total)
+        if done > before:
+            hours = (total - done) / (done - before) * (time.monotonic() - started) / 3600
+            logger.info("%.1f hours of training left", hours)
+
+    jobs = []
+    for training in trainings:
+        file = str(_config_path(training, config.out))
+        options = ["--config", file, "--data", training.config.data, "--out", str(training.folder), "--resume"]
+        if not training.evaluated:
+            jobs.append(_job(config, f"the training of {training.folder.name}", ["train", *options]))
+    run_jobs(jobs, config.jobs, tick, TICK)
+
+
+def _evaluate(experiment: Experiment, trainings: Sequence[Training], config: ReproduceConfig) -> None:
+    """Evaluate what is not yet; the first alone, which trains the judge, then the others side by side."""
+    baselines = {t.config.seed: t for t in trainings if t.row.name == experiment.baseline}
+    options = [part for name, value in experiment.evaluation.items() for part in (f"--{name.replace('_', '-')}", value)]
+    first: list[Job] = []
+    others: list[Job] = []
+    for training in sorted(trainings, key=lambda t: t.row.name != experiment.baseline):
+        if training.evaluated:
+            continue
+        arguments = ["evaluate", "--run", str(training.folder), "--data", training.config.data, *map(str, options)]
+        baseline = baselines.get(training.config.seed, training)
+        if baseline is not training:
+            arguments += ["--baseline", str(baseline.folder)]
+        job = _job(config, f"the evaluation of {training.folder.name}", arguments)
+        (others if first else first).append(job)
+    _run(first, 1)
+    _run(others, config.jobs)
+
+
+def _job(config: ReproduceConfig, name: str, arguments: Sequence[str]) -> Job:
+    return Job(name, arguments, config.out / "messages" / f"{name.replace(' ', '-')}.log")
+
+
+def _run(jobs: Sequence[Job], side_by_side: int) -> None:
+    if jobs:
+        logger.info("%s%s", jobs[0].name, f" and {len(jobs) - 1} more" if len(jobs) > 1 else "")
+        run_jobs(jobs, side_by_side, lambda: None, TICK)
+
+
+def _table(experiment: Experiment, trainings: Sequence[Training], config: ReproduceConfig, data: str) -> Table:
+    measured = {}
+    for row in experiment.rows:
+        of_row = [training for training in trainings if training.row is row]
+        metrics = [json.loads((t.folder / "evaluation/metrics.json").read_text()) for t in of_row]
+        method = Run.load(of_row[0].folder).method
+        parameters = sum(parameter.numel() for parameter in method.parameters())
+        measured[row.name] = Measured(metrics, parameters, of_row[0].config.max_clips)
+    manifest = load_manifest(open_folder(data) / "test")
+    about = {
+        "scale": config.scale,
+        "seeds": ", ".join(map(str, config.seeds)),
+        "data": f"{manifest.dataset.name}, test split, {len(manifest)} records",
+        "SHA-256 of the data": manifest.digest,
+        "evaluation": json.dumps(dict(experiment.evaluation)) if experiment.evaluation else "as by default",
+    }
+    return Table(experiment, measured, about)
