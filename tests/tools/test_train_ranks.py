@@ -54,3 +54,29 @@ def test_two_processes_log_what_one_does(
     longer = ["--config", config, "--data", toy, "--out", tmp_path / "two", "--resume"]
     assert call(train.main, *longer) == 0  # with one process, where nothing is left to do
     assert "resuming on 1 devices, started on 2: the batches and losses are the same" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_two_processes_move_each_player_as_one_does(toy: Path, tmp_path: Path) -> None:
+    model = {"name": "rwae", "divergence": "gan", "width": 0.1, "static_dim": 8, "dynamic_dim": 4, "hidden_dim": 16}
+    options: dict[str, Any] = {"max_clips": BATCH * STEPS, "last": "pad", "precision": "32-true", "motion": None}
+    config = write_config(tmp_path, batch_size=BATCH, model=model, content=None, **options)
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import sys, torch\n"
+        "from seqviews.model.train import trainer\n"
+        "from seqviews.tools.train import main\n"
+        "torch.set_num_threads(1)\n"
+        "trainer.LOG_EVERY = 2\n"
+        "main(sys.argv[1:])\n"
+    )
+    for devices in ("1", "2"):
+        command = [sys.executable, str(script), "--config", config, "--data", str(toy), "--devices", devices]
+        command += ["--out", str(tmp_path / devices)]
+        done = subprocess.run(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+    one, two = rows(tmp_path / "1"), rows(tmp_path / "2")
+    assert len(one) == len(two) == STEPS // 2
+    assert {"loss/discriminator", "loss/model", "gradient_norm/discriminator"} <= one[0].keys()
+    for expected, found in zip(one, two, strict=True):
+        assert found == pytest.approx(expected, rel=5e-3, abs=5e-4)
