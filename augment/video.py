@@ -1,15 +1,15 @@
 """Motion views of clips: another crop, colour and sharpness, the same motion."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from kornia.augmentation import AugmentationBase3D
 from kornia.filters import get_gaussian_kernel1d
 from torch import Tensor
 
+from seqviews.augment.banded import BLOCK, Band, crop_and_blur, resample, window_width, with_colour
 from seqviews.augment.draws import Purpose, fresh_seeds, uniform
 
 Range = tuple[float, float]
@@ -27,7 +27,7 @@ _TO_YUV = torch.tensor(
     dtype=torch.float64,
 )
 _FROM_YUV = _TO_YUV.inverse()
-CLIPS_IN_CACHE = 4
+PIXELS_IN_CACHE = 2**17  # 1.5 MB of colours in float32
 _POINT = 1e-3  # the sigma, in pixels, of a blur that is exactly the identity
 _NEUTRAL: dict[str, float | tuple[float, ...]] = {
     "crop": (0.0, 0.0, 1.0, 1.0),
@@ -44,8 +44,8 @@ class VideoMotion(AugmentationBase3D):
 
     Equivalent to Kornia's `VideoSequential(RandomResizedCrop, ColorJiggle, RandomGaussianBlur)`, under Kornia's
     parameter names, and several times faster. Crop, resize and blur are linear and separable: one matrix per clip for
-    the rows and one for the columns. Colour is one affine map of the pixel per clip. There is no flip, as it would
-    change the direction of the motion [P 2.3].
+    the rows and one for the columns, banded where that is faster. Colour is one affine map of the pixel per clip. There
+    is no flip, as it would change the direction of the motion [P 2.3].
 
     - Crop: bilinear, corner pixels aligned, at sub-pixel positions: Kornia's `crop_and_resize` of the same box.
     - Brightness adds `factor - 1`, contrast multiplies (black stays black), as in `ColorJiggle`; saturation blends
@@ -156,32 +156,52 @@ class VideoMotion(AugmentationBase3D):
             ValueError: If the blur's kernel is larger than the view.
         """
         size = flags["size"] or (input.shape[3], input.shape[4])
-        if flags["kernel_size"] // 2 >= min(size):
-            raise ValueError(f"VideoMotion: a blur of {flags['kernel_size']} pixels does not fit a view of {size}")
+        taps = flags["kernel_size"]
+        if taps // 2 >= min(size):
+            raise ValueError(f"VideoMotion: a blur of {taps} pixels does not fit a view of {size}")
+        # Windows of more than half a frame, as at 32 pixels, cost more to copy than they save. GPUs were not measured.
+        narrow = all(2 * window_width(taps, *axis) <= axis[0] for axis in zip(input.shape[3:], size, strict=True))
+        banded = narrow and input.device.type == "cpu"
         with torch.autocast(input.device.type, enabled=False):  # a view is pixels: bfloat16 would round them to 8 bits
             # The matrices are small: computed on the parameters' device, then moved, so that a GPU never waits.
-            matrices = self._matrices(params, flags, input.shape, size)
-            rows, columns, colour, offset = (m.to(input, non_blocking=True) for m in matrices)
+            rows, columns, colour, offset = self._matrices(params, flags, input.shape, size, BLOCK if banded else None)
+            rows, columns = rows.to(input), (with_colour(columns, colour) if banded else columns).to(input)
+            colour, offset = colour.to(input, non_blocking=True), offset.to(input, non_blocking=True)
             batch, frames, channels = input.shape[:3]
             views = input.new_empty(batch, frames, *size, channels).permute(0, 1, 4, 2, 3)
-            # With few clips at a time, intermediate products stay in a CPU's cache.
-            chunk = CLIPS_IN_CACHE if input.device.type == "cpu" else batch
-            for i in range(0, batch, chunk):
-                part = slice(i, i + chunk)
-                # Colour first: it commutes with the resampling, and needs the frames as they are stored.
-                resampled = _resample(_recolour(input[part], colour[part]), rows[part], columns[part])
-                views[part] = resampled.add_(offset[part].view(-1, 1, 1, 1, 1)).clamp_(0, 1)
+            for part in _parts(input, size):
+                clips = part[0]
+                if banded:
+                    view = resample(input[part], rows.of(clips), columns.of(clips), size)
+                else:  # Colour first: it commutes with the resampling, and needs the frames as they are stored.
+                    recoloured = _recolour(input[part], colour[clips])
+                    view = _resample(recoloured, rows.weights[clips, 0], columns.weights[clips, 0])
+                views[part] = view.add_(offset[clips].view(-1, 1, 1, 1, 1)).clamp_(0, 1)
             return views
 
     @staticmethod
-    def _matrices(params: Params, flags: dict[str, Any], shape: torch.Size, size: tuple[int, int]) -> list[Tensor]:
+    def _matrices(
+        params: Params, flags: dict[str, Any], shape: torch.Size, size: tuple[int, int], block: int | None
+    ) -> tuple[Band, Band, Tensor, Tensor]:
         params = _gated(params)
         left, top, width, height = params["crop"].unbind(1)
         kernel = get_gaussian_kernel1d(flags["kernel_size"], params["sigma"][:, None])
-        blur = _blur_matrix(kernel, size[0])
-        rows = blur @ _crop_matrix(top, height, shape[3], size[0])
-        blur = blur if size[0] == size[1] else _blur_matrix(kernel, size[1])
-        return [rows, blur @ _crop_matrix(left, width, shape[4], size[1]), *_colour(params, shape[2])]
+        rows = crop_and_blur(kernel, top, height, shape[3], size[0], block)
+        columns = crop_and_blur(kernel, left, width, shape[4], size[1], block)
+        return rows, columns, *_colour(params, shape[2])
+
+
+def _parts(x: Tensor, size: tuple[int, int]) -> Iterator[tuple[slice, slice]]:
+    """Slices of clips and of frames: everything, or, on a CPU, so few that intermediate products stay in its cache."""
+    batch, frames, _, height, width = x.shape
+    clips_at_once, frames_at_once = batch, frames
+    if x.device.type == "cpu":
+        pixels = max(height * width, math.prod(size))
+        frames_at_once = min(frames, max(1, PIXELS_IN_CACHE // pixels))
+        clips_at_once = max(1, PIXELS_IN_CACHE // (pixels * frames_at_once))
+    for i in range(0, batch, clips_at_once):
+        for j in range(0, frames, frames_at_once):
+            yield slice(i, i + clips_at_once), slice(j, j + frames_at_once)
 
 
 def _resample(x: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
@@ -216,23 +236,6 @@ def _colour(params: Params, channels: int) -> tuple[Tensor, Tensor]:
     ones, zero = torch.ones_like(cos), torch.zeros_like(cos)
     turn = torch.stack([ones, zero, zero, zero, cos, -sin, zero, sin, cos], dim=1).view(-1, 3, 3)
     return contrast[:, None, None] * (_FROM_YUV.to(turn) @ turn @ _TO_YUV.to(turn)), offset
-
-
-def _crop_matrix(start: Tensor, extent: Tensor, size: int, new_size: int) -> Tensor:
-    """Bilinear crop and resize along one axis: `[B, new_size, size]`; start and extent `[B]` are fractions."""
-    step = extent * ((size - 1) / max(new_size - 1, 1))
-    at = start[:, None] * (size - 1) + torch.arange(new_size, device=start.device) * step[:, None]
-    distance = at.clamp(0, size - 1)[:, :, None] - torch.arange(size, device=start.device)
-    return distance.abs_().neg_().add_(1).clamp_min_(0)
-
-
-def _blur_matrix(kernel: Tensor, size: int) -> Tensor:
-    """Convolution along one axis with reflected borders: `[B, size, size]` from kernels `[B, K]`."""
-    radius = kernel.shape[1] // 2
-    pixels = torch.arange(size, device=kernel.device)
-    taps = (pixels[:, None] + torch.arange(-radius, radius + 1, device=kernel.device)).abs()
-    taps = size - 1 - (size - 1 - taps).abs()
-    return torch.einsum("bk,ikj->bij", kernel, F.one_hot(taps, size).to(kernel.dtype))
 
 
 def _random_box(u: Sequence[Tensor], scale_range: Range, ratio_range: Range) -> Tensor:

@@ -10,11 +10,9 @@ import argparse
 import platform
 import statistics
 import tempfile
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import fields, replace
 from datetime import date
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,12 +28,9 @@ from seqviews.tools.bench_methods import method_steps
 from seqviews.tools.bench_speech import bench_speech
 from seqviews.tools.bench_step import SIDES, Side
 from seqviews.tools.bench_stream import bench_bucket_stream, bench_stream
-from seqviews.tools.bench_views import view_sides
+from seqviews.tools.bench_views import SHAPES, bench_views
 from seqviews.tools.preparing import data_folder
 from seqviews.tools.run import run_tool, tool_parser
-
-BATCH, FRAMES, SIZE = 64, 8, 64
-VIEW_CALLS = 5
 
 
 def in_turn(sides: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, float]:
@@ -46,23 +41,6 @@ def in_turn(sides: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, 
 
 def _medians(turns: list[dict[str, float]]) -> dict[str, float]:
     return {name: round(statistics.median(turn[name] for turn in turns), 1) for name in turns[0]}
-
-
-def bench_views(rounds: int) -> dict[str, Any]:
-    """Clips/s of crop, colour and blur on 64 clips of 8 x 3 x 64 x 64, draws included, against Kornia's operators."""
-
-    def rate(view: Callable[[], Any]) -> float:
-        view()  # what the other side left behind is not measured
-        started = time.perf_counter()
-        for _ in range(VIEW_CALLS):
-            view()
-        return VIEW_CALLS * BATCH / (time.perf_counter() - started)
-
-    views = {name: side for name, side in view_sides((BATCH, FRAMES, SIZE)).items() if name in ("ours", "kornia")}
-    sides = {name: partial(rate, side) for name, side in views.items()}
-    in_turn(sides, 2)
-    rates = in_turn(sides, rounds)
-    return {"clips_per_second": rates, "ratio": round(rates["ours"] / rates["kornia"], 2)}
 
 
 def bench_step(rounds: int) -> dict[str, Any]:
@@ -104,7 +82,7 @@ def bench(arguments: argparse.Namespace) -> dict[str, Any]:
     machine = {"date": str(date.today()), "cpu": cpu, "threads": arguments.threads}
     data, rounds = arguments.data, arguments.rounds
     benches: dict[str, Callable[[], dict[str, Any]]] = {
-        "views": lambda: bench_views(rounds),
+        "views": lambda: bench_views(arguments.size, rounds),
         "step": lambda: bench_step(rounds),
         "stream": lambda: (bench_bucket_stream if data.is_remote else bench_stream)(data, rounds),
         "train": lambda: bench_train(data, arguments.steps),
@@ -135,6 +113,8 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--timit", type=Path, default="TIMIT", metavar="DIR", help=disk)
     parser.add_argument("--rounds", type=int, default=7, help="turns of each side")
     parser.add_argument("--steps", type=int, default=30, help="training steps")
+    size = "height and width of the frames of views"
+    parser.add_argument("--size", type=int, choices=SHAPES, default=64, help=size)
     parser.add_argument("--threads", type=int, default=2, help="torch's threads")
     digits = "folder of MNIST's IDX files, or sklearn, for made and gpu"
     parser.add_argument("--digits", default="sklearn", metavar="DIR|sklearn", help=digits)

@@ -22,13 +22,14 @@ PLAIN = {"brightness": 0.0, "contrast": 0.0, "saturation": 0.0, "hue": 0.0}
 SHARP = {"kernel_size": 1}
 SOME_COLOUR = {"brightness": 0.2, "contrast": 0.3, "saturation": 0.5, "hue": 0.0}
 SIZES = (None, (16, 33), (41, 9))
+SMALL, LARGE = (20, 27), (60, 83)  # dense and banded matrices
 
 
 def motion(**kwargs: object) -> VideoMotion:
     return VideoMotion(**kwargs)  # type: ignore[arg-type]
 
 
-def clips(channels: int = 3, low: float = 0.0, high: float = 1.0, size: tuple[int, int] = (20, 27)) -> Tensor:
+def clips(channels: int = 3, low: float = 0.0, high: float = 1.0, size: tuple[int, int] = SMALL) -> Tensor:
     generator = torch.Generator().manual_seed(1)
     return low + (high - low) * torch.rand(6, 4, channels, *size, generator=generator)
 
@@ -42,19 +43,25 @@ def kornia_crop(clip: Tensor, box: Tensor, size: tuple[int, int]) -> Tensor:
 
 # Between 0.3 and 0.6 no step leaves [0, 1], so that Kornia's clamps between the steps have no effect.
 @pytest.mark.parametrize(
-    ("kwargs", "channels", "low", "high"),
+    ("kwargs", "frame", "channels", "low", "high"),
     [
-        *(({"size": size, "scale": (0.2, 1.0), "ratio": (0.5, 2.0), **PLAIN, **SHARP}, 3, 0, 1) for size in SIZES),
-        *(({**STILL, **PLAIN, "kernel_size": kernel, "sigma": (0.1, 3.0)}, 3, 0, 1) for kernel in (3, 7, 39)),
-        *(({"scale": (0.3, 1.0), **SOME_COLOUR, "sigma": (0.3, 2.0)}, channels, 0.3, 0.6) for channels in (1, 3)),
+        *(
+            ({"size": size, "scale": (0.2, 1.0), "ratio": (0.5, 2.0), **PLAIN, **SHARP}, SMALL, 3, 0, 1)
+            for size in SIZES
+        ),
+        *(({**STILL, **PLAIN, "kernel_size": kernel, "sigma": (0.1, 3.0)}, SMALL, 3, 0, 1) for kernel in (3, 7, 39)),
+        *(({"scale": (0.3, 1.0), **SOME_COLOUR, "sigma": (0.3, 2.0)}, SMALL, c, 0.3, 0.6) for c in (1, 3)),
+        *(({"scale": (0.3, 1.0), **SOME_COLOUR, "sigma": (0.3, 2.0)}, LARGE, c, 0.3, 0.6) for c in (1, 3)),
     ],
 )
-def test_crop_colour_and_blur_are_kornias(kwargs: dict[str, object], channels: int, low: float, high: float) -> None:
-    x, aug = clips(channels, low, high), motion(**kwargs)
+def test_crop_colour_and_blur_are_kornias(
+    kwargs: dict[str, object], frame: tuple[int, int], channels: int, low: float, high: float
+) -> None:
+    x, aug = clips(channels, low, high, frame), motion(**kwargs)
     params = aug.draw(SEEDS)
     y = aug(x, params)
     for b in range(6):
-        clip = kornia_crop(x[b], params["crop"][b], aug.flags["size"] or (20, 27))
+        clip = kornia_crop(x[b], params["crop"][b], aug.flags["size"] or frame)
         if kwargs.get("contrast"):
             clip = adjust_brightness(clip, params["brightness_factor"][b] - 1)
             clip = adjust_contrast(clip, params["contrast_factor"][b])
