@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from seqviews.pipeline.manifest import Features, MelFeatures
+from seqviews.pipeline.features import Features, MelFeatures
 
 CONSTANT = 1e-4  # nats; a deviation below it is the rounding of a mel that never changes
 

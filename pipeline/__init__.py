@@ -12,16 +12,18 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from seqviews.pipeline.prepare.write import write_shards
     from seqviews.pipeline.records import endless
+    from seqviews.pipeline.stream.excerpt import Excerpt
     from seqviews.pipeline.stream.made import MadeStream
     from seqviews.pipeline.stream.recordset import RecordSet
     from seqviews.pipeline.stream.stream import SequenceStream
 
-__all__ = ["MadeStream", "RecordSet", "SequenceStream", "endless", "write_shards"]
+__all__ = ["Excerpt", "MadeStream", "RecordSet", "SequenceStream", "endless", "write_shards"]
 
 
 def __getattr__(name: str) -> Any:
     """Import on first use, so that `augment`, which imports `records`, loads no codec."""
     homes = {
+        "Excerpt": "stream.excerpt",
         "MadeStream": "stream.made",
         "RecordSet": "stream.recordset",
         "SequenceStream": "stream.stream",

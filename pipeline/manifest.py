@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from itertools import islice
@@ -14,104 +13,18 @@ from typing import Any, Literal, TypeAlias
 
 import jsonschema
 
+from seqviews.pipeline.features import Features, MelFeatures, MelParameters
 from seqviews.pipeline.records import ShardError
 from seqviews.pipeline.shards.strict_json import parse_object, plain
 from seqviews.pipeline.storage.folder import MANIFEST, Folder, StorageError
 from seqviews.pipeline.storage.urls import open_folder
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 MAX_MANIFEST_BYTES = 4 << 20  # 20,000 shards, the schema's limit, are 3.2 MB
 MAX_RECORD_BYTES = 256 << 20  # decoded
 MIN_RECORD_BYTES = 4 * 512  # in a tar: two members, each a header and at least a block
-Codec: TypeAlias = Literal["webp", "png", "npy"]
 Split: TypeAlias = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
-
-
-@dataclass(frozen=True, slots=True)
-class MelParameters:
-    """How log-mel frames are computed: lengths in samples, frequencies in hertz, the floor a power."""
-
-    sample_rate: int = 16_000
-    n_fft: int = 512
-    win_length: int = 400
-    hop_length: int = 160
-    n_mels: int = 80
-    f_min: float = 0.0
-    f_max: float = 8000.0
-    norm: Literal["slaney"] = "slaney"
-    floor: float = 1e-10
-
-
-@dataclass(frozen=True, slots=True)
-class MelFeatures:
-    """What the segments of a data set have in common besides their shape.
-
-    Attributes:
-        mean, std: Mean and standard deviation of each log-mel over the training split; 0 for a constant mel.
-        voices: K, the number of other voices that each segment is stored in.
-        parameters: How the frames were computed.
-    """
-
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    voices: int = 0
-    parameters: MelParameters = MelParameters()
-
-
-@dataclass(frozen=True, slots=True)
-class Features:
-    """The shape and type of every record's sequence; `for_segments` fills in what all segments share.
-
-    Attributes:
-        shape: `[T, H, W, C]` of a clip, `[T, n_mels]` of a segment.
-        dtype, codec: Type of the values, and how they are stored.
-        rate: Frames per second.
-        mel: More about segments; None if the records are clips.
-
-    Raises:
-        ValueError: If the attributes contradict each other.
-    """
-
-    shape: tuple[int, ...]
-    dtype: Literal["uint8", "float32"] = "uint8"
-    rate: float | None = None
-    codec: Codec = "webp"
-    mel: MelFeatures | None = None
-
-    def __post_init__(self) -> None:
-        if self.mel is None:
-            if len(self.shape) != 4 or self.dtype != "uint8":
-                raise ValueError(f"features of clips are {self.dtype} {list(self.shape)}, not uint8 [T, H, W, C]")
-            return
-        n_mels = self.mel.parameters.n_mels
-        if len(self.shape) != 2 or self.shape[1] != n_mels or self.dtype != "float32" or self.codec != "npy":
-            found = f"{self.dtype} {list(self.shape)} as {self.codec}"
-            raise ValueError(f"features of segments are {found}, not float32 [T, {n_mels}] as npy")
-        if not len(self.mel.mean) == len(self.mel.std) == n_mels or self.mel.voices < 0:
-            raise ValueError(f"features of segments need mean and std of {n_mels} mels, and 0 or more voices")
-        if not all(map(math.isfinite, self.mel.mean + self.mel.std)) or min(self.mel.std) < 0:
-            raise ValueError("features of segments need a finite mean and std of each mel")
-
-    @property
-    def converted_shape(self) -> tuple[int, ...] | None:
-        """`[K, T, n_mels]`, the float16 shape of a segment in other voices; None if there are none."""
-        return None if self.mel is None or not self.mel.voices else (self.mel.voices, *self.shape)
-
-    @property
-    def record_bytes(self) -> int:
-        """Size of a decoded record in bytes."""
-        return math.prod(self.shape) * (1 if self.mel is None else 4 + 2 * self.mel.voices)
-
-    @classmethod
-    def for_segments(cls, frames: int, mel: MelFeatures) -> Features:
-        """Return the features of segments of `frames` frames.
-
-        >>> Features.for_segments(20, MelFeatures(mean=(0.0,) * 80, std=(1.0,) * 80, voices=4)).converted_shape
-        (4, 20, 80)
-        """
-        rate = mel.parameters.sample_rate / mel.parameters.hop_length
-        return cls((frames, mel.parameters.n_mels), "float32", rate, "npy", mel)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +49,10 @@ class DatasetInfo:
     def modality(self) -> Literal["clip", "segment"]:
         """The kind of its records."""
         return "clip" if self.features.mel is None else "segment"
+
+    def as_json(self) -> dict[str, Any]:
+        """The attributes, those of the features that are not used left out."""
+        return {**asdict(self), "features": self.features.as_json()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,13 +85,19 @@ class Manifest:
         return {**self.dataset.static, **self.dataset.dynamic}
 
     @property
+    def schema_version(self) -> int:
+        """The oldest schema version that can express it; 2 if records differ in length, or have pages or a quality."""
+        features = self.dataset.features
+        return 1 if features.min_frames is features.quality is features.page_frames is None else 2
+
+    @property
     def digest(self) -> str:
         """SHA-256 of the manifest, which holds those of the shards: equal digests mean equal records."""
         return hashlib.sha256(self.to_json().encode()).hexdigest()
 
     def to_json(self) -> str:
         """Return the text of `manifest.json`."""
-        raw = {"schema_version": SCHEMA_VERSION, **asdict(self)}
+        raw = {"schema_version": self.schema_version, **asdict(self), "dataset": self.dataset.as_json()}
         raw["dataset"]["modality"] = self.dataset.modality
         if self.dataset.features.mel is None:
             del raw["dataset"]["features"]["mel"]
@@ -197,6 +120,8 @@ class Manifest:
         del dataset["modality"]
         shards = tuple(ShardEntry(**shard) for shard in raw["shards"])
         manifest = cls(raw["split"], DatasetInfo(**dataset), raw["parameters"], raw["encoders"], shards)
+        if raw["schema_version"] != manifest.schema_version:
+            raise ValueError(f"schema version {raw['schema_version']}, its features are of {manifest.schema_version}")
         _check_sizes(manifest)
         return manifest
 
@@ -211,14 +136,18 @@ def _check_version(raw: Mapping[str, Any]) -> None:
         raise ValueError(f"written by {needed} with {versions}: upgrade it, pip install -U seqviews")
 
 
+def check_record_bytes(features: Features) -> None:
+    """Check that a decoded record does not exceed the limit. Raises `ValueError` if it does."""
+    if features.record_bytes > MAX_RECORD_BYTES:
+        raise ValueError(f"records of {list(features.shape)} exceed the limit of {MAX_RECORD_BYTES >> 20} MiB decoded")
+
+
 def _check_sizes(manifest: Manifest) -> None:
     """Check what the schema cannot express, because these numbers decide later how much memory is allocated."""
     for field, what in (("name", "name"), ("sha256", "SHA-256, so the same keys")):
         if len({getattr(shard, field) for shard in manifest.shards}) < len(manifest.shards):
             raise ValueError(f"two shards have the same {what}")
-    shape = manifest.dataset.features.shape
-    if manifest.dataset.features.record_bytes > MAX_RECORD_BYTES:
-        raise ValueError(f"records of {list(shape)} exceed the limit of {MAX_RECORD_BYTES >> 20} MiB decoded")
+    check_record_bytes(manifest.dataset.features)
     for shard in manifest.shards:
         if shard.records * MIN_RECORD_BYTES > shard.bytes:
             raise ValueError(f"{shard.name} cannot hold {shard.records} records in {shard.bytes} bytes")

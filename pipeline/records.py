@@ -111,11 +111,14 @@ class Batch:
 
     Attributes:
         x: uint8 `[B, T, C, H, W]` clips, channels last in memory, or float32 `[B, T, n_mels]` segments; not scaled.
+            Records that differ in length are padded with 0 to the longest of the batch, unless there is an excerpt.
         keys: The records' keys.
         indices: int64 `[B]`, the position of each record in its split.
         epoch: The epoch of the batch; with a seed and the index it determines a record's views.
         factors: The requested factors: int64 `[B]` classes or float32 `[B, T, ...]` trajectories.
         converted: float16 `[B, K, T, n_mels]`, the segments in K other voices; None if the data set has none.
+        lengths: int64 `[B]`, the number of frames of each record, where they are padded; else None.
+        starts: int64 `[B]`, the number of the first frame of each excerpt in its record; None without an excerpt.
     """
 
     x: torch.Tensor
@@ -124,6 +127,8 @@ class Batch:
     epoch: int
     factors: dict[str, torch.Tensor]
     converted: torch.Tensor | None = None
+    lengths: torch.Tensor | None = None
+    starts: torch.Tensor | None = None
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Batch:
         """The batch with its tensors on another device."""
@@ -140,6 +145,8 @@ class Batch:
             indices=change(self.indices),
             factors={name: change(factor) for name, factor in self.factors.items()},
             converted=None if self.converted is None else change(self.converted),
+            lengths=None if self.lengths is None else change(self.lengths),
+            starts=None if self.starts is None else change(self.starts),
         )
 
 

@@ -24,11 +24,11 @@ def bench_made(digits: str, rounds: int, steps: int) -> dict[str, Any]:
         out = str(Path(folder) / "run")
         config = TrainConfig.preset(PRESET, data=str(Path(folder) / "data"), out=out, make_from=digits)
         config = replace(config, max_clips=steps * config.batch_size)
-        dataset = MovingDigits(read_digits(digits), (CLIPS, 0, 0), 2, config.min_frames, SIZE, "npy")
+        dataset = MovingDigits(read_digits(digits), (CLIPS, 0, 0), 2, config.min_frames, SIZE)
         stream = MadeStream(dataset, config.batch_size, threads=1)
         next(iter(stream))  # resizes the digits
         made = statistics.median(_clips_per_second(stream) for _ in range(rounds))
-        prepare(dataset, config.data, shard_sources=CLIPS)
+        prepare(dataset, config.data, codec="npy", shard_sources=CLIPS)
         clock = Clock()
         train(config, callbacks=[clock])
     summary = clock.summary(config.batch_size)

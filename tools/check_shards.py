@@ -17,16 +17,18 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
+from seqviews.pipeline.features import Features
 from seqviews.pipeline.files import write_atomically
 from seqviews.pipeline.manifest import Manifest, load_manifest
 from seqviews.pipeline.records import ShardError
 from seqviews.pipeline.shards.check import SplitCheck, check_dataset, split_folders
 from seqviews.pipeline.storage.folder import Folder
+from seqviews.pipeline.stream.excerpt import Excerpt
 from seqviews.pipeline.stream.stream import SequenceStream
 from seqviews.tools.preparing import add_cache_options, data_folder, opened
 from seqviews.tools.run import positive, progress_bar, run_tool, tool_parser
 
-SHEET_RECORDS, SHEET_COLUMNS = 6, 2
+SHEET_RECORDS, SHEET_COLUMNS, SHEET_FRAMES = 6, 2, 16
 BAND_PIXELS, FRAME_PIXELS = 2, 8
 KEYS = """
 The keys of --json, also when something is wrong: shards, records and bytes of what is as the manifests say; problems, a
@@ -98,7 +100,8 @@ def _sheet(data: Folder, images: ModuleType) -> bytes:
     for split, folder in split_folders(data).items():
         manifest = load_manifest(folder)
         count = min(SHEET_RECORDS, len(manifest))
-        batch = next(iter(SequenceStream(folder, count, window=1, factors=tuple(manifest.factors))))
+        excerpt, factors = _sheet_excerpt(manifest.dataset.features), tuple(manifest.factors)
+        batch = next(iter(SequenceStream(folder, count, window=1, factors=factors, excerpt=excerpt)))
         cells = [
             images.Cell(images.to_frames(_as_clip(x)), f"{split} {key}: {_labels(manifest, batch.factors, i)}")
             for i, (x, key) in enumerate(zip(batch.x, batch.keys, strict=True))
@@ -107,6 +110,14 @@ def _sheet(data: Folder, images: ModuleType) -> bytes:
         rows += [cells[i : i + SHEET_COLUMNS] for i in range(0, count, SHEET_COLUMNS)]
     grid = images.Grid(rows, breaks, {1}, strip_frames=batch.x.shape[1])
     return bytes(images.png(grid.still()))
+
+
+def _sheet_excerpt(features: Features) -> Excerpt | None:
+    """Of long clips and of records that differ in length, up to 16 frames that span most of the shortest."""
+    if features.min_frames is None and (features.mel is not None or features.shape[0] <= SHEET_FRAMES):
+        return None
+    least, _ = features.frames
+    return Excerpt(min(SHEET_FRAMES, least), max(1, least // SHEET_FRAMES), "centre")
 
 
 def _as_clip(x: Tensor) -> Tensor:

@@ -2,16 +2,19 @@
 
 import argparse
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 import numpy as np
+from torch import Tensor
 
 from seqviews.model.evaluate.encode import check_records, default_device, encode
-from seqviews.model.protocol import Encoder, require
+from seqviews.model.protocol import Encoder, Posterior, require
 from seqviews.model.train.runs import Run
 from seqviews.pipeline.files import open_atomically
 from seqviews.pipeline.manifest import SPLITS, load_manifest
+from seqviews.pipeline.records import Batch
 from seqviews.pipeline.shards.check import split_folders
+from seqviews.pipeline.stream.excerpt import Place
 from seqviews.pipeline.stream.recordset import check_agreement
 from seqviews.pipeline.stream.stream import SequenceStream
 from seqviews.tools.preparing import add_data, opened
@@ -20,7 +23,8 @@ from seqviews.tools.run import positive, progress_bar, run_tool, tool_parser
 KEYS = """
 The file's arrays have a row for each clip or segment, split by split and each split in its order: static [N, S] and
 dynamic [N, T, D], the means of the posterior; keys and split as text; and for each factor factor_NAME, classes [N] as
-numbers (the manifest has their names) or a trajectory [N, T, ...]. The keys of --json: latents, the file; clips, the
+numbers (the manifest has their names) or a trajectory [N, T, ...]. Of excerpts, start has the number of the first frame
+in the record [N], and with --place all a record has several rows. The keys of --json: latents, the file; clips, the
 number of rows of each split.
 """
 
@@ -33,6 +37,8 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, required=True, metavar="NPZ", help="the file to write")
     parser.add_argument("--split", nargs="+", choices=SPLITS, help="splits to encode; by default all that exist")
     parser.add_argument("--factors", nargs="*", metavar="FACTOR", help="factors to store; by default all that exist")
+    place = "of the excerpt that is encoded of each record, by default the centre; whole encodes whole records"
+    parser.add_argument("--place", choices=[*get_args(Place), "whole"], help=place)
     parser.add_argument("--batch-size", type=positive, default=128, help="clips or segments encoded at a time")
     parser.add_argument("--trust-code", action="store_true", help="run the code of a method that no package registers")
     run_tool(encode_data, parser, argv)
@@ -47,14 +53,18 @@ def encode_data(arguments: argparse.Namespace) -> dict[str, Any]:
     splits, factors = dict.fromkeys(arguments.split or split_folders(data)), arguments.factors
     if factors is None:
         factors = list(load_manifest(data / next(iter(splits))).factors)
-    streams = [SequenceStream(data / split, arguments.batch_size, factors=tuple(factors)) for split in splits]
-    check_agreement([stream.sets[0] for stream in streams], factors)
-    check_records(method, scale, streams[0].manifest.dataset, device)
+    if run.config.excerpt is None and arguments.place not in (None, "whole"):
+        raise ValueError(f"{arguments.run} was trained on whole records, not on excerpts: leave --place out")
+    excerpt = None if arguments.place == "whole" else run.config.excerpt_at(arguments.place or "centre")
+    options: dict[str, Any] = {"factors": tuple(factors), "excerpt": excerpt}
+    streams = [SequenceStream(data / split, arguments.batch_size, **options) for split in splits]
+    check_agreement([stream.sets[0] for stream in streams], factors, excerpt)
+    check_records(method, scale, streams[0].info, device)
     parts: list[dict[str, Any]] = []
     with progress_bar() as progress:
         for split, stream in zip(splits, streams, strict=True):
-            found = encode(cast(Encoder, method), stream, scale, device, progress=progress)
-            parts.append({"static": found.static.numpy(), "dynamic": found.dynamic.numpy()})
+            found = encode(cast(Encoder, method), stream, scale, device, keep=_starts, progress=progress)
+            parts.append({name: values.numpy() for name, values in found.values.items()})
             parts[-1] |= {f"factor_{name}": values.numpy() for name, values in found.factors.items()}
             parts[-1] |= {"keys": np.array(found.keys), "split": np.full(len(found), split)}
     arrays = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
@@ -62,6 +72,10 @@ def encode_data(arguments: argparse.Namespace) -> dict[str, Any]:
         np.savez(file, allow_pickle=False, **arrays)
     counts = {split: len(part["keys"]) for split, part in zip(splits, parts, strict=True)}
     return {"latents": str(arguments.out), "clips": counts}
+
+
+def _starts(x: Tensor, posterior: Posterior, batch: Batch) -> dict[str, Tensor]:
+    return {} if batch.starts is None else {"start": batch.starts}
 
 
 if __name__ == "__main__":

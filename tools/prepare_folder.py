@@ -8,9 +8,9 @@ from seqviews.pipeline.datasets.csv import KINDS, CsvDataset, Kind, read_index, 
 from seqviews.pipeline.sources.audio import SegmentCutter
 from seqviews.pipeline.sources.survey import Cutter
 from seqviews.pipeline.sources.video import ClipCutter
-from seqviews.pipeline.sources.windows import Window
+from seqviews.pipeline.sources.windows import Whole, Window
 from seqviews.tools.preparing import add_codec, add_options, prepare_with
-from seqviews.tools.run import progress_bar, run_tool, tool_parser
+from seqviews.tools.run import positive, progress_bar, run_tool, tool_parser
 
 
 def prepare_folder(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -32,10 +32,13 @@ def prepare_folder(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def make_cutter(kind: Kind, arguments: argparse.Namespace) -> Cutter:
     """The cutter for a kind of files."""
+    frames, stride = arguments.frames, arguments.frames if arguments.stride is None else arguments.stride
     if kind == "audio":
-        return SegmentCutter(Window(arguments.segment_frames, arguments.segment_frames))
-    window = Window(arguments.frames, arguments.frames if arguments.stride is None else arguments.stride)
-    return ClipCutter(kind == "frames", window, arguments.frame_step, arguments.size, arguments.grey, arguments.codec)
+        frames = stride = arguments.segment_frames
+    window = Whole(arguments.min_frames) if arguments.whole else Window(frames, stride)
+    if kind == "audio":
+        return SegmentCutter(window)
+    return ClipCutter(kind == "frames", window, arguments.frame_step, arguments.size, arguments.grey)
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -52,6 +55,10 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--grey", action="store_true", help="one channel instead of three")
     parser.add_argument("--frames", type=int, default=8, help="frames in a clip")
     parser.add_argument("--stride", type=int, help="frames from clip to clip; the length of a clip by default")
+    whole = "keep each file whole, as one record; they may differ in length"
+    parser.add_argument("--whole", action="store_true", help=whole)
+    shortest = "with --whole, leave out files of fewer frames"
+    parser.add_argument("--min-frames", type=positive, default=1, metavar="N", help=shortest)
     parser.add_argument("--frame-step", type=int, default=1, help="use only every N-th frame of a video or folder")
     parser.add_argument("--segment-frames", type=int, default=20, help="frames of 10 ms in a segment of sound")
     parser.add_argument("--name", help="name of the data set; the CSV's by default")

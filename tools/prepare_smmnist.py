@@ -22,9 +22,7 @@ def main(argv: list[str] | None = None) -> None:
     add_codec(parser)
     run_tool(
         lambda a: prepare_with(
-            MovingDigits(
-                read_digits(a.digits), tuple(a.clips), a.digits_per_clip, a.frames, a.size, a.codec, a.digit_size
-            ),
+            MovingDigits(read_digits(a.digits), tuple(a.clips), a.digits_per_clip, a.frames, a.size, a.digit_size),
             a,
         ),
         parser,

@@ -14,7 +14,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--sheets", type=Path, required=True, help=folders)
     add_options(parser, shard_sources=50)
     add_codec(parser)
-    run_tool(lambda a: prepare_with(Sprites(a.sheets, a.codec), a), parser, argv)
+    run_tool(lambda a: prepare_with(Sprites(a.sheets), a), parser, argv)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from typing import Any
 from seqviews.augment.world import VoiceConverter
 from seqviews.pipeline.datasets.timit.segments import UtteranceCutter, survey_timit
 from seqviews.pipeline.datasets.timit.tree import assign_splits, find_utterances
-from seqviews.pipeline.manifest import MelParameters
+from seqviews.pipeline.features import MelParameters
 from seqviews.pipeline.sources.windows import Window
 from seqviews.tools.preparing import add_options, prepare_with
 from seqviews.tools.run import progress_bar, run_tool, tool_parser

@@ -3,8 +3,9 @@
 import argparse
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
+from seqviews.pipeline.features import JPEG_QUALITY, PAGE_FRAMES, Codec
 from seqviews.pipeline.prepare.write import Preprocessor, prepare
 from seqviews.pipeline.records import Progress
 from seqviews.pipeline.storage.folder import CACHE_SIZE, Cache, Folder
@@ -54,8 +55,13 @@ def add_options(parser: argparse.ArgumentParser, shard_sources: int) -> None:
 
 
 def add_codec(parser: argparse.ArgumentParser) -> None:
-    """Add --codec, for clips."""
-    parser.add_argument("--codec", choices=["webp", "png", "npy"], default="webp", help="how frames are stored")
+    """Add --codec, --quality and --page-frames, for clips; `prepare_with` reads them."""
+    codecs = "how frames are stored; jpeg is lossy, webp is with --quality"
+    parser.add_argument("--codec", choices=get_args(Codec), default="webp", help=codecs)
+    quality = f"of jpeg (by default {JPEG_QUALITY}) and of lossy webp, 1 to 100"
+    parser.add_argument("--quality", type=positive, metavar="Q", help=quality)
+    pages = f"frames in an image; by default all, or {PAGE_FRAMES} if clips differ in length or are long"
+    parser.add_argument("--page-frames", type=positive, metavar="N", help=pages)
 
 
 def prepare_with(
@@ -63,6 +69,7 @@ def prepare_with(
 ) -> dict[str, dict[str, Any]]:
     """Write all splits with the options above; returns records, shards and bytes by split."""
     options = {name: getattr(arguments, name) for name in ("seed", "shard_sources", "workers")}
+    options |= {name: getattr(arguments, name, None) for name in ("codec", "quality", "page_frames")}
     with nullcontext(progress) if progress else progress_bar() as report:
         manifests = prepare(dataset, arguments.out, **options, progress=report)
     return {

@@ -79,8 +79,9 @@ def make_parser() -> ArgumentParser:
     for field in fields(TrainConfig):
         kind, text = hints[field.name], described[field.name]
         default = None if field.default is MISSING else field.default
-        if field.name in COMPONENTS:
+        if field.name in (*COMPONENTS, "excerpt"):
             kind, default = dict[str, PLAIN] | None, {"name": "cdsvae"} if field.name == "model" else None
+        if field.name in COMPONENTS:
             text += f" Registered: {', '.join(registered(COMPONENTS[field.name]))}."
         required = field.name in ("data", "out")
         option = f"--{field.name.replace('_', '-')}"

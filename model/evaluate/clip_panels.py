@@ -28,7 +28,7 @@ from seqviews.model.scaling import Scale
 from seqviews.pipeline.manifest import DatasetInfo
 
 if TYPE_CHECKING:
-    from seqviews.pipeline.stream.recordset import RecordSet
+    from seqviews.pipeline.stream.stream import SequenceStream
 
 CONTENTS, MOTIONS, SAMPLED = 4, 5, 20
 TABLE_1 = {"accuracy": 0.9999, "inception_score": 8.871, "intra_entropy": 0.014, "inter_entropy": 2.197}
@@ -73,8 +73,7 @@ TEXTS = {
 def clip_panels(
     method: Any,
     clips: Encoded,
-    records: RecordSet,
-    info: DatasetInfo,
+    stream: SequenceStream,
     scale: Scale,
     device: torch.device | str = "cpu",
     seed: int = 0,
@@ -84,16 +83,16 @@ def clip_panels(
     Args:
         method: In evaluation mode, on the device, as the scale is.
         clips: The clips to choose from, with `PSNR`.
-        records: The split that they are from.
-        info: Names the static and the dynamic factors.
+        stream: The stream that they are from.
         scale: The scale of the run.
         device: Where to compute.
         seed: Decides the choice and the draws.
     """
-    generator = torch.Generator().manual_seed(seed)
+    info, generator = stream.info, torch.Generator().manual_seed(seed)
     content = diverse(_classes(clips, info.static), CONTENTS, generator)
     motion = diverse(_classes(clips, info.dynamic), MOTIONS, generator)
-    real = scale(records.batch(clips.indices[content + motion]).x.to(device)).cpu()
+    chosen = stream.sets[0].batch(clips.indices[content + motion], excerpt=stream.excerpt)
+    real = scale(chosen.x.to(device)).cpu()
     content_clips, motion_clips = real[: len(content)], real[len(content) :]
     s, z = clips.static[content].to(device), clips.dynamic[content].to(device)
     moving_s, moving_z = clips.static[motion].to(device), clips.dynamic[motion].to(device)

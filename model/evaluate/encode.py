@@ -102,21 +102,23 @@ def collect(
     progress: Progress = no_progress,
 ) -> Encoded:
     """What `compute` gives for each batch of a split, `[B, ...]` by name; other arguments as those of `encode`."""
-    total = len(stream.manifest) if maximum is None else min(maximum, len(stream.manifest))
+    total = stream.records if maximum is None else min(maximum, stream.records)
     keys: list[str] = []
     indices: list[Tensor] = []
+    starts: list[Tensor] = []
     factors: list[Mapping[str, Tensor]] = []
     values: list[Mapping[str, Tensor]] = []
     for batch in stream:
         keys += batch.keys
         indices.append(batch.indices)
+        starts.append(torch.zeros_like(batch.indices) if batch.starts is None else batch.starts)
         factors.append(batch.factors)
         values.append({name: value.cpu() for name, value in compute(batch).items()})
         if len(values) % REPORT_EVERY == 0 or len(keys) >= total:
             progress(stream.manifest.split, min(len(keys), total), total)
         if len(keys) >= total:
             break
-    order = torch.cat(indices)[:total].argsort()
+    order = ((torch.cat(indices) << 32) + torch.cat(starts))[:total].argsort()
 
     def join(parts: list[Mapping[str, Tensor]]) -> dict[str, Tensor]:
         return {name: torch.cat([part[name] for part in parts])[order] for name in parts[0]}

@@ -55,8 +55,9 @@ def _evaluate_clips(task: Task) -> Evaluation:
     if config.baseline is not None:
         raise ValueError("a baseline can be given for speech only")
     settings = clips.possible_settings(method)
-    train, val = task.open("train"), task.open("val")
-    check_agreement([stream.sets[0] for stream in (task.stream, train, val)], task.stream.factors)
+    train, val = task.open("train", "random"), task.open("val")
+    sets = [stream.sets[0] for stream in (task.stream, train, val)]
+    check_agreement(sets, task.stream.factors, task.stream.excerpt)
     progress, seed, size = task.progress, config.seed, config.batch_size
     steps, maximum = config.judge_steps, config.max_clips
     judge = cached_judge(config.judges, train, val, seed=seed, device=device, steps=steps, progress=progress).predict
@@ -68,7 +69,7 @@ def _evaluate_clips(task: Task) -> Evaluation:
     if "reconstruction" in settings:
         metrics |= latent_use(method, real, device, seed)
         metrics |= probe_factors(_encode(task, task.open("train")), real)
-        panels = clip_panels.clip_panels(method, real, task.stream.sets[0], info, scale, device, seed)
+        panels = clip_panels.clip_panels(method, real, task.stream, scale, device, seed)
     if "sampled" in settings:
         panels.append(clip_panels.sampled_panel(method, info, device, seed))
     return task.finish(

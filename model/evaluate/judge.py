@@ -227,14 +227,15 @@ def cached_judge(
     """The judge of a data set, trained on the first call and read from `folder` afterwards; arguments of `train_judge`.
 
     Before the training, a folder that cannot be written to is reported by a warning, not by an error. The file
-    name is a hash of both splits' manifests, the code here, in `metrics` and in `pairs`, the seed and the steps.
+    name is a hash of both splits' manifests and excerpts, the code here, in `metrics` and in `pairs`, the seed and the
+    steps.
 
     Raises:
         ValueError: If the data set has no factors, or the file is damaged.
     """
     code = b"".join(Path(file).read_bytes() for file in (__file__, metrics.__file__, pairs.__file__))
     version = hashlib.sha256(code).hexdigest()
-    identity = f"{version} {train.manifest.digest} {val.manifest.digest} {seed} {steps}"
+    identity = f"{version} {train.manifest.digest} {val.manifest.digest} {seed} {steps} {train.excerpt} {val.excerpt}"
     path = folder / f"judge-{hashlib.sha256(identity.encode()).hexdigest()[:16]}.pt"
     judge = _new_judge(train, seed).to(device)
     try:

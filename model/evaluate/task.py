@@ -23,6 +23,7 @@ from seqviews.model.train.runs import LOG, Run
 from seqviews.pipeline.files import cache_folder, make_folder, write_atomically
 from seqviews.pipeline.manifest import Split
 from seqviews.pipeline.records import Progress
+from seqviews.pipeline.stream.excerpt import Place
 
 if TYPE_CHECKING:
     from seqviews.pipeline.storage.folder import Folder
@@ -94,8 +95,9 @@ class Task:
     def __init__(self, run: Run, data: Folder | Path | str, config: EvaluateConfig, progress: Progress) -> None:
         self.run, self.data, self.config, self.progress, self.device = run, data, config, progress, default_device()
         self.curves = _log_panels(run)
-        self.stream = split_stream(data, config.split, batch_size=config.batch_size, seed=config.seed)
-        self.info = self.stream.manifest.dataset
+        excerpt = run.config.excerpt_at("centre")
+        self.stream = split_stream(data, config.split, batch_size=config.batch_size, seed=config.seed, excerpt=excerpt)
+        self.info = self.stream.info
         self.method, self.scale = self.load(run)
 
     def load(self, run: Run) -> tuple[Any, Scale]:
@@ -104,9 +106,10 @@ class Task:
         check_records(method, scale, self.info, self.device)
         return method, scale
 
-    def open(self, split: Split) -> SequenceStream:
-        """Another split of the data set."""
-        return split_stream(self.data, split, batch_size=JUDGE_BATCH, seed=self.config.seed)
+    def open(self, split: Split, place: Place = "centre") -> SequenceStream:
+        """Another split of the data set, of excerpts at a place if the run was trained on excerpts."""
+        excerpt = self.run.config.excerpt_at(place)
+        return split_stream(self.data, split, batch_size=JUDGE_BATCH, seed=self.config.seed, excerpt=excerpt)
 
     def finish(
         self,

@@ -10,7 +10,7 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from seqviews.pipeline.manifest import MelParameters
+from seqviews.pipeline.features import MelParameters
 
 ITERATIONS = 32
 LOUDEST = 4.0  # nats, above any speech: what a model decodes must not overflow

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
 
 import yaml
 
+from seqviews.pipeline.stream.excerpt import Excerpt, Place
 from seqviews.pipeline.stream.order import Last
 
 PRESETS = Path(__file__).parents[1] / "presets"
@@ -31,6 +32,8 @@ class TrainConfig:
             given: `frame_shape` and `sources`.
         motion: `name` of a registered motion view, and its arguments; only for methods that need one.
         content: `name` of a registered content view, and its arguments; likewise.
+        excerpt: `frames`, `step` and `place` of the excerpt of each record that a batch holds, as for `Excerpt`: by
+            default the whole record. Validation and evaluation use the one in the centre.
         max_clips: Stop after so many clips or segments.
         batch_size: Clips or segments in a batch, over all processes.
         learning_rate: The highest that the schedule gives.
@@ -59,6 +62,7 @@ class TrainConfig:
     model: Mapping[str, Any] = field(default_factory=lambda: {"name": "cdsvae"})
     motion: Mapping[str, Any] | None = None
     content: Mapping[str, Any] | None = None
+    excerpt: Mapping[str, Any] | None = None
     max_clips: int = 100_000
     batch_size: int = 64
     learning_rate: float = 1e-3
@@ -77,12 +81,22 @@ class TrainConfig:
         if self.last not in get_args(Last) or self.precision not in get_args(Precision):
             choices = f"{', '.join(get_args(Last))}, and precision one of {', '.join(get_args(Precision))}"
             raise ValueError(f"last must be one of {choices}, not {self.last!r} and {self.precision!r}")
-        if self.make_from is not None and (self.lanes, self.window) != (None, None):
-            raise ValueError("lanes and window are for stored records: leave them out with make_from")
+        if self.make_from is not None and (self.lanes, self.window, self.excerpt) != (None, None, None):
+            raise ValueError("lanes, window and excerpt are for stored records: leave them out with make_from")
+        self.excerpt_at()
         if self.devices > 1 and self.last == "keep":
             raise ValueError("several processes cannot share a last batch that is not full: use last pad or drop")
         if self.batch_size % self.devices:
             raise ValueError(f"a batch of {self.batch_size} cannot be divided evenly by {self.devices} processes")
+
+    def excerpt_at(self, place: Place | None = None) -> Excerpt | None:
+        """The excerpt of each record, at another place if one is given; None for whole records."""
+        try:
+            excerpt = None if self.excerpt is None else Excerpt(**self.excerpt)
+        except TypeError as error:
+            known = "frames, and optionally step and place"
+            raise ValueError(f"excerpt is {dict(self.excerpt or {})}, not {known}: {error}") from None
+        return excerpt if excerpt is None or place is None else replace(excerpt, place=place)
 
     @property
     def steps(self) -> int:

@@ -10,17 +10,21 @@ from lightning import LightningDataModule
 
 from seqviews.pipeline.datasets.digits import read_digits
 from seqviews.pipeline.datasets.smmnist import MovingDigits, made_like
-from seqviews.pipeline.manifest import Features, Split, load_manifest
+from seqviews.pipeline.features import Features
+from seqviews.pipeline.manifest import Split, load_manifest
 from seqviews.pipeline.records import Batch, ShardError
 from seqviews.pipeline.storage.folder import Folder
 from seqviews.pipeline.storage.urls import open_folder
 from seqviews.pipeline.stream.batches import BatchStream
+from seqviews.pipeline.stream.excerpt import Excerpt
 from seqviews.pipeline.stream.made import MadeStream
 from seqviews.pipeline.stream.order import Last
 from seqviews.pipeline.stream.stream import SequenceStream
 
 
-def split_stream(data: Folder | Path | str, split: Split, *, batch_size: int, seed: int) -> SequenceStream:
+def split_stream(
+    data: Folder | Path | str, split: Split, *, batch_size: int, seed: int, excerpt: Excerpt | None = None
+) -> SequenceStream:
     """The stream of a split, with all of its factors, the same on every rank.
 
     Raises:
@@ -28,7 +32,7 @@ def split_stream(data: Folder | Path | str, split: Split, *, batch_size: int, se
     """
     folder = open_folder(data) / split
     factors = tuple(load_manifest(folder).factors)
-    return SequenceStream(folder, batch_size, seed=seed, factors=factors, rank=0, ranks=1)
+    return SequenceStream(folder, batch_size, seed=seed, factors=factors, rank=0, ranks=1, excerpt=excerpt)
 
 
 def frame_shape(features: Features) -> tuple[int, ...]:
@@ -55,8 +59,8 @@ class TrainingData(LightningDataModule):
     Arguments are those of `TrainConfig` of the same names, and the factors that batches have.
 
     Raises:
-        ShardError, ValueError: As `SequenceStream`; also if records have fewer than `min_frames` frames, or cannot be
-            made from the digits of `make_from`.
+        ShardError, ValueError: As `SequenceStream`; also if records differ in length and there is no `excerpt`, have
+            fewer than `min_frames` frames, or cannot be made from the digits of `make_from`.
     """
 
     def __init__(
@@ -71,20 +75,25 @@ class TrainingData(LightningDataModule):
         seed: int = 0,
         factors: Iterable[str] = (),
         make_from: str | None = None,
+        excerpt: Excerpt | None = None,
     ) -> None:
         super().__init__()
         self.folder = open_folder(data)
         self._options: dict[str, Any] = {"batch_size": batch_size, "seed": seed, "factors": tuple(factors)}
+        self.excerpt = excerpt
         self.stream: BatchStream
         if make_from is None:
             stored = self.folder / "train"
             mixing: dict[str, Any] = {} if window is None else {"window": window}
             if lanes is not None:
                 mixing["lanes"] = min(lanes, len(load_manifest(stored).shards))
-            self.stream = SequenceStream(stored, last=last, **mixing, **self._options)
+            self.stream = SequenceStream(stored, last=last, excerpt=excerpt, **mixing, **self._options)
         else:
             self.stream = MadeStream(_maker(self.folder / "train", make_from), last=last, **self._options)
-        frames = self.stream.info.features.shape[0]
+        least, frames = self.stream.info.features.frames
+        if least < frames:
+            found = f"the records of {data} have {least} to {frames} frames"
+            raise ValueError(f"{found}: a training takes an excerpt of each, for example --excerpt.frames {least}")
         if frames < min_frames:
             required = f"the configuration wants at least {min_frames}"
             raise ValueError(f"the records of {data} have {frames} frames, {required}")
@@ -93,7 +102,8 @@ class TrainingData(LightningDataModule):
         """The validation split, the same on every rank, or None if there is none."""
         if not (self.folder / "val").exists():
             return None
-        return SequenceStream(self.folder / "val", rank=0, ranks=1, **self._options)
+        excerpt = None if self.excerpt is None else replace(self.excerpt, place="centre")
+        return SequenceStream(self.folder / "val", rank=0, ranks=1, excerpt=excerpt, **self._options)
 
     def train_dataloader(self) -> BatchStream:
         """The stream, of which each rank yields its part."""

@@ -25,8 +25,9 @@ from seqviews.model.train.config import CONFIG, TrainConfig
 from seqviews.model.train.data import TrainingData, frame_shape
 from seqviews.model.train.module import TrainingModule
 from seqviews.model.train.runs import CHECKPOINT, Run
+from seqviews.pipeline.features import Features
 from seqviews.pipeline.files import make_folder, naming, write_atomically
-from seqviews.pipeline.manifest import Features, load_manifest
+from seqviews.pipeline.manifest import load_manifest
 from seqviews.pipeline.storage.folder import Cache
 from seqviews.pipeline.storage.urls import open_folder
 from seqviews.pipeline.stream.recordset import RecordSet
@@ -120,6 +121,7 @@ def assemble(
     config = _with_views(config, features, method, trust_code)
     given = ("batch_size", "min_frames", "lanes", "window", "last", "seed", "make_from")
     options = {name: getattr(config, name) for name in given}
+    options["excerpt"] = config.excerpt_at()
     data = TrainingData(folder, **options, factors=sorted(method.needs - {"motion", "content", "source"}))
     motion, content = (
         None if spec is None else build(spec, VIEWS, trust_code=trust_code) for spec in (config.motion, config.content)

@@ -13,7 +13,8 @@ from typing import Any, Literal, TypeAlias, cast
 
 import numpy as np
 
-from seqviews.pipeline.manifest import SPLITS, DatasetInfo, Features, Split
+from seqviews.pipeline.features import Features
+from seqviews.pipeline.manifest import SPLITS, DatasetInfo, Split
 from seqviews.pipeline.records import KEY_PATTERN, Progress, Record, silent
 from seqviews.pipeline.sources.survey import Cutter, FileSurvey, first_leak, survey_files
 

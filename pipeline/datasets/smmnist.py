@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from seqviews.pipeline.datasets.bounce import below, bounce, bounce_many, path_words
 from seqviews.pipeline.datasets.digits import CLASSES, Digits
-from seqviews.pipeline.manifest import SPLITS, Codec, DatasetInfo, Features, Manifest, Split
+from seqviews.pipeline.features import Features
+from seqviews.pipeline.manifest import SPLITS, DatasetInfo, Manifest, Split
 from seqviews.pipeline.records import Clip
-from seqviews.pipeline.shards.codec import check_rows
 
 NAME = "smmnist"
 MIN_SIZE, MAX_SIZE = 16, 4096
@@ -43,7 +43,7 @@ class MovingDigits:
         digits: The images.
         clips: Number of clips in train, val and test; a split with none is left out.
         digits_per_clip: 1 or 2.
-        frames, size, codec: Frames in a clip, their height and width, and how they are stored.
+        frames, size: Frames in a clip, and their height and width.
         digit_size: Height and width of a digit's box, if not as above.
 
     Raises:
@@ -55,7 +55,6 @@ class MovingDigits:
     digits_per_clip: int = 1
     frames: int = 15
     size: int = 64
-    codec: Codec = "webp"
     digit_size: int | None = None
 
     def __post_init__(self) -> None:
@@ -69,7 +68,6 @@ class MovingDigits:
             raise ValueError(f"clips of {self.frames} frames: must be 1 to {MAX_FRAMES}")
         if not MIN_DIGIT <= self.box < self.size:
             raise ValueError(f"digits of {self.box} pixels: the size must be {MIN_DIGIT} to {self.size - 1}")
-        check_rows(self.frames, self.size, self.codec)
         counts = np.bincount(self.digits.labels, minlength=CLASSES)
         if counts.min() < len(SPLITS):
             raise ValueError(f"the digit {counts.argmin()} has {counts.min()} images, too few for three splits")
@@ -81,7 +79,7 @@ class MovingDigits:
             name=NAME,
             licence=self.digits.licence,
             attribution=self.digits.attribution,
-            features=Features((self.frames, self.size, self.size, 1), codec=self.codec),
+            features=Features((self.frames, self.size, self.size, 1)),
             static={"digits": ["+".join(map(str, classes)) for classes in self._class_tuples]},
             dynamic={"trajectory": None},
         )
@@ -201,7 +199,7 @@ def made_like(manifest: Manifest, digits: Digits) -> MovingDigits:
         raise ValueError(f"they are not the digits of the stored clips: {change}")
     frames, size, *_ = dataset.features.shape
     train, val, test = clips
-    return MovingDigits(digits, (train, val, test), frames=frames, size=size, codec=dataset.features.codec, **options)
+    return MovingDigits(digits, (train, val, test), frames=frames, size=size, **options)
 
 
 def _words(seed: int, epoch: int, indices: Sequence[int], count: int) -> NDArray[np.uint64]:

@@ -11,7 +11,8 @@ import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 
-from seqviews.pipeline.manifest import Codec, DatasetInfo, Features, Split
+from seqviews.pipeline.features import Features
+from seqviews.pipeline.manifest import DatasetInfo, Split
 from seqviews.pipeline.records import Clip
 
 CELL, ROWS, COLUMNS = 64, 21, 13
@@ -43,14 +44,12 @@ class Sprites:
 
     Attributes:
         sheets: The folder with `body/ bottomwear/ topwear/ hair/ shoes/`.
-        codec: How frames are stored.
 
     Raises:
         ValueError: If a sheet is missing, cannot be read, or is not 832 x 1344 RGBA.
     """
 
     sheets: Path
-    codec: Codec = "webp"
 
     def __post_init__(self) -> None:
         _load_cells(self.sheets)
@@ -63,7 +62,7 @@ class Sprites:
             name="sprites",
             licence="CC-BY-SA-3.0 OR GPL-3.0-only",
             attribution="Liberated Pixel Cup contributors; data set by Li and Mandt, ICML 2018",
-            features=Features((8, CELL, CELL, 3), codec=self.codec),
+            features=Features((8, CELL, CELL, 3)),
             static={"skin": variants, "bottom": variants, "top": variants, "hair": variants},
             dynamic={
                 "motion": [f"{action}-{direction}" for action in ACTIONS for direction in DIRECTIONS],

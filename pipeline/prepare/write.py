@@ -12,7 +12,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from itertools import chain
 from pathlib import Path
@@ -20,7 +20,8 @@ from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 
-from seqviews.pipeline.manifest import SPLITS, DatasetInfo, Features, Manifest, ShardEntry, Split
+from seqviews.pipeline.features import Codec, Features
+from seqviews.pipeline.manifest import SPLITS, DatasetInfo, Manifest, ShardEntry, Split, check_record_bytes
 from seqviews.pipeline.prepare.engines import Written, processes
 from seqviews.pipeline.prepare.plan import ShardPlan, plan_shards
 from seqviews.pipeline.prepare.target import Target
@@ -52,10 +53,23 @@ class Preprocessor(Protocol):
         """The records of a source; all randomness in them is drawn from `rng`."""
 
 
-def prepare(dataset: Preprocessor, out: Folder | Path | str, **options: Any) -> dict[Split, Manifest]:
-    """Write every split of a data set below `out`; `write_shards` documents the options and the exceptions."""
+def prepare(
+    dataset: Preprocessor,
+    out: Folder | Path | str,
+    *,
+    codec: Codec | None = None,
+    quality: int | None = None,
+    page_frames: int | None = None,
+    **options: Any,
+) -> dict[Split, Manifest]:
+    """Write every split of a data set below `out`.
+
+    `codec`, `quality` and `page_frames` are those of `Features.stored`; `write_shards` documents the other options and
+    the exceptions.
+    """
+    info = replace(dataset.info, features=dataset.info.features.stored(codec, quality, page_frames))
     sources = {split: names for split in SPLITS if (names := dataset.sources(split))}
-    return write_shards(sources, out, dataset.records, dataset.info, parameters=dataset.parameters, **options)
+    return write_shards(sources, out, dataset.records, info, parameters=dataset.parameters, **options)
 
 
 def write_shards(
@@ -97,11 +111,12 @@ def write_shards(
         raise ValueError("shard_sources and workers must be at least 1")
     if empty := [split for split, names in sources.items() if not names]:
         raise ValueError(f"the split {empty[0]} has no source: leave it out")
+    check_record_bytes(info.features)
     write = _ShardWriter(Target(open_folder(url).for_writing()), records, info.features)
     shared = {"seed": seed, "shard_sources": shard_sources, **(parameters or {})}
     encoders = encoder_versions(info.features.codec)
     hashes = {split: sha256("\n".join(names).encode()).hexdigest() for split, names in sources.items()}
-    claim = {"dataset": asdict(info), "parameters": shared, "encoders": encoders, "sources": hashes}
+    claim = {"dataset": info.as_json(), "parameters": shared, "encoders": encoders, "sources": hashes}
     plans = {split: plan_shards(split, names, seed, shard_sources) for split, names in sources.items()}
     todo = list(chain.from_iterable(plans.values()))
     engine = ((plan, write(plan)) for plan in todo) if workers == 1 else processes(write, todo, workers)

@@ -115,7 +115,9 @@ def _check_split(
             for factor, shape in contents.shapes:
                 expected = shapes.setdefault(factor, shape)
                 if shape != expected:
-                    problems.append(f"{name}: {factor} is {list(shape)} in one record and {list(expected)} in another")
+                    problems.append(
+                        f"{name}: {factor} is {list(shape)} a frame in one record and {list(expected)} in another"
+                    )
             if problems:
                 check.problems.append(problems[0] + _more(problems))
             else:
@@ -172,12 +174,12 @@ class _ShardChecker:
 
     def _check_record(self, shard: Shard, record: int, contents: _Contents) -> None:
         features, factors = self.manifest.dataset.features, self.manifest.factors
-        voices = features.converted_shape
-        key = shard.decode(
-            record, np.empty(features.shape, features.dtype), None if voices is None else np.empty(voices, np.float16)
-        )
-        frames, given, name = features.shape[0], shard.factors(record), f"{shard.name}: {key}"
-        values = {f: factor_array(f, classes, [given.get(f)], [name], frames)[0] for f, classes in factors.items()}
+        frames, given = shard.frames(record), shard.factors(record)
+        out, voices = np.empty((frames, *features.shape[1:]), features.dtype), features.converted_shape
+        converted = None if voices is None else np.empty((voices[0], *out.shape), np.float16)
+        key = shard.decode(record, out, converted, frames)
+        name, chosen = f"{shard.name}: {key}", [(frames, range(frames))]
+        values = {f: factor_array(f, classes, [given.get(f)], [name], chosen)[0] for f, classes in factors.items()}
         about = shard.json(record)
         for field_name, expected in {"key": key, "frames": frames}.items():
             if (found := about.get(field_name)) != expected:
@@ -185,7 +187,7 @@ class _ShardChecker:
         contents.identities |= _identities(shard.source(record))
         if self.identity:
             contents.identities.add(", ".join(f"{f} {(factors[f] or [])[int(values[f])]}" for f in self.identity))
-        contents.shapes |= {(f, value.shape) for f, value in values.items()}
+        contents.shapes |= {(f, value.shape[1:]) for f, value in values.items()}
 
 
 def _identities(source: str) -> set[str]:

@@ -3,7 +3,8 @@
 from threading import Lock
 from typing import Any
 
-from seqviews.pipeline.manifest import Features, ShardEntry
+from seqviews.pipeline.features import Features
+from seqviews.pipeline.manifest import ShardEntry
 from seqviews.pipeline.shards.shard import Shard, ShardIndex, index_shard
 from seqviews.pipeline.storage.folder import Folder
 

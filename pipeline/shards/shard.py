@@ -3,18 +3,18 @@
 import hashlib
 import io
 import tarfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import pairwise
 from mmap import mmap
 from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from seqviews.pipeline.manifest import Features, ShardEntry
+from seqviews.pipeline.features import Features
+from seqviews.pipeline.manifest import ShardEntry
 from seqviews.pipeline.records import KEY_PATTERN, Factor, Record, ShardError
-from seqviews.pipeline.shards.codec import decode_array, decode_json, encode_record, extensions
+from seqviews.pipeline.shards.codec import data_extensions, decode_array, decode_frames, decode_json, encode_record
 from seqviews.pipeline.shards.tar import Member, tar_members
 
 T = TypeVar("T")
@@ -50,10 +50,12 @@ class ShardIndex:
 
     Attributes:
         keys: The keys of its R records in order.
-        spans: int64 `[R, M, 2]`, first byte and end of each record's members, in the codec's order.
+        first: int64 `[R + 1]`, the number of members before each record, and of all.
+        spans: int64 `[M, 2]`, first byte and end of each member, in the codec's order.
     """
 
     keys: list[str]
+    first: NDArray[np.int64]
     spans: NDArray[np.int64]
 
 
@@ -71,25 +73,62 @@ class Shard:
         """The records' keys in order."""
         return self.index.keys
 
-    def decode(self, record: int, out: NDArray[Any], converted: NDArray[np.float16] | None = None) -> str:
-        """Decode the record at a position in the shard and return its key.
+    def frames(self, record: int) -> int:
+        """Return the number of frames of a record. Raises `ShardError` if its JSON contradicts the manifest."""
+        least, greatest = self.features.frames
+        if least == greatest:
+            return greatest
+        frames = self._stated(record, "frames", int)
+        if not least <= frames <= greatest:
+            reason = f"frames is {frames}, the manifest says {least} to {greatest}"
+            raise ShardError(f"{self.name}: {self.keys[record]}.json: {reason}")
+        return frames
+
+    def decode(
+        self,
+        record: int,
+        out: NDArray[Any],
+        converted: NDArray[np.float16] | None = None,
+        frames: int | None = None,
+        chosen: range | None = None,
+    ) -> str:
+        """Decode the record at a position in the shard, or some of its frames, and return its key.
+
+        Of a clip only the pages that hold these frames are decoded.
 
         Args:
             record: The position.
             out: Output for the clip, uint8 `[T, H, W, C]`, or the segment, float32 `[T, n_mels]`; C-contiguous.
             converted: Output for the segment in other voices, float16 `[K, T, n_mels]`, if the shard has them.
+            frames: The number of frames of the record, if it is known already.
+            chosen: The T frames to decode; by default all.
 
         Raises:
             ShardError: If it cannot be decoded.
         """
-        key = self.keys[record]
-        arrays = (out,) if converted is None else (out, converted)
-        for extension, member, array in zip(extensions(self.features), self._members(record), arrays, strict=False):
+        frames = self.frames(record) if frames is None else frames
+        chosen = range(frames) if chosen is None else chosen
+        key, extensions, members = self.keys[record], data_extensions(self.features, frames), self._members(record)
+        if len(members) != len(extensions) + 1:
+            raise ShardError(f"{self.name}: {key}.json: frames is {frames}, which is not what its pages hold")
+        for number, (extension, member) in enumerate(zip(extensions, members, strict=False)):
             try:
-                decode_array(member, self.features.codec, array)
+                if self.features.mel is None:
+                    self._decode_page(member, number, frames, chosen, out)
+                elif number == 0 or converted is not None:
+                    decode_array(member, frames, chosen, converted if number and converted is not None else out)
             except ValueError as error:
                 raise ShardError(f"{self.name}: {key}.{extension}: {error}") from None
         return key
+
+    def _decode_page(self, data: memoryview, number: int, frames: int, chosen: range, out: NDArray[np.uint8]) -> None:
+        size = self.features.page_frames or frames
+        start, stop = number * size, min(frames, (number + 1) * size)
+        first = max(0, -((chosen.start - start) // chosen.step))
+        end = min(len(chosen), -((chosen.start - stop) // chosen.step))
+        if first < end:
+            inside = range(chosen[first] - start, chosen[end - 1] - start + 1, chosen.step)
+            decode_frames(data, self.features, stop - start, inside, out[first:end])
 
     def factors(self, record: int) -> dict[str, Factor]:
         """Return the factors of a record. Raises `ShardError` if its JSON has none."""
@@ -108,13 +147,14 @@ class Shard:
 
     def _stated(self, record: int, name: str, kind: type[T]) -> T:
         value = self.json(record).get(name)
-        if not isinstance(value, kind):
+        if type(value) is not kind:
             raise ShardError(f"{self.name}: {self.keys[record]}.json: no {name}")
         return value
 
     def _members(self, record: int) -> list[memoryview]:
-        """Return the contents of a record's members: its arrays, and its JSON last."""
-        return [self.data[start:end] for start, end in self.index.spans[record].tolist()]
+        """Return the contents of a record's members: its arrays or pages, and its JSON last."""
+        first, last = self.index.first[record : record + 2].tolist()
+        return [self.data[start:end] for start, end in self.index.spans[first:last].tolist()]
 
 
 def index_shard(name: str, data: bytes | mmap, entry: ShardEntry, features: Features) -> ShardIndex:
@@ -124,30 +164,36 @@ def index_shard(name: str, data: bytes | mmap, entry: ShardEntry, features: Feat
         ShardError: If its structure or record count contradicts the manifest.
     """
     try:
-        keys, bounds = _group(tar_members(data), extensions(features))
+        index = _group(tar_members(data), features)
     except ValueError as error:
         raise ShardError(f"{name}: {error}") from None
-    if len(keys) != entry.records:
-        raise ShardError(f"{name}: holds {len(keys)} records, the manifest says {entry.records}")
-    return ShardIndex(keys, np.array(bounds, np.int64).reshape(len(keys), -1, 2))
+    if len(index.keys) != entry.records:
+        raise ShardError(f"{name}: holds {len(index.keys)} records, the manifest says {entry.records}")
+    return index
 
 
-def _group(members: Iterator[Member], extensions: Sequence[str]) -> tuple[list[str], list[int]]:
-    """Return the keys and the bounds of the members; each record's members must follow in the extensions' order."""
-    first, followers = extensions[0], list(pairwise(extensions))
+def _group(members: Iterator[Member], features: Features) -> ShardIndex:
+    """Group the members into records; those of a record must follow each other in order, its JSON at the end."""
+    least, greatest = (len(data_extensions(features, frames)) for frames in features.frames)
+    extensions = data_extensions(features, features.shape[0])
     keys: dict[str, None] = {}
-    bounds: list[int] = []
+    first: list[int] = []
+    spans: list[tuple[int, int]] = []
     for name, start, end in members:
         key, _, extension = name.partition(".")
-        if extension != first or not KEY_PATTERN.fullmatch(key):
-            raise ValueError(f"member {name[:100]!r} is not <key>.{first}")
+        if extension != extensions[0] or not KEY_PATTERN.fullmatch(key):
+            raise ValueError(f"member {name[:100]!r} is not <key>.{extensions[0]}")
         if key in keys:
             raise ValueError(f"two records have the key {key}")
         keys[key] = None
-        bounds += start, end
-        for before, extension in followers:
+        first.append(len(spans))
+        spans.append((start, end))
+        while extension != "json":
+            found, before = len(spans) - first[-1], extension
+            expected = [*extensions[found : found + 1], *(["json"] if least <= found <= greatest else [])]
             follower, start, end = next(members, ("", 0, 0))
-            if follower != f"{key}.{extension}":
-                raise ValueError(f"record {key} has no {key}.{extension} after its {before}")
-            bounds += start, end
-    return list(keys), bounds
+            extension = follower.removeprefix(f"{key}.")
+            if extension not in expected or follower == extension:
+                raise ValueError(f"record {key} has no {key}.{' or .'.join(expected)} after its {before}")
+            spans.append((start, end))
+    return ShardIndex(list(keys), np.array([*first, len(spans)], np.int64), np.array(spans, np.int64).reshape(-1, 2))

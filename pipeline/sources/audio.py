@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from seqviews.pipeline.manifest import Features, MelFeatures, MelParameters
+from seqviews.pipeline.features import Features, MelFeatures, MelParameters
 from seqviews.pipeline.records import Segment
 from seqviews.pipeline.sources.containers import riff_sound
 from seqviews.pipeline.sources.survey import FileSurvey, hash_files
@@ -158,7 +158,7 @@ class SegmentCutter:
     @property
     def parameters(self) -> dict[str, Any]:
         """See `Cutter.parameters`."""
-        return {"stride": self.window.stride}
+        return self.window.parameters
 
     @property
     def rate(self) -> float:
@@ -191,7 +191,8 @@ class SegmentCutter:
         mean, square = np.stack([survey.sums for survey in train if survey.sums is not None]).sum(axis=0) / frames
         std = np.sqrt(np.maximum(square - mean**2, 0))
         mel = MelFeatures(tuple(mean.tolist()), tuple(std.tolist()), self.voices, self.mel)
-        return Features.for_segments(self.window.frames, mel)
+        least, greatest = self.window.frame_counts([survey.frames for survey in surveys])
+        return Features.for_segments(greatest, mel, least if least < greatest else None)
 
     def records(self, file: Path, key: str, rng: np.random.Generator, **facts: Any) -> Iterator[Segment]:
         """The segments of a file, in order; only the other voices are random."""
@@ -200,11 +201,9 @@ class SegmentCutter:
         if self.voices and self.converter is not None:
             waves = self.converter(wave, rng.integers(0, 1 << 63, self.voices).tolist())
             voices = np.stack([self._mels(wave) for wave in waves]).astype(np.float16)
-        for number in range(self.window.count(len(mels))):
-            first = number * self.window.stride
-            part = slice(first, first + self.window.frames)
+        for number, part in enumerate(self.window.parts(len(mels))):
             converted = None if voices is None else voices[:, part]
-            start = first * self.mel.hop_length / self.mel.sample_rate
+            start = part.start * self.mel.hop_length / self.mel.sample_rate
             yield Segment(key.format(number), mels[part], converted, start=start, **facts)
 
     def _mels(self, wave: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -11,7 +11,7 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from seqviews.pipeline.manifest import Features
+from seqviews.pipeline.features import Features
 from seqviews.pipeline.records import Progress, Record, silent
 from seqviews.pipeline.sources.windows import Window
 

@@ -12,9 +12,8 @@ import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 
-from seqviews.pipeline.manifest import Codec, Features
+from seqviews.pipeline.features import Features
 from seqviews.pipeline.records import Clip
-from seqviews.pipeline.shards.codec import check_rows
 from seqviews.pipeline.sources.containers import jpeg_is_complete
 from seqviews.pipeline.sources.decode import decode_video, over_black, upright, video_info
 from seqviews.pipeline.sources.survey import FileSurvey, hash_files, until
@@ -99,17 +98,15 @@ class ClipCutter:
     step: int = 1
     size: int = 64
     grey: bool = False
-    codec: Codec = "webp"
 
     def __post_init__(self) -> None:
         if self.step < 1 or not 1 <= self.size <= 4096:
             raise ValueError(f"every {self.step}th frame in {self.size} pixels: at least 1, and 1 to 4096")
-        check_rows(self.window.frames, self.size, self.codec)
 
     @property
     def parameters(self) -> dict[str, Any]:
         """See `Cutter.parameters`."""
-        return {"stride": self.window.stride, "frame_step": self.step}
+        return {**self.window.parameters, "frame_step": self.step}
 
     def survey(self, file: Path, stop: Event) -> FileSurvey:
         """See `Cutter.survey`."""
@@ -126,10 +123,11 @@ class ClipCutter:
         return FileSurvey(-(-frames // self.step), rate and rate / self.step, hash_files([file]), remark=remark)
 
     def features(self, surveys: Sequence[FileSurvey], train: Sequence[FileSurvey]) -> Features:
-        """Shape, codec, and the rate if it is the same for all files."""
+        """Shape, and the rate if it is the same for all files."""
         rates = {survey.rate for survey in surveys}
-        shape = (self.window.frames, self.size, self.size, 1 if self.grey else 3)
-        return Features(shape, rate=rates.pop() if len(rates) == 1 else None, codec=self.codec)
+        least, greatest = self.window.frame_counts([survey.frames for survey in surveys])
+        shape, rate = (greatest, self.size, self.size, 1 if self.grey else 3), rates.pop() if len(rates) == 1 else None
+        return Features(shape, rate=rate, min_frames=least if least < greatest else None)
 
     def records(self, file: Path, key: str, rng: np.random.Generator, **facts: Any) -> Iterator[Clip]:
         """The clips of a file, in order; nothing in them is random."""

@@ -1,7 +1,7 @@
 """Windows: how sequences of frames are cut from a longer one."""
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -25,6 +25,11 @@ class Window:
         if self.frames < 1 or self.stride < 1:
             raise ValueError(f"sequences of {self.frames} frames, every {self.stride}: both must be at least 1")
 
+    @property
+    def parameters(self) -> dict[str, int]:
+        """What decides the sequences besides the shape of the records, for the manifest."""
+        return {"stride": self.stride}
+
     def count(self, length: int) -> int:
         """The number of sequences in `length` frames."""
         return max(0, 1 + (length - self.frames) // self.stride)
@@ -34,6 +39,15 @@ class Window:
         count = self.count(length)
         return length - (self.frames + (count - 1) * min(self.stride, self.frames) if count else 0)
 
+    def frame_counts(self, lengths: Sequence[int]) -> tuple[int, int]:
+        """The least and the greatest number of frames of the sequences of several longer ones."""
+        return self.frames, self.frames
+
+    def parts(self, length: int) -> list[slice]:
+        """Where each of the sequences in `length` frames is."""
+        starts = range(0, self.count(length) * self.stride, self.stride)
+        return [slice(start, start + self.frames) for start in starts]
+
     def cut(self, frames: Iterable[Frame]) -> Iterator[list[Frame]]:
         """The sequences, each as soon as it is complete."""
         held: deque[Frame] = deque(maxlen=self.frames)
@@ -41,3 +55,44 @@ class Window:
             held.append(frame)
             if number >= 0 and number % self.stride == 0:
                 yield list(held)
+
+
+@dataclass(frozen=True, slots=True)
+class Whole(Window):
+    """All frames as one sequence, if they are at least `frames`.
+
+    Example:
+        >>> whole = Whole(frames=3)
+        >>> list(whole.cut("abcd")), whole.count(2), whole.frame_counts([2, 4, 9])
+        ([['a', 'b', 'c', 'd']], 0, (4, 9))
+    """
+
+    stride: int = 1
+
+    @property
+    def parameters(self) -> dict[str, int]:
+        """The least number of frames of a file that is used."""
+        return {"whole_from_frames": self.frames}
+
+    def count(self, length: int) -> int:
+        """1, or 0 if there are too few frames."""
+        return int(length >= self.frames)
+
+    def left_out(self, length: int) -> int:
+        """0, or all frames if they are too few."""
+        return 0 if self.count(length) else length
+
+    def frame_counts(self, lengths: Sequence[int]) -> tuple[int, int]:
+        """The least and the greatest of the lengths that are long enough."""
+        counts = [length for length in lengths if self.count(length)]
+        return min(counts, default=self.frames), max(counts, default=self.frames)
+
+    def parts(self, length: int) -> list[slice]:
+        """All of it."""
+        return [slice(0, length)] * self.count(length)
+
+    def cut(self, frames: Iterable[Frame]) -> Iterator[list[Frame]]:
+        """All frames."""
+        held = list(frames)
+        if self.count(len(held)):
+            yield held

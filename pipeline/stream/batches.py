@@ -42,7 +42,7 @@ class BatchStream(IterableDataset[Batch]):
         threads: Number of threads that make batches; the batches do not depend on it.
 
     Attributes:
-        info: Describes the records.
+        info: Describes the records of the batches.
 
     Raises:
         TypeError: If a number is not an integer.

@@ -4,7 +4,6 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
 from functools import partial
 from typing import Any, Protocol
 
@@ -84,7 +83,7 @@ class MadeStream(BatchStream):
         for name in factors:
             if name not in known:
                 raise ValueError(f"{self.info.name} has no factor {name}: it has {', '.join(known)}")
-        decisive = json.dumps([asdict(self.info), maker.parameters], sort_keys=True)
+        decisive = json.dumps([self.info.as_json(), maker.parameters], sort_keys=True)
         self._digest = hashlib.sha256(decisive.encode()).hexdigest()
         common: dict[str, Any] = {"rank": rank, "ranks": ranks, "last": last, "factors": factors, "threads": threads}
         super().__init__(f"made {self.info.name}", len(maker.sources("train")), batch_size, seed=seed, **common)

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from array import array
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import accumulate
+from itertools import accumulate, repeat
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from seqviews.pipeline.manifest import Features, ShardEntry, load_manifest
+from seqviews.pipeline.features import Features
+from seqviews.pipeline.manifest import ShardEntry, load_manifest
 from seqviews.pipeline.records import Batch, Factor
 from seqviews.pipeline.shards.reader import ShardReader
 from seqviews.pipeline.shards.shard import Shard
 from seqviews.pipeline.storage.folder import Folder, Prefetcher
 from seqviews.pipeline.storage.urls import open_folder
 from seqviews.pipeline.stream.collate import StoredRecord, collate
+from seqviews.pipeline.stream.excerpt import Excerpt
 
 
 class RecordSet:
@@ -34,6 +37,7 @@ class RecordSet:
         manifest: The manifest of the whole split.
         shards, counts: The shards with kept records, and the number of these in each.
         identity: Identifies the records: the manifest's digest and, with `where`, the SHA-256 of the kept indices.
+        skipped: Number of records that are not among them because they are shorter than an excerpt.
 
     Raises:
         ShardError: If the folder has no valid manifest, or with `where` a shard contradicts it.
@@ -61,11 +65,47 @@ class RecordSet:
             indices = np.concatenate([start + np.asarray(k, "<i8") for start, k in zip(first, kept, strict=True)])
             self.identity += " " + hashlib.sha256(indices.tobytes()).hexdigest()
             positions = list(kept)
-        self.shards: list[ShardEntry] = [e for e, k in zip(entries, positions, strict=True) if len(k)]
-        self._kept = [(start, k) for start, k in zip(first, positions, strict=True) if len(k)]
-        self.counts = [len(k) for _, k in self._kept]
+        self.skipped = 0
+        self._keep(entries, zip(first, positions, repeat(None)))
         if not self.counts:
             raise ValueError(f"no record of {folder} is kept: `where` is true for none of its {len(self.manifest)}")
+
+    def _keep(
+        self, entries: Iterable[ShardEntry], kept: Iterable[tuple[int, Sequence[int], Sequence[int] | None]]
+    ) -> None:
+        """Keep some records of each shard: its first index in the split, their positions, and which excerpt of each."""
+        pairs = [(entry, k) for entry, k in zip(entries, kept, strict=False) if len(k[1])]
+        self.shards: list[ShardEntry] = [entry for entry, _ in pairs]
+        self._kept = [k for _, k in pairs]
+        self.counts = [len(positions) for _, positions, _ in self._kept]
+
+    def in_excerpts(self, excerpt: Excerpt) -> RecordSet:
+        """Return the records that are as long as an excerpt, each as often as it has excerpts.
+
+        Reads and checks every shard once if the lengths in the manifest do not suffice, and decodes no frame.
+
+        Raises:
+            ShardError: If a shard contradicts the manifest.
+            ValueError: If no record is long enough.
+        """
+        least, greatest = self.manifest.dataset.features.frames
+        if excerpt.place != "all" and least >= excerpt.span:
+            return self
+        if greatest < excerpt.span:
+            found = f"has {excerpt.span}, and no record of {self.folder} has more than {greatest}"
+            raise ValueError(f"an excerpt of {excerpt.frames} frames, every {excerpt.step}th, {found}")
+        kept: list[tuple[int, Sequence[int], Sequence[int]]] = []
+        chosen = copy.copy(self)
+        for number, (first, positions, _) in enumerate(self._kept):
+            shard = self.read(number) if least < greatest else None
+            counts = [excerpt.count(greatest if shard is None else shard.frames(i)) for i in positions]
+            pairs = [(position, i) for position, count in zip(positions, counts, strict=True) for i in range(count)]
+            kept.append((first, array("i", [p for p, _ in pairs]), array("i", [i for _, i in pairs])))
+            chosen.skipped += counts.count(0)
+        chosen._keep(self.shards, kept)
+        if not chosen.counts:
+            raise ValueError(f"no record of {self.folder} that is kept has the {excerpt.span} frames of the excerpt")
+        return chosen
 
     def _matching(self, entry: ShardEntry, where: Callable[[Mapping[str, Factor]], bool]) -> array[int]:
         shard = self._reader.read(entry)
@@ -84,19 +124,21 @@ class RecordSet:
         """Read the shard at a position of `shards`. Raises `ShardError` if it contradicts the manifest."""
         return self._reader.read(self.shards[shard])
 
-    def find(self, shard: int, record: int) -> tuple[int, int]:
-        """Return the position in its shard and the index in the whole split of a shard's `record`-th kept record."""
-        first, kept = self._kept[shard]
-        return kept[record], first + kept[record]
+    def find(self, shard: int, record: int) -> tuple[int, int, int]:
+        """Return of a shard's `record`-th kept record its position there, its index in the split, and which excerpt."""
+        first, positions, numbers = self._kept[shard]
+        return positions[record], first + positions[record], 0 if numbers is None else numbers[record]
 
-    def batch(self, indices: Iterable[int], factors: Sequence[str] = ()) -> Batch:
+    def batch(self, indices: Iterable[int], factors: Sequence[str] = (), excerpt: Excerpt | None = None) -> Batch:
         """Decode the records at some indices of the split, as in `Batch.indices`, with these factors; `epoch` is 0.
 
-        The indices may be in any order and repeated. Each shard that holds any of them is read once and checked.
+        The indices may be in any order and repeated. Each shard that holds any of them is read once and checked. An
+        excerpt is that of seed 0 or, of `all` excerpts of a record, the first.
 
         Raises:
             IndexError: If an index is outside the split.
-            ValueError: If the data set lacks a factor; `ShardError`, a subclass, if a shard contradicts the manifest.
+            ValueError: If the data set lacks a factor or a record is shorter than the excerpt; `ShardError`, a
+                subclass, if a shard contradicts the manifest.
         """
         check_agreement([self], factors)
         entries = self.manifest.shards
@@ -115,7 +157,7 @@ class RecordSet:
                 yield from (StoredRecord(row, shard, index - first[number], index) for row, index in rows[number])
 
         classes = {name: self.manifest.factors[name] for name in factors}
-        return collate(records(), len(wanted), self.manifest.dataset.features, classes, epoch=0)
+        return collate(records(), len(wanted), self.manifest.dataset.features, classes, 0, excerpt)
 
     def sources(self) -> tuple[list[str], NDArray[np.int64]]:
         """Return the names of the whole split's sources, sorted, and int64 `[N]`, the position there of each record's.
@@ -138,8 +180,8 @@ class RecordSet:
             raise ValueError(f"the cache {cache.folder} {reason}")
 
 
-def check_agreement(sets: Sequence[RecordSet], factors: Sequence[str]) -> None:
-    """Check that the records of several data sets fit into one batch.
+def check_agreement(sets: Sequence[RecordSet], factors: Sequence[str], excerpt: Excerpt | None = None) -> None:
+    """Check that the records of several data sets, or excerpts of them, fit into one batch.
 
     Raises:
         ValueError: If there is no data set, or one has other features than the first, or other classes of `factors`.
@@ -148,7 +190,7 @@ def check_agreement(sets: Sequence[RecordSet], factors: Sequence[str]) -> None:
         raise ValueError("there is no data set to stream: give a folder or a RecordSet")
     first = sets[0]
     for records in sets:
-        has, expected = (_describe(s.manifest.dataset.features) for s in (records, first))
+        has, expected = (_describe(s.manifest.dataset.features, excerpt) for s in (records, first))
         if has != expected:
             raise ValueError(f"{records.folder} has {has}, but {first.folder} has {expected}: they cannot be mixed")
         known = records.manifest.factors
@@ -159,7 +201,10 @@ def check_agreement(sets: Sequence[RecordSet], factors: Sequence[str]) -> None:
                 raise ValueError(f"the factor {name} has other classes in {records.folder} than in {first.folder}")
 
 
-def _describe(features: Features) -> str:
+def _describe(features: Features, excerpt: Excerpt | None) -> str:
+    shape = str(list(features.shape if excerpt is None else features.shape[1:]))
+    if excerpt is None and features.min_frames is not None:
+        shape += f" and down to {features.min_frames} frames"
     if features.mel is None:
-        return f"clips of {list(features.shape)}"
-    return f"segments of {list(features.shape)} in {features.mel.voices} other voices with {features.mel.parameters}"
+        return f"clips of {shape}"
+    return f"segments of {shape} in {features.mel.voices} other voices with {features.mel.parameters}"

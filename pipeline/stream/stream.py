@@ -1,26 +1,33 @@
 """SequenceStream: what a trainer iterates."""
 
+import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict
 from functools import partial
 from itertools import accumulate
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from seqviews.pipeline.manifest import Features
 from seqviews.pipeline.records import Batch
 from seqviews.pipeline.shards.shard import Shard
 from seqviews.pipeline.shards.strict_json import integer
 from seqviews.pipeline.storage.folder import Folder
 from seqviews.pipeline.stream.batches import BatchStream, Plan
 from seqviews.pipeline.stream.collate import StoredRecord, collate
+from seqviews.pipeline.stream.excerpt import Excerpt
 from seqviews.pipeline.stream.lookahead import Lookahead
 from seqviews.pipeline.stream.mixture import MixedLocation, MixedOrder, MixtureSchedule
 from seqviews.pipeline.stream.order import Last, batch_positions
 from seqviews.pipeline.stream.recordset import RecordSet, check_agreement
 
 STATE_VERSION = 2
+logger = logging.getLogger("seqviews")
+
+
+_PendingRecord: TypeAlias = tuple[Future[Shard], int, int, int]
+"""A record of a future batch: its shard, possibly still being read, its position there, index, and which excerpt."""
 
 
 class SequenceStream(BatchStream):
@@ -48,6 +55,8 @@ class SequenceStream(BatchStream):
         last: Whether to keep, drop, or pad a last batch that is not full, with records from the start of the epoch.
         factors: Names of the factors to decode; none by default.
         threads: Number of decoding threads; the batches do not depend on it.
+        excerpt: Which frames of each record a batch holds; by default all, padded if records differ in length. Records
+            that are shorter are skipped, with a warning; finding them reads every shard once, here.
 
     Attributes:
         manifest: The manifest of the first data set.
@@ -73,12 +82,20 @@ class SequenceStream(BatchStream):
         last: Last = "keep",
         factors: Sequence[str] = (),
         threads: int = 2,
+        excerpt: Excerpt | None = None,
     ) -> None:
         several = data if isinstance(data, Sequence) and not isinstance(data, str) else [data]
         self.sets = [records if isinstance(records, RecordSet) else RecordSet(records) for records in several]
-        check_agreement(self.sets, factors)
+        check_agreement(self.sets, factors, excerpt)
+        self.excerpt = excerpt
+        if excerpt is not None:
+            self.sets = [records.in_excerpts(excerpt) for records in self.sets]
+            for records in self.sets:
+                if records.skipped:
+                    reason = f"records are shorter than the {excerpt.span} frames of an excerpt: they are skipped"
+                    logger.warning("%s: %d %s", records.folder, records.skipped, reason)
         self.manifest = self.sets[0].manifest
-        self.info = self.manifest.dataset
+        self.info = self.manifest.dataset if excerpt is None else excerpt.described(self.manifest.dataset)
         self.schedule = MixtureSchedule([len(records) for records in self.sets], weights)
         shards = max(len(records.counts) for records in self.sets)
         self.lanes = min(8, shards) if lanes is None else integer("lanes", lanes)
@@ -95,8 +112,13 @@ class SequenceStream(BatchStream):
         self._classes = {name: self.manifest.factors[name] for name in self.factors}
 
     def _plan(self, epoch: int, pool: ThreadPoolExecutor, rank: int, ranks: int) -> Plan:
-        plan, features, classes = _Plan(self, epoch, pool, rank, ranks), self.manifest.dataset.features, self._classes
-        return lambda number: partial(_decode, plan.batch(number), features, classes, epoch)
+        plan = _Plan(self, epoch, pool, rank, ranks)
+        return lambda number: partial(self._decode, plan.batch(number), epoch)
+
+    def _decode(self, pending: Sequence[_PendingRecord], epoch: int) -> Batch:
+        records = (StoredRecord(row, shard.result(), *location) for row, (shard, *location) in enumerate(pending))
+        features = self.manifest.dataset.features
+        return collate(records, len(pending), features, self._classes, epoch, self.excerpt, self.seed)
 
     def _cancel(self) -> None:
         for records in self.sets:
@@ -105,18 +127,8 @@ class SequenceStream(BatchStream):
     def _identity(self) -> dict[str, Any]:
         data = {"manifests": [s.identity for s in self.sets], "shares": list(map(str, self.schedule.shares))}
         order = {"batch_size": self.batch_size, "seed": self.seed, "lanes": self.lanes, "window": self.window}
-        return {"version": STATE_VERSION, **data, **order, "last": self.last}
-
-
-_PendingRecord: TypeAlias = tuple[Future[Shard], int, int]
-"""A record of a future batch: its shard, possibly still being read, its position there, and its index."""
-
-
-def _decode(
-    pending: Sequence[_PendingRecord], features: Features, classes: Mapping[str, list[str] | None], epoch: int
-) -> Batch:
-    records = (StoredRecord(row, shard.result(), *location) for row, (shard, *location) in enumerate(pending))
-    return collate(records, len(pending), features, classes, epoch)
+        excerpt = None if self.excerpt is None else asdict(self.excerpt)
+        return {"version": STATE_VERSION, **data, **order, "last": self.last, "excerpt": excerpt}
 
 
 class _Plan:
@@ -166,5 +178,5 @@ class _Plan:
                 self._ahead[dataset].enter(epoch, location.lane, location.window)
             held = window, {number: self._pool.submit(records.read, number) for number in numbers}
             self._held[dataset, location.lane] = held
-        position, index = self._sets[dataset].find(location.shard, location.record)
-        return held[1][location.shard], position, self._first_index[dataset] + index
+        position, index, number = self._sets[dataset].find(location.shard, location.record)
+        return held[1][location.shard], position, self._first_index[dataset] + index, number

@@ -34,8 +34,13 @@ def test_the_published_schema_is_the_one_in_use(toy: Path) -> None:
 
 
 CHANGES: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
-    "newer": (lambda m: m.update(schema_version=2), r"by seqviews \d\S+ with schema version 2, this .* reads 1: up"),
-    "newer, other": (lambda m: m.update(schema_version=2, encoders=None), "written by a newer seqviews with schema"),
+    "newer": (lambda m: m.update(schema_version=3), r"by seqviews \d\S+ with schema version 3, this .* reads 2: up"),
+    "newer, other": (lambda m: m.update(schema_version=3, encoders=None), "written by a newer seqviews with schema"),
+    "too new": (lambda m: m.update(schema_version=2), "schema version 2, its features are of 1"),
+    "too old": (lambda m: m["dataset"]["features"].update(page_frames=2), "schema version 1, its features are of 2"),
+    "no quality": (lambda m: m["dataset"]["features"].update(codec="jpeg"), "jpeg is lossy: give it a quality"),
+    "quality": (lambda m: m["dataset"]["features"].update(quality=101), r"features\.quality"),
+    "shorter": (lambda m: m["dataset"]["features"].update(min_frames=4), "records of 4 to 4 frames"),
     "float": (lambda m: m["shards"][0].update(records=9.0), r"shards\[0\]\.records: 9\.0 is not of type 'integer'"),
     "newline": (lambda m: m["shards"][0].update(name="x.tar\n"), r"shards\[0\]\.name"),
     "crowded": (lambda m: m["shards"][0].update(records=1000), "cannot hold 1000 records in"),

@@ -20,7 +20,8 @@ from PIL import Image
 from stored_records import claim, entry_of, independent_jsons, members
 from toy_clips import ToyClips
 
-from seqviews.pipeline.manifest import Codec, Manifest, load_manifest
+from seqviews.pipeline.features import Codec
+from seqviews.pipeline.manifest import Manifest, load_manifest
 from seqviews.pipeline.prepare.write import prepare
 from seqviews.pipeline.records import ShardError
 from seqviews.pipeline.stream.stream import SequenceStream

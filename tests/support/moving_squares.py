@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from toy_clips import ToyClips
 
-from seqviews.pipeline.manifest import DatasetInfo, Features
+from seqviews.pipeline.features import Features
+from seqviews.pipeline.manifest import DatasetInfo
 from seqviews.pipeline.records import Clip
 
 SIDE, LENGTH, SQUARE = 16, 4, 4

@@ -12,7 +12,8 @@ from typing import Any, TypeAlias
 import numpy as np
 from PIL import Image
 
-from seqviews.pipeline.manifest import Features, Manifest, ShardEntry, load_manifest
+from seqviews.pipeline.features import Features
+from seqviews.pipeline.manifest import Manifest, ShardEntry, load_manifest
 from seqviews.pipeline.shards.reader import ShardReader
 from seqviews.pipeline.shards.shard import Shard
 from seqviews.pipeline.storage.local import LocalFolder

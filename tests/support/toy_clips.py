@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from seqviews.pipeline.manifest import SPLITS, Codec, DatasetInfo, Features, Split
+from seqviews.pipeline.features import Codec, Features
+from seqviews.pipeline.manifest import SPLITS, DatasetInfo, Split
 from seqviews.pipeline.records import Clip, Factor
 
 

@@ -13,7 +13,8 @@ from torch import Tensor
 from seqviews.model.gaussian import Gaussian
 from seqviews.model.protocol import Method, Posterior
 from seqviews.model.scaling import scale_of
-from seqviews.pipeline.manifest import SPLITS, DatasetInfo, Features, MelFeatures, MelParameters, Split
+from seqviews.pipeline.features import Features, MelFeatures, MelParameters
+from seqviews.pipeline.manifest import SPLITS, DatasetInfo, Split
 from seqviews.pipeline.records import Segment
 
 FRAMES, N_MELS, HALF = 6, 16, 8

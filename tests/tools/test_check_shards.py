@@ -8,7 +8,8 @@ from PIL import Image
 from tool_calls import Capsys, Failure, call, last_json
 from toy_clips import ToyClips
 
-from seqviews.pipeline.manifest import DatasetInfo, Features, MelFeatures
+from seqviews.pipeline.features import Features, MelFeatures
+from seqviews.pipeline.manifest import DatasetInfo
 from seqviews.pipeline.prepare.write import prepare, write_shards
 from seqviews.pipeline.records import Segment
 from seqviews.tools.check_shards import main

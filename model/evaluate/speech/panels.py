@@ -19,7 +19,7 @@ from seqviews.model.report.curves import error_figure
 from seqviews.model.report.grids import cross_grid
 from seqviews.model.report.html import Panel
 from seqviews.model.scaling import Scale
-from seqviews.pipeline.manifest import Features
+from seqviews.pipeline.features import Features
 
 if TYPE_CHECKING:
     from seqviews.pipeline.stream.recordset import RecordSet

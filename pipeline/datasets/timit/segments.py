@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from seqviews.pipeline.datasets.timit.sphere import Unusable, read_utterance
 from seqviews.pipeline.datasets.timit.tree import Skipped, Tree, Utterance, is_standard
-from seqviews.pipeline.manifest import SPLITS, DatasetInfo, Features, Split
+from seqviews.pipeline.features import Features
+from seqviews.pipeline.manifest import SPLITS, DatasetInfo, Split
 from seqviews.pipeline.records import Progress, Segment, silent
 from seqviews.pipeline.sources.audio import SegmentCutter
 from seqviews.pipeline.sources.survey import FileSurvey, first_leak, survey_files

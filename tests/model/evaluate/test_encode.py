@@ -9,7 +9,8 @@ from torch import Tensor
 from seqviews.model.evaluate.encode import check_records, encode
 from seqviews.model.protocol import Posterior
 from seqviews.model.scaling import MelScale, PixelScale
-from seqviews.pipeline.manifest import DatasetInfo, Features, MelFeatures
+from seqviews.pipeline.features import Features, MelFeatures
+from seqviews.pipeline.manifest import DatasetInfo
 from seqviews.pipeline.records import Batch
 from seqviews.pipeline.stream.stream import SequenceStream
 

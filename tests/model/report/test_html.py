@@ -13,7 +13,8 @@ from moving_squares import MovingSquares
 from seqviews.model.report.audio import Player
 from seqviews.model.report.html import CLASS_METRICS, METRICS, MISSING, Panel, render
 from seqviews.model.report.images import Cell, Grid
-from seqviews.pipeline.manifest import DatasetInfo, Features
+from seqviews.pipeline.features import Features
+from seqviews.pipeline.manifest import DatasetInfo
 
 SETTINGS = {name: f"the {name}" for name in ("real", "reconstruction", "swap", "static_drawn", "dynamic_drawn")}
 HOSTILE = "</pre><script>alert('&\"')</script>"

@@ -9,7 +9,7 @@ from seqviews.model.methods.cdsvae import CDSVAE
 from seqviews.model.scaling import MelScale
 from seqviews.model.train.config import CONFIG
 from seqviews.model.train.runs import CHECKPOINT, WEIGHTS, Run
-from seqviews.pipeline.manifest import MelFeatures
+from seqviews.pipeline.features import MelFeatures
 
 
 def test_a_folder_gives_configuration_method_and_scale(tmp_path: Path) -> None:

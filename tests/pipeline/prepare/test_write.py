@@ -1,6 +1,7 @@
 """Preparation: the bytes do not depend on the number of workers, and no file is incomplete."""
 
 import hashlib
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from toy_clips import FailingClips, ToyClips, digests
+from toy_speech import ToySpeech
 
 from seqviews.pipeline.manifest import SPLITS, load_manifest
 from seqviews.pipeline.prepare.write import prepare, write_shards
@@ -22,6 +24,20 @@ def test_bytes_depend_on_the_seed_and_not_on_the_workers(toy: Path, tmp_path: Pa
     assert digests(tmp_path / "two") == digests(toy)
     prepare(ToyClips(), tmp_path / "seed", shard_sources=2, seed=1)
     assert digests(tmp_path / "seed") != digests(toy)
+
+
+def test_the_bytes_of_records_of_one_length_are_those_of_the_first_release(tmp_path: Path) -> None:
+    prepare(ToyClips(codec="npy"), tmp_path / "clips", shard_sources=2)  # no encoder whose version matters
+    prepare(ToySpeech(), tmp_path / "speech", shard_sources=2)
+    found = {
+        f"{name}/{path}": digest for name in ("clips", "speech") for path, digest in digests(tmp_path / name).items()
+    }
+    assert found["clips/train/train-000000.tar"][:16] == "1d69850c5ce91e35"
+    assert found["speech/val/val-000000.tar"][:16] == "e6f072006814740b"
+    for name in ("clips", "speech"):
+        manifest = json.loads((tmp_path / name / "val" / "manifest.json").read_text())
+        assert manifest["schema_version"] == 1
+        assert not {"min_frames", "quality", "page_frames"} & manifest["dataset"]["features"].keys()
 
 
 def test_the_random_stream_of_a_source_does_not_depend_on_the_shards(toy: Path, tmp_path: Path) -> None:

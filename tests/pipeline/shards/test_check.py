@@ -78,7 +78,11 @@ BAD_RECORDS: dict[str, tuple[str, Callable[[bytes], bytes], str]] = {
     "class too high": ("json", with_json(factors={"shade": 2, "path": PATH}), "shade is 2, not a class from 0 to 1"),
     "factor missing": ("json", with_json(factors={"path": PATH}), "shade is None"),
     "trajectory short": ("json", with_json(factors={"shade": 0, "path": PATH[:3]}), "path is not a trajectory"),
-    "trajectory of another shape": ("json", with_json(factors={"shade": 0, "path": [[0.0]] * 4}), "[4, 1]"),
+    "trajectory of another shape": (
+        "json",
+        with_json(factors={"shade": 0, "path": [[0.0]] * 4}),
+        "path is [1] a frame in",
+    ),
     "another key": ("json", with_json(key="somebody"), "key is 'somebody'"),
     "another length": ("json", with_json(frames=5), "frames is 5, not 4"),
     "no source": ("json", with_json(source=None), "no source"),

@@ -12,7 +12,7 @@ from stored_records import independent_jsons
 from seqviews.pipeline.datasets.digits import Digits
 from seqviews.pipeline.datasets.smmnist import MovingDigits
 from seqviews.pipeline.datasets.sprites import Sprites
-from seqviews.pipeline.manifest import Codec
+from seqviews.pipeline.features import Codec
 from seqviews.pipeline.prepare.write import prepare
 
 Row: TypeAlias = tuple[NDArray[np.uint8], dict[str, Any]]
@@ -45,7 +45,7 @@ def offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 @pytest.mark.parametrize("reader", [with_webdataset, with_datasets])
 @pytest.mark.parametrize("codec", ["webp", "png"])
 def test_moving_digits(tmp_path: Path, reader: Reader, codec: Codec) -> None:
-    prepare(MovingDigits(DIGITS, (7, 0, 0), 2, frames=5, codec=codec), tmp_path / "digits", shard_sources=3)
+    prepare(MovingDigits(DIGITS, (7, 0, 0), 2, frames=5), tmp_path / "digits", codec=codec, shard_sources=3)
     tars = sorted((tmp_path / "digits" / "train").glob("*.tar"))
     read = dict(reader(tars, codec, tmp_path / "cache"))
     assert (len(tars), len(read)) == (3, 7)

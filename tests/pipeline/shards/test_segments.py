@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from stored_records import independent_jsons, members, read_shard
 from tar_mutations import tar_of
 
-from seqviews.pipeline.manifest import DatasetInfo, Features, Manifest, MelFeatures, Split, load_manifest
+from seqviews.pipeline.features import Features, MelFeatures
+from seqviews.pipeline.manifest import DatasetInfo, Manifest, Split, load_manifest
 from seqviews.pipeline.prepare.write import prepare
 from seqviews.pipeline.records import Clip, Record, Segment, ShardError
 from seqviews.pipeline.shards.shard import Shard, pack_shard

@@ -13,7 +13,7 @@ from PIL import Image
 from stored_records import entry_of, read_shard
 from tar_mutations import tar_of
 
-from seqviews.pipeline.manifest import Codec, Features
+from seqviews.pipeline.features import Codec, Features
 from seqviews.pipeline.records import Clip, ShardError
 from seqviews.pipeline.shards.reader import ShardReader
 from seqviews.pipeline.shards.shard import pack_shard

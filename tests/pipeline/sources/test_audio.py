@@ -9,7 +9,7 @@ import soundfile
 import torch
 from toy_files import write_sound
 
-from seqviews.pipeline.manifest import MelParameters
+from seqviews.pipeline.features import MelParameters
 from seqviews.pipeline.sources.audio import SegmentCutter, log_mel, read_wave, unstated_seconds
 from seqviews.pipeline.sources.windows import Window
 

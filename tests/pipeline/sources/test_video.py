@@ -111,7 +111,6 @@ def test_clips_of_images_that_are_not_resized_are_their_pixels(tmp_path: Path) -
         ({"step": 0}, "every 0th frame"),
         ({"size": 0}, "in 0 pixels"),
         ({"size": 4097}, "in 4097 pixels"),
-        ({"window": Window(8, 8), "size": 2048}, "16383 rows: use --codec npy"),
     ],
 )
 def test_a_clip_cutter_out_of_bounds(options: dict[str, Any], message: str) -> None:
