@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, TypeAlias, cast
 
 import torch
 from torch import Tensor
 
 from seqviews.model.evaluate.encode import REPORT_EVERY, Encoded, collect, encode, no_progress, samples
+from seqviews.model.evaluate.identity import identity_error
 from seqviews.model.evaluate.metrics import factor_scores, foreground_psnr
 from seqviews.model.protocol import Autoencoder, Method, Posterior, Sampler, missing_capabilities, require
 from seqviews.model.scaling import Scale
@@ -122,6 +124,7 @@ def score(
     *,
     seed: int = 0,
     batch_size: int = 128,
+    identities: Mapping[str, Tensor] = MappingProxyType({}),
     progress: Progress = no_progress,
 ) -> dict[str, float]:
     """Every metric in every possible setting, keyed `setting/factor/metric`, and `PSNR` in dB.
@@ -140,6 +143,7 @@ def score(
         device: Where to compute.
         seed: Decides the pairs and the draws.
         batch_size: Clips decoded at a time.
+        identities: From `unseen_factors`; such a factor has no other metric than `eer`, an `identity_error`.
         progress: Called with the setting, the clips done and all clips.
     """
     settings, generator = possible_settings(method), torch.Generator(device).manual_seed(seed)
@@ -170,7 +174,12 @@ def score(
         progress(setting, total, total)
     classes = {**info.static, **info.dynamic}
     for setting, (predicted, truth) in results.items():
-        scores |= {f"{setting}/{name}": value for name, value in factor_scores(predicted, truth, classes).items()}
+        named = {name: value for name, value in predicted.items() if name not in identities}
+        scores |= {f"{setting}/{name}": value for name, value in factor_scores(named, truth, classes).items()}
+        for name in identities.keys() & truth.keys() & judged.keys() if "redrawn" not in setting else ():
+            origins = torch.arange(len(clips)).repeat(len(predicted[name]) // len(clips))
+            rate = identity_error(predicted[name], judged[name], clips.factors[name], origins, identities[name])
+            scores[f"{setting}/{name}/eer"] = rate
     return scores
 
 

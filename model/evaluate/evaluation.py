@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -12,7 +12,8 @@ from torch import Tensor
 from seqviews.model.evaluate import clip_panels, clips
 from seqviews.model.evaluate.encode import Encoded, encode, no_progress, samples
 from seqviews.model.evaluate.factor_probe import FITTED, PROBED, probe_factors
-from seqviews.model.evaluate.judge import cached_judge
+from seqviews.model.evaluate.identity import unseen_factors
+from seqviews.model.evaluate.judge_training import cached_judge
 from seqviews.model.evaluate.speech.protocol import evaluate_speech
 from seqviews.model.evaluate.task import EvaluateConfig, Evaluation, Task
 from seqviews.model.evaluate.use import ignored_latents, latent_use
@@ -60,11 +61,13 @@ def _evaluate_clips(task: Task) -> Evaluation:
     check_agreement(sets, task.stream.factors, task.stream.excerpt)
     progress, seed, size = task.progress, config.seed, config.batch_size
     steps, maximum = config.judge_steps, config.max_clips
-    judge = cached_judge(config.judges, train, val, seed=seed, device=device, steps=steps, progress=progress).predict
+    judge = cached_judge(config.judges, train, val, seed=seed, device=device, steps=steps, progress=progress)
     real = clips.judge_real_clips(
-        method, judge, task.stream, scale, device, seed=seed, maximum=maximum, progress=progress
+        method, judge.predict, task.stream, scale, device, seed=seed, maximum=maximum, progress=progress
     )
-    metrics = clips.score(method, judge, real, info, device, seed=seed, batch_size=size, progress=progress)
+    options: dict[str, Any] = {"seed": seed, "batch_size": size, "progress": progress}
+    options["identities"] = unseen_factors(judge, info, real.factors)
+    metrics = clips.score(method, judge.predict, real, info, device, **options)
     panels = []
     if "reconstruction" in settings:
         metrics |= latent_use(method, real, device, seed)

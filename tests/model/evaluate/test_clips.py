@@ -55,6 +55,18 @@ def test_an_entangled_method_has_scores_at_chance(squares: Path) -> None:
     assert scores["dynamic_drawn/shade/accuracy"] == pytest.approx(0.25, abs=0.1)
 
 
+def test_people_whom_the_judge_does_not_know_are_verified(squares: Path) -> None:
+    identities = {"shade": torch.ones(len(SHADES), dtype=torch.bool)}
+    perfect, entangled = (scored(model, squares, identities=identities) for model in (PerfectModel(), EntangledModel()))
+    assert {name for name in perfect if "shade" in name} == {
+        f"{setting}/shade/eer" for setting in ("real", "reconstruction", "swap", "dynamic_drawn")
+    }
+    assert max(value for name, value in perfect.items() if name.endswith("eer")) == 0
+    assert entangled["reconstruction/shade/eer"] == 0
+    assert entangled["swap/shade/eer"] > 0.3
+    assert perfect["swap/way/accuracy"] == 1
+
+
 @pytest.mark.parametrize("shades", [1, 3])
 def test_a_generator_is_scored_on_its_samples(squares: Path, shades: int) -> None:
     scores = scored(SquareGenerator(shades), squares)
