@@ -7,6 +7,7 @@ TOOLS = {
     "prepare_sprites": "shard the Sprites data set from its sheets",
     "prepare_smmnist": "shard Stochastic Moving MNIST",
     "prepare_timit": "shard TIMIT, each segment also in other voices",
+    "prepare_mug": "shard the faces of MUG",
     "prepare_folder": "shard your own videos, frames or sound files",
     "check_shards": "verify a prepared data set",
     "show_views": "draw what a method sees at a step of a training",

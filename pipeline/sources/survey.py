@@ -36,7 +36,14 @@ class FileSurvey:
     remark: str = ""
 
 
-class Cutter(Protocol):
+class Surveyor(Protocol):
+    """Reads one kind of file, or folder, for the first time."""
+
+    def survey(self, file: Path, stop: Event) -> FileSurvey:
+        """Read a file from beginning to end, or until `stop` is set; raises if the file is damaged."""
+
+
+class Cutter(Surveyor, Protocol):
     """Cuts one kind of file into records. It is sent to other processes, so it must pickle."""
 
     @property
@@ -47,9 +54,6 @@ class Cutter(Protocol):
     def parameters(self) -> Mapping[str, Any]:
         """Everything but the files that decides the records, for the manifest."""
 
-    def survey(self, file: Path, stop: Event) -> FileSurvey:
-        """Read a file from beginning to end, or until `stop` is set; raises if the file is damaged."""
-
     def features(self, surveys: Sequence[FileSurvey], train: Sequence[FileSurvey]) -> Features:
         """The features of the records, given the surveys of all files and of those for training."""
 
@@ -58,7 +62,7 @@ class Cutter(Protocol):
 
 
 def survey_files(
-    files: Sequence[Path], cutter: Cutter, *, threads: int = 1, label: str = "files read", progress: Progress = silent
+    files: Sequence[Path], cutter: Surveyor, *, threads: int = 1, label: str = "files read", progress: Progress = silent
 ) -> list[FileSurvey | ValueError | OSError]:
     """Read every file once and return its survey, or the error that reading it raised.
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from seqviews.pipeline.features import Features
 from seqviews.pipeline.records import Clip
+from seqviews.pipeline.sources import exif
 from seqviews.pipeline.sources.containers import jpeg_is_complete
 from seqviews.pipeline.sources.decode import decode_video, over_black, upright, video_info
 from seqviews.pipeline.sources.survey import FileSurvey, hash_files, until
@@ -38,6 +39,8 @@ def _natural(name: str) -> list[tuple[int, str]]:
 def read_image(path: Path) -> NDArray[np.uint8]:
     """The pixels of a PNG, JPEG or WebP image, uint8 `[H, W, 3]`; transparency is composited over black.
 
+    A JPEG is rotated and mirrored as its Exif states.
+
     Raises `ValueError` if the image is damaged or truncated, or not 8 bits grey or RGB.
     """
     data, suffix = path.read_bytes(), path.suffix.lower()
@@ -58,6 +61,8 @@ def read_image(path: Path) -> NDArray[np.uint8]:
         raise ValueError(f"{path} is {pixels.dtype} with {channels} channels: convert it to 8 bits grey or RGB")
     if channels in (2, 4):
         pixels = over_black(pixels[..., :-1], pixels[..., -1:])
+    if jpeg:
+        pixels = exif.upright(pixels, exif.orientation(data))
     return np.broadcast_to(pixels, (*pixels.shape[:2], 3))
 
 
