@@ -5,6 +5,8 @@ import os
 from pathlib import Path
 from typing import Any, get_args
 
+import torch
+
 from seqviews.model.reproduce.experiment import Experiment, Scale, experiments
 from seqviews.model.reproduce.reproduce import ReproduceConfig, reproduce
 from seqviews.tools.run import positive, progress_bar, run_tool, tool_parser
@@ -29,8 +31,9 @@ def main(argv: list[str] | None = None) -> None:
     data = "a prepared data set, or the raw data, as of the tool that prepares it"
     parser.add_argument("--data", required=True, metavar="DIR", help=data)
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write, or to resume")
-    jobs = "trainings side by side, each with its part of the cores"
-    parser.add_argument("--jobs", type=positive, default=os.cpu_count() or 1, metavar="N", help=jobs)
+    jobs = "trainings side by side, each with its part of the cores; by default one a core, or one with a GPU"
+    side_by_side = 1 if torch.cuda.is_available() else os.cpu_count() or 1
+    parser.add_argument("--jobs", type=positive, default=side_by_side, metavar="N", help=jobs)
     clips = "records that each training sees; by default those of its configuration"
     parser.add_argument("--max-clips", type=positive, metavar="N", help=clips)
     run_tool(reproduce_table, parser, argv)

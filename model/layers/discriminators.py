@@ -1,5 +1,6 @@
 """Networks that tell real from generated: latents, images and clips."""
 
+import torch
 from torch import Tensor, nn
 
 from seqviews.model.layers.clips import FrameShape, stage_channels
@@ -61,7 +62,12 @@ class VideoDiscriminator(nn.Module):
         self.layers = nn.Sequential(*layers, nn.Conv3d(before, 1 + categories, (1, 4, 4)))
 
     def forward(self, clips: Tensor) -> tuple[Tensor, Tensor]:
-        """The logits, in the dtype of the clips whatever the autocast."""
-        maps: Tensor = self.layers(clips.transpose(1, 2)).to(clips.dtype)
+        """The logits, in the dtype of the clips whatever the autocast.
+
+        On CPUs there is none: the bfloat16 gradient of some convolutions over time is infinite there (torch 2.13).
+        """
+        kind = clips.device.type
+        with torch.autocast(kind, enabled=kind != "cpu" and torch.is_autocast_enabled(kind)):
+            maps: Tensor = self.layers(clips.transpose(1, 2)).to(clips.dtype)
         real, category = maps[..., 0, 0].split([1, maps.shape[1] - 1], dim=1)  # type: ignore[no-untyped-call]
         return real[:, 0], category.mean(2)

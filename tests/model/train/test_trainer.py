@@ -7,6 +7,7 @@ import pytest
 import torch
 from lightning import Callback, LightningModule, Trainer
 from torch import Tensor
+from toy_speech import SEGMENTS, SPEAKERS, UTTERANCES
 
 from seqviews.model.train import trainer as training
 from seqviews.model.train.config import TrainConfig
@@ -74,3 +75,16 @@ def test_a_method_on_data_that_it_cannot_take_is_an_error_before_anything_is_wri
         with pytest.raises(ValueError, match=message):
             training.train(TrainConfig(data=str(data), out=str(out), model={"name": name}))
     assert not out.exists()
+
+
+def test_a_method_that_needs_the_source_gets_its_number_and_that_of_its_records(speech: Path, tmp_path: Path) -> None:
+    config = TrainConfig(data=str(speech), out=str(tmp_path / "run"), model={"name": "fhvae"}, batch_size=30)
+    _, data, module = training.assemble(config)
+    batch = next(iter(data.stream))
+    labels = module.views_of(batch).labels
+    names = sorted(
+        f"train{speaker}-s{sentence}" for speaker in range(SPEAKERS["train"]) for sentence in range(UTTERANCES)
+    )
+    assert labels["source"].tolist() == [names.index(key.rpartition("-")[0]) for key in batch.keys]
+    assert labels["source_records"].tolist() == [SEGMENTS] * 30
+    assert module.method.get_buffer("table.source").shape == (len(names),)
