@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-RECORDS, MANIFEST = "pipeline.records", "pipeline.manifest"
-BOTTOM = {RECORDS, MANIFEST, "pipeline.files"}
+RECORDS, FEATURES, MANIFEST = "pipeline.records", "pipeline.features", "pipeline.manifest"
+BOTTOM = {RECORDS, FEATURES, MANIFEST, "pipeline.files"}
 SHARDS = BOTTOM | {"pipeline.shards", "pipeline.storage"}
 NUMBERS = {"model.gaussian", "model.ranks"}
 CONTRACT = NUMBERS | {"model.protocol"}
@@ -18,7 +18,8 @@ SHOWN = BOTTOM | CONTRACT | {"model.scaling", "model.report"}
 ROOMS = {  # what the files of a folder may import; the first that fits
     "pipeline/records": set[str](),
     "pipeline/files": set[str](),
-    "pipeline/manifest": {RECORDS, "pipeline.shards.strict_json", "pipeline.storage"},
+    "pipeline/features": set[str](),
+    "pipeline/manifest": {RECORDS, FEATURES, "pipeline.shards.strict_json", "pipeline.storage"},
     "pipeline/storage": {RECORDS, "pipeline.files", "pipeline.storage"},
     "pipeline/shards": SHARDS,
     "pipeline/stream": SHARDS | {"pipeline.stream"},
@@ -32,12 +33,19 @@ ROOMS = {  # what the files of a folder may import; the first that fits
     "model/discrepancy": NUMBERS,
     "model/protocol": NUMBERS,
     "model/registry": CONTRACT,
-    "model/scaling": {MANIFEST},
+    "model/scaling": {FEATURES, MANIFEST},
     "model/layers": NUMBERS | {"model.layers"},
     "model/methods": CONTRACT | {"model.layers", "model.information", "model.discrepancy", "model.methods"},
     "model/report": SHOWN,
     "model/train": SHOWN | {"model.registry", "model.train", "augment", "pipeline"},
-    "model/evaluate": SHOWN | {"model.train", "model.evaluate", "pipeline.storage.folder", "pipeline.stream.recordset"},
+    "model/evaluate": SHOWN
+    | {
+        "model.train",
+        "model.evaluate",
+        "pipeline.storage.folder",
+        "pipeline.stream.recordset",
+        "pipeline.stream.excerpt",
+    },
     "model/reproduce": SHOWN
     | {"model.registry", "model.train", "model.evaluate", "model.reproduce", "pipeline.storage.urls"},
     "model": {"model"},

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import logging
 import os
@@ -137,6 +136,8 @@ def _needs_preparation(experiment: Experiment, config: ReproduceConfig) -> bool:
 @contextmanager
 def _alone(out: Path) -> Iterator[None]:
     """Hold a lock that processes of ours inherit, so that none of a killed reproduction still writes."""
+    import fcntl  # of POSIX: all else works without
+
     with (out / ".lock").open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
