@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-RECORDS, MANIFEST = "pipeline.records", "pipeline.manifest"
-BOTTOM = {RECORDS, MANIFEST, "pipeline.files"}
+RECORDS, FEATURES, MANIFEST = "pipeline.records", "pipeline.features", "pipeline.manifest"
+BOTTOM = {RECORDS, FEATURES, MANIFEST, "pipeline.files"}
 SHARDS = BOTTOM | {"pipeline.shards", "pipeline.storage"}
 NUMBERS = {"model.gaussian", "model.ranks"}
 CONTRACT = NUMBERS | {"model.protocol"}
@@ -18,7 +18,8 @@ SHOWN = BOTTOM | CONTRACT | {"model.scaling", "model.report"}
 ROOMS = {  # what the files of a folder may import; the first that fits
     "pipeline/records": set[str](),
     "pipeline/files": set[str](),
-    "pipeline/manifest": {RECORDS, "pipeline.shards.strict_json", "pipeline.storage"},
+    "pipeline/features": set[str](),
+    "pipeline/manifest": {RECORDS, FEATURES, "pipeline.shards.strict_json", "pipeline.storage"},
     "pipeline/storage": {RECORDS, "pipeline.files", "pipeline.storage"},
     "pipeline/shards": SHARDS,
     "pipeline/stream": SHARDS | {"pipeline.stream"},
@@ -31,7 +32,7 @@ ROOMS = {  # what the files of a folder may import; the first that fits
     "model/information": NUMBERS,
     "model/protocol": NUMBERS,
     "model/registry": CONTRACT,
-    "model/scaling": {MANIFEST},
+    "model/scaling": {FEATURES},
     "model/layers": NUMBERS | {"model.layers"},
     "model/methods": CONTRACT | {"model.layers", "model.information", "model.methods"},
     "model/report": SHOWN,
@@ -103,7 +104,7 @@ def loaded_by(statement: str) -> set[str]:
 
 SLOW = pytest.mark.slow
 NETWORKS = {"torch", "kornia", "lightning", "sklearn", "scipy"}
-HEAVY = NETWORKS | {"matplotlib", "librosa", "imagecodecs", "jsonargparse", "datasets", "webdataset"}
+HEAVY = NETWORKS | {"matplotlib", "skimage", "librosa", "imagecodecs", "jsonargparse", "datasets", "webdataset"}
 
 
 @pytest.mark.parametrize(
