@@ -23,10 +23,10 @@ from seqviews.model.train.runs import LOG, Run
 from seqviews.pipeline.files import cache_folder, make_folder, write_atomically
 from seqviews.pipeline.manifest import Split
 from seqviews.pipeline.records import Progress
-from seqviews.pipeline.stream.excerpt import Place
 
 if TYPE_CHECKING:
     from seqviews.pipeline.storage.folder import Folder
+    from seqviews.pipeline.stream.excerpt import Place
     from seqviews.pipeline.stream.stream import SequenceStream
 
 JUDGE_BATCH = 64
