@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from seqviews.pipeline.prepare.write import write_shards
     from seqviews.pipeline.records import endless
+    from seqviews.pipeline.shards.sample import decode_sample
     from seqviews.pipeline.stream.excerpt import Excerpt
     from seqviews.pipeline.stream.made import MadeStream
     from seqviews.pipeline.stream.recordset import RecordSet
     from seqviews.pipeline.stream.stream import SequenceStream
 
-__all__ = ["Excerpt", "MadeStream", "RecordSet", "SequenceStream", "endless", "write_shards"]
+__all__ = ["Excerpt", "MadeStream", "RecordSet", "SequenceStream", "decode_sample", "endless", "write_shards"]
 
 
 def __getattr__(name: str) -> Any:
@@ -27,6 +28,7 @@ def __getattr__(name: str) -> Any:
         "MadeStream": "stream.made",
         "RecordSet": "stream.recordset",
         "SequenceStream": "stream.stream",
+        "decode_sample": "shards.sample",
         "endless": "records",
         "write_shards": "prepare.write",
     }

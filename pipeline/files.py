@@ -1,6 +1,7 @@
 """Files and folders: atomic writing, and where caches are kept."""
 
 import os
+import secrets
 import stat
 import tempfile
 from collections.abc import Iterator
@@ -24,7 +25,7 @@ def open_atomically(path: Path) -> Iterator[BinaryIO]:
         >>> [p.name for p in path.parent.iterdir()]
         ['weights.npz']
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary = path.with_name(f".{path.name}.{secrets.randbits(60)}")  # processes of two machines may have one number
     try:
         with naming(path):
             with temporary.open("wb") as file:

@@ -54,6 +54,12 @@ class DatasetInfo:
         """The attributes, those of the features that are not used left out."""
         return {**asdict(self), "features": self.features.as_json()}
 
+    @classmethod
+    def from_json(cls, raw: Mapping[str, Any]) -> DatasetInfo:
+        """Return the description that `as_json`, or the JSON of a manifest, holds."""
+        fields = {name: value for name, value in raw.items() if name != "modality"}
+        return cls(**{**fields, "features": _features(raw["features"])})
+
 
 @dataclass(frozen=True, slots=True)
 class ShardEntry:
@@ -116,10 +122,8 @@ class Manifest:
         if mistake is not None:
             text = mistake.message  # the value, which may be long, then the reason
             raise ValueError(f"at {mistake.json_path}: {text if len(text) <= 200 else '...' + text[-200:]}")
-        dataset = {**raw["dataset"], "features": _features(raw["dataset"]["features"])}
-        del dataset["modality"]
         shards = tuple(ShardEntry(**shard) for shard in raw["shards"])
-        manifest = cls(raw["split"], DatasetInfo(**dataset), raw["parameters"], raw["encoders"], shards)
+        manifest = cls(raw["split"], DatasetInfo.from_json(raw["dataset"]), raw["parameters"], raw["encoders"], shards)
         if raw["schema_version"] != manifest.schema_version:
             raise ValueError(f"schema version {raw['schema_version']}, its features are of {manifest.schema_version}")
         _check_sizes(manifest)

@@ -104,3 +104,16 @@ def test_subsets_mixtures_and_made_records_are_streamed() -> None:
     exec(compile(made, "docs", "exec", dont_inherit=True), names)
     assert len(names["stream"]) == -(-20000 // 64)
     assert next(iter(names["stream"])).x.shape == (64, 15, 1, 32, 32)
+
+
+@pytest.mark.usefixtures("in_a_folder_with_data")
+def test_other_pipelines_read_the_shards(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    pytest.importorskip("datasets")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "cache"))
+    names: dict[str, Any] = {}
+    for block in blocks("scale.md"):
+        exec(compile(block, "docs", "exec", dont_inherit=True), names)
+    keys = {record["key"] for record in names["records"]}
+    assert keys == {record["key"] for record in names["pipeline"]}
+    assert len(keys) == 288

@@ -9,6 +9,8 @@ TOOLS = {
     "prepare_timit": "shard TIMIT, each segment also in other voices",
     "prepare_mug": "shard the faces of MUG",
     "prepare_folder": "shard your own videos, frames or sound files",
+    "prepare_tars": "shard videos, images or sound of plain WebDataset tars",
+    "finalize": "complete a data set whose parts were prepared apart",
     "check_shards": "verify a prepared data set",
     "show_views": "draw what a method sees at a step of a training",
     "train": "train a method on a prepared data set",

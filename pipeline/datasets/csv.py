@@ -5,10 +5,11 @@ from __future__ import annotations
 import csv
 import hashlib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from threading import Event
 from typing import Any, Literal, TypeAlias, cast
 
 import numpy as np
@@ -131,21 +132,33 @@ def _kind(file: Path) -> Kind:
 
 
 def survey_rows(
-    index: Index, cutter: Cutter, threads: int = 1, progress: Progress = silent
+    index: Index,
+    cutter: Cutter,
+    threads: int = 1,
+    progress: Progress = silent,
+    *,
+    unread: Collection[str] = (),
+    max_failures: int = 0,
 ) -> tuple[list[tuple[Row, FileSurvey]], Features]:
     """Read every file once, as `survey_files`, and return the rows with their surveys and the features of the records.
 
+    A file that cannot be read completely stays a source, whose records raise the same error: it has no SHA-256 and
+    counts as one record. The `unread` paths are such sources without being read.
+
     Raises:
-        ValueError: If files cannot be read completely; the message has the line and the fault of each.
+        ValueError: If more files than `max_failures` cannot be read; the message has the line and the fault of each.
     """
-    found = survey_files([row.file for row in index.rows], cutter, threads=threads, progress=progress)
-    errors = [f"line {row.line}: {e}" for row, e in zip(index.rows, found, strict=True) if isinstance(e, Exception)]
-    if errors:
+    rows = [row for row in index.rows if row.path not in unread]
+    found = survey_files([row.file for row in rows], cutter, threads=threads, progress=progress)
+    errors = [f"line {row.line}: {e}" for row, e in zip(rows, found, strict=True) if isinstance(e, Exception)]
+    if len(errors) > max_failures or len(errors) == len(found):
         raise ValueError(f"{len(errors)} of the {len(found)} files in the CSV cannot be used: " + "; ".join(errors))
-    files = [(row, survey) for row, survey in zip(index.rows, found, strict=True) if isinstance(survey, FileSurvey)]
-    features = cutter.features([s for _, s in files], [s for row, s in files if row.split == "train"])
+    read = [(row, survey) for row, survey in zip(rows, found, strict=True) if isinstance(survey, FileSurvey)]
+    features = cutter.features([s for _, s in read], [s for row, s in read if row.split == "train"])
     # the sums are used up, and the files are sent to every process
-    return [(row, replace(survey, sums=None)) for row, survey in files], features
+    surveys = {row.line: replace(survey, sums=None) for row, survey in read}
+    unknown = FileSurvey(cutter.window.frames, None, "")
+    return [(row, surveys.get(row.line, unknown)) for row in index.rows], features
 
 
 @dataclass(frozen=True)
@@ -181,7 +194,7 @@ class CsvDataset:
             if lengths and not any(map(window.count, lengths)):
                 reason = f"a record has {window.frames} frames, the longest file {max(lengths)}"
                 raise ValueError(f"no file of the split {split} is long enough: {reason}")
-        if leak := first_leak((row, row.split, survey) for row, survey in self.files):
+        if leak := first_leak((row, row.split, survey) for row, survey in self.files if survey.sha256):
             a, b = leak
             found = f"have the same content and are in {a.split} and {b.split}: it belongs to one split"
             raise ValueError(f"lines {a.line} and {b.line} of the CSV, {a.path} and {b.path}, {found}")
@@ -222,6 +235,8 @@ class CsvDataset:
     def records(self, source: str, rng: np.random.Generator) -> Iterator[Record]:
         """The records of a file, in order. Their keys start with the line in the CSV."""
         row, survey = self._by_path[source]
+        if not survey.sha256:
+            survey = self.cutter.survey(row.file, Event())
         stem = re.sub(r"[^a-z0-9]+", "-", row.file.stem.lower()).strip("-")[:60]
         key = f"{row.line:06d}-{stem}".rstrip("-") + "-{:05d}"
         facts: dict[str, Any] = {} if survey.rate is None else {"rate": survey.rate}

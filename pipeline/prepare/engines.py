@@ -1,4 +1,4 @@
-"""Engines: other processes in which the shards of a preparation are written."""
+"""Engines: where the shards of a preparation are written, in this process or in others."""
 
 import multiprocessing
 import os
@@ -8,11 +8,19 @@ from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from typing import TypeAlias
 
-from seqviews.pipeline.manifest import ShardEntry
 from seqviews.pipeline.prepare.plan import ShardPlan
+from seqviews.pipeline.prepare.target import StoredShard
 
-WriteShard: TypeAlias = Callable[[ShardPlan], ShardEntry]
-Written: TypeAlias = Generator[tuple[ShardPlan, ShardEntry], None, None]
+WriteShard: TypeAlias = Callable[[ShardPlan], StoredShard]
+Written: TypeAlias = Generator[tuple[ShardPlan, StoredShard], None, None]
+Engine: TypeAlias = Callable[[WriteShard, Sequence[ShardPlan]], Written]
+"""Writes shards and yields each when it is finished; closing the generator early stops what is being written."""
+
+
+def this_process(write: WriteShard, plans: Sequence[ShardPlan]) -> Written:
+    """Write the shards one after another."""
+    for plan in plans:
+        yield plan, write(plan)
 
 
 def processes(write: WriteShard, plans: Sequence[ShardPlan], workers: int) -> Written:
@@ -53,5 +61,5 @@ def _exit_with_parent() -> None:
     os._exit(1)
 
 
-def _write(plan: ShardPlan) -> ShardEntry:
+def _write(plan: ShardPlan) -> StoredShard:
     return _write_shard(plan)

@@ -1,11 +1,21 @@
 """The plan of a preparation: what shard k of a split holds, a pure function of the sources, the parameters and k."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from hashlib import sha256
+from typing import Any
 
 import numpy as np
 
-from seqviews.pipeline.manifest import SPLITS, Split
+from seqviews.pipeline.manifest import SPLITS, DatasetInfo, Manifest, ShardEntry, Split
+from seqviews.pipeline.shards.codec import encoder_versions
+from seqviews.pipeline.shards.strict_json import parse_object, plain
+
+PLAN = "plan.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,4 +39,69 @@ def plan_shards(split: Split, sources: Sequence[str], seed: int, shard_sources: 
     order = np.random.default_rng([seed, number, 0]).permutation(len(sources)).tolist()
     seeded = [(sources[i], (seed, number, i + 1)) for i in order]
     shards = [tuple(seeded[start : start + shard_sources]) for start in range(0, len(seeded), shard_sources)]
-    return [ShardPlan(split, f"{split}-{k:06d}.tar", shard) for k, shard in enumerate(shards)]
+    return [ShardPlan(split, shard_name(split, k), shard) for k, shard in enumerate(shards)]
+
+
+def shard_name(split: Split, k: int) -> str:
+    """Return the file name of shard k of a split."""
+    return f"{split}-{k:06d}.tar"
+
+
+@dataclass(frozen=True)
+class DatasetPlan:
+    """The contents of `plan.json`: all that identifies a preparation, and all that its manifests hold but the shards.
+
+    Attributes:
+        dataset: The description of the data set.
+        parameters: Everything else that decides the records, with `seed` and `shard_sources`.
+        encoders: Versions of the encoders.
+        sources: SHA-256 of the names of each split's sources.
+        counts: Number of sources of each split.
+    """
+
+    dataset: DatasetInfo
+    parameters: Mapping[str, Any]
+    encoders: Mapping[str, str]
+    sources: Mapping[Split, str]
+    counts: Mapping[Split, int]
+
+    @classmethod
+    def of(
+        cls, sources: Mapping[Split, Sequence[str]], info: DatasetInfo, parameters: Mapping[str, Any]
+    ) -> DatasetPlan:
+        """Return the plan for sources by split; `parameters` include `seed` and `shard_sources`."""
+        hashes = {split: sha256("\n".join(names).encode()).hexdigest() for split, names in sources.items()}
+        counts = {split: len(names) for split, names in sources.items()}
+        return cls(info, parameters, encoder_versions(info.features.codec), hashes, counts)
+
+    @cached_property
+    def text(self) -> str:
+        """The text of `plan.json`."""
+        return json.dumps({**asdict(self), "dataset": self.dataset.as_json()}, indent=1, default=plain) + "\n"
+
+    @property
+    def digest(self) -> str:
+        """Identifies the plan: 16 digits of the SHA-256 of its text."""
+        return sha256(self.text.encode()).hexdigest()[:16]
+
+    @classmethod
+    def from_json(cls, text: str) -> DatasetPlan:
+        """Parse the text of a `plan.json`. Raises `ValueError` if it is something else."""
+        try:
+            raw = parse_object(text)
+            plan = cls(**{**raw, "dataset": DatasetInfo.from_json(raw["dataset"])})
+            if plan.text != text or not all(list(plan.shards(split)) for split in plan.counts):
+                raise ValueError
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise ValueError("is damaged, or of another version") from None
+        return plan
+
+    def shards(self, split: Split) -> Iterator[str]:
+        """Yield the file names of a split's shards."""
+        for k in range(-(-self.counts[split] // self.parameters["shard_sources"])):
+            yield shard_name(split, k)
+
+    def manifest(self, split: Split, shards: Sequence[ShardEntry], left_out: int) -> Manifest:
+        """Return the manifest of a split with these shards, of which a number of sources is left out."""
+        parameters = {**self.parameters, "failed_sources": left_out} if left_out else self.parameters
+        return Manifest(split, self.dataset, parameters, self.encoders, tuple(shards))

@@ -10,10 +10,10 @@
 (3, [2, 1])
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, nullcontext
 from dataclasses import dataclass, replace
-from hashlib import sha256
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
@@ -21,13 +21,15 @@ from typing import Any, Protocol, TypeAlias
 import numpy as np
 
 from seqviews.pipeline.features import Codec, Features
-from seqviews.pipeline.manifest import SPLITS, DatasetInfo, Manifest, ShardEntry, Split, check_record_bytes
-from seqviews.pipeline.prepare.engines import Written, processes
-from seqviews.pipeline.prepare.plan import ShardPlan, plan_shards
-from seqviews.pipeline.prepare.target import Target
+from seqviews.pipeline.manifest import SPLITS, DatasetInfo, Manifest, Split, check_record_bytes
+from seqviews.pipeline.prepare.engines import Engine, WriteShard, Written, processes, this_process
+from seqviews.pipeline.prepare.failures import Failure, check_failures, failure_limit
+from seqviews.pipeline.prepare.parts import Part
+from seqviews.pipeline.prepare.plan import DatasetPlan, ShardPlan, plan_shards
+from seqviews.pipeline.prepare.target import StoredShard, Target
 from seqviews.pipeline.records import Progress, Record, silent
-from seqviews.pipeline.shards.codec import encoder_versions
-from seqviews.pipeline.shards.shard import pack_shard
+from seqviews.pipeline.shards.codec import encode_record
+from seqviews.pipeline.shards.shard import pack_encoded
 from seqviews.pipeline.shards.strict_json import integer
 from seqviews.pipeline.storage.folder import Folder
 from seqviews.pipeline.storage.urls import open_folder
@@ -51,6 +53,40 @@ class Preprocessor(Protocol):
 
     def records(self, source: str, rng: np.random.Generator) -> Iterable[Record]:
         """The records of a source; all randomness in them is drawn from `rng`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Execution:
+    """How shards are written; unless a source fails, the bytes do not depend on it.
+
+    Attributes:
+        workers: Number of processes; 1 works in the calling process.
+        engine: Where the shards are written instead, as a `RayEngine`.
+        part: Write only this part of the shards, and no manifest; `finalize` does when all parts are written.
+        max_failures: The number of sources that may fail, or a percentage of all, as `"0.1%"`. They are left out, with
+            all of their records. With 0, what a source raises ends the call.
+        retry: Sources that failed; their shards are written again.
+        failed: Called with each source that is left out.
+
+    Raises:
+        ValueError: If `workers` is below 1.
+    """
+
+    workers: int = 1
+    engine: Engine | None = None
+    part: Part | None = None
+    max_failures: int | str = 0
+    retry: Collection[Failure] = ()
+    failed: Callable[[Failure], None] = lambda failure: None
+
+    def __post_init__(self) -> None:
+        if self.workers < 1:
+            raise ValueError("workers must be at least 1")
+
+    def start(self, write: WriteShard, plans: Sequence[ShardPlan]) -> Written:
+        """Return the generator that writes the shards."""
+        processes_or_this = this_process if self.workers == 1 else partial(processes, workers=self.workers)
+        return (self.engine or processes_or_this)(write, plans)
 
 
 def prepare(
@@ -81,13 +117,13 @@ def write_shards(
     parameters: Mapping[str, Any] | None = None,
     seed: int = 0,
     shard_sources: int = 50,
-    workers: int = 1,
     progress: Progress = silent,
+    **execution: Any,
 ) -> dict[Split, Manifest]:
     """Write the records of sources into shards, one folder per split, each with a manifest, which is written last.
 
-    The bytes do not depend on the number of workers. An interrupted call resumes when it is repeated: finished shards
-    are kept as they are. Returns the manifests.
+    The bytes do not depend on the number of workers or parts. An interrupted call resumes when it is repeated: finished
+    shards are kept as they are. Returns the manifests; of a part, those of its shards alone, which are not written.
 
     Args:
         sources: Names of the sources by split. Records are cut from a source: a character, a video file.
@@ -97,52 +133,82 @@ def write_shards(
         parameters: Everything else that decides the records, for the manifest, as JSON.
         seed: Decides the order of the sources and all randomness in the records.
         shard_sources: Whole sources per shard.
-        workers: Number of processes; 1 works in the calling process.
         progress: Called after every shard with the split, the sources written and all sources of the split.
+        execution: The attributes of `Execution`: workers, engine, part, max_failures, retry, failed.
 
     Raises:
         FileExistsError: If the folder holds other data, or a preparation with other arguments.
-        BlockingIOError: If another process is writing to the folder. Several may write to object storage at a time.
-        ValueError: If a record does not match `info`, or a split has no source.
+        BlockingIOError: If another process is writing to the folder, unless both write parts. Several may write to
+            object storage at a time.
+        ValueError: If a record does not match `info`, a split has no source, or more sources fail than `max_failures`.
         OSError: If a file cannot be written: no manifest is written then, and the same call resumes later.
     """
     seed, shard_sources = integer("seed", seed), integer("shard_sources", shard_sources)
-    if shard_sources < 1 or workers < 1:
-        raise ValueError("shard_sources and workers must be at least 1")
+    how = Execution(**execution)
+    if shard_sources < 1:
+        raise ValueError("shard_sources must be at least 1")
     if empty := [split for split, names in sources.items() if not names]:
         raise ValueError(f"the split {empty[0]} has no source: leave it out")
     check_record_bytes(info.features)
-    write = _ShardWriter(Target(open_folder(url).for_writing()), records, info.features)
-    shared = {"seed": seed, "shard_sources": shard_sources, **(parameters or {})}
-    encoders = encoder_versions(info.features.codec)
-    hashes = {split: sha256("\n".join(names).encode()).hexdigest() for split, names in sources.items()}
-    claim = {"dataset": info.as_json(), "parameters": shared, "encoders": encoders, "sources": hashes}
-    plans = {split: plan_shards(split, names, seed, shard_sources) for split, names in sources.items()}
-    todo = list(chain.from_iterable(plans.values()))
-    engine = ((plan, write(plan)) for plan in todo) if workers == 1 else processes(write, todo, workers)
-    manifests: dict[Split, Manifest] = {}
-    with write.target.claimed(claim), closing(engine) as written:
-        for split, shards in _complete_splits(written, plans, progress):
-            manifests[split] = Manifest(split, info, shared, encoders, shards)
-            text = manifests[split].to_json()
-            Manifest.from_json(text)  # an unreadable manifest must not be written
-            write.target.complete(split, text)
-    return {split: manifests[split] for split in sources}
+    retry = _sources_of(how.retry, sources)
+    plan = DatasetPlan.of(sources, info, {"seed": seed, "shard_sources": shard_sources, **(parameters or {})})
+    limit = failure_limit(how.max_failures, sum(plan.counts.values()))
+    target, part = Target(open_folder(url).for_writing(), plan), str(how.part or "")
+    write = _ShardWriter(target, records, info.features, limit, retry, part)
+    shards = chain.from_iterable(plan_shards(split, names, seed, shard_sources) for split, names in sources.items())
+    todo = [shard for k, shard in enumerate(shards) if how.part is None or how.part.has(k)]
+    engine = how.start(write, todo)
+    target.claim()
+    manifests: dict[Split, Manifest] = {split: plan.manifest(split, (), 0) for split in sources}
+    with target.alone() if how.part is None else nullcontext(), closing(engine) as written:
+        for split, stored in _complete_splits(_counted(written, limit, how.failed), todo, progress):
+            if how.part is None:
+                manifests[split] = target.complete(split, stored, replace=bool(retry))
+            else:
+                failures = sum(len(shard.failures) for shard in stored)
+                manifests[split] = plan.manifest(split, [shard.entry for shard in stored], failures)
+        if how.part is None:
+            target.describe(manifests)
+    return manifests
+
+
+def _sources_of(failures: Collection[Failure], sources: Mapping[Split, Sequence[str]]) -> frozenset[tuple[Split, str]]:
+    """Return the sources that failed. Raises `ValueError` if the data set lacks one."""
+    wanted = {(failure.split, failure.source) for failure in failures}
+    known = {(split, name) for split, names in sources.items() for name in names} if wanted else set()
+    if unknown := sorted(wanted - known):
+        raise ValueError(f"the failure to retry, {unknown[0][1]} of {unknown[0][0]}, is of no source of this data set")
+    return frozenset(wanted)
+
+
+def _counted(written: Written, limit: int, failed: Callable[[Failure], None]) -> Written:
+    """Report what is left out of each shard, until it is too much."""
+    failures: list[Failure] = []
+    for shard, stored in written:
+        for failure in stored.failures:
+            failures.append(failure)
+            failed(failure)
+        check_failures(failures, limit)
+        yield shard, stored
 
 
 def _complete_splits(
-    written: Written, plans: Mapping[Split, Sequence[ShardPlan]], progress: Progress
-) -> Iterator[tuple[Split, tuple[ShardEntry, ...]]]:
-    """Receive shards as they are finished, and yield the shards of each split that is complete."""
-    total = {split: sum(len(plan.sources) for plan in of_split) for split, of_split in plans.items()}
-    done = dict.fromkeys(plans, 0)
-    entries: dict[str, ShardEntry] = {}
-    for plan, entry in written:
-        entries[plan.name] = entry
-        done[plan.split] += len(plan.sources)
-        progress(plan.split, done[plan.split], total[plan.split])
-        if done[plan.split] == total[plan.split]:
-            yield plan.split, tuple(entries[finished.name] for finished in plans[plan.split])
+    written: Written, todo: Sequence[ShardPlan], progress: Progress
+) -> Iterator[tuple[Split, list[StoredShard]]]:
+    """Receive shards as they are finished, and yield the shards of each split that is complete, in order."""
+    names: dict[Split, list[str]] = {}
+    total: dict[Split, int] = {}
+    for shard in todo:
+        names.setdefault(shard.split, []).append(shard.name)
+        total[shard.split] = total.get(shard.split, 0) + len(shard.sources)
+    done = dict.fromkeys(names, 0)
+    finished: dict[str, StoredShard] = {}
+    for shard, stored in written:
+        finished[shard.name] = stored
+        done[shard.split] += len(shard.sources)
+        progress(shard.split, done[shard.split], total[shard.split])
+        if done[shard.split] == total[shard.split]:
+            yield shard.split, [finished[name] for name in names[shard.split]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,13 +218,31 @@ class _ShardWriter:
     target: Target
     records: Records
     features: Features
+    limit: int
+    retry: frozenset[tuple[Split, str]]
+    part: str
 
-    def __call__(self, plan: ShardPlan) -> ShardEntry:
-        """Write a shard, unless it is already finished."""
-        entry = self.target.finished(plan.split, plan.name)
-        if entry is None:
-            streams = ((name, np.random.default_rng(seed)) for name, seed in plan.sources)
-            records = (record for name, rng in streams for record in self.records(name, rng))
-            entry, data = pack_shard(plan.name, records, self.features)
-            self.target.store(plan.split, entry, data)
-        return entry
+    def __call__(self, plan: ShardPlan) -> StoredShard:
+        """Write a shard, unless it is already finished and has no source to retry."""
+        again = any((plan.split, name) in self.retry for name, _ in plan.sources) if self.retry else False
+        stored = None if again else self.target.finished(plan.split, plan.name)
+        if stored is None:
+            failures: list[Failure] = []
+            entry, data = pack_encoded(plan.name, self._encoded(plan, failures))
+            check_failures(failures, self.limit)  # what has a common cause, as a disk that is gone, must not be stored
+            shard = StoredShard(entry, tuple(failures), self.part)
+            stored = self.target.store(plan.split, shard, data, replace=again)
+        return stored
+
+    def _encoded(self, plan: ShardPlan, failures: list[Failure]) -> Iterator[tuple[str, Mapping[str, bytes]]]:
+        """Yield the keys and members of the records; of a source that fails, if that is accepted, none."""
+        for name, seed in plan.sources:
+            try:
+                records = self.records(name, np.random.default_rng(seed))
+                encoded = [(record.key, encode_record(record, self.features)) for record in records]
+            except Exception as error:
+                if not self.limit:
+                    raise
+                failures.append(Failure.of(plan.split, plan.name, name, error))
+            else:
+                yield from encoded

@@ -3,7 +3,7 @@
 import hashlib
 import io
 import tarfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from mmap import mmap
 from typing import Any, TypeVar
@@ -27,15 +27,20 @@ def pack_shard(name: str, records: Iterable[Record], features: Features) -> tupl
     Raises:
         ValueError: If a record does not match the features, a key is repeated, or the tar exceeds 256 MiB.
     """
+    return pack_encoded(name, ((record.key, encode_record(record, features)) for record in records))
+
+
+def pack_encoded(name: str, records: Iterable[tuple[str, Mapping[str, bytes]]]) -> tuple[ShardEntry, bytes]:
+    """Return what `pack_shard` does, of records that are encoded: the key of each, and its members by extension."""
     buffer = io.BytesIO()
     keys: set[str] = set()
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as tar:
-        for record in records:
-            if record.key in keys:
-                raise ValueError(f"two records have the key {record.key}")
-            keys.add(record.key)
-            for extension, data in encode_record(record, features).items():
-                member = tarfile.TarInfo(f"{record.key}.{extension}")
+        for key, members in records:
+            if key in keys:
+                raise ValueError(f"two records have the key {key}")
+            keys.add(key)
+            for extension, data in members.items():
+                member = tarfile.TarInfo(f"{key}.{extension}")
                 member.size, member.mode = len(data), 0o644
                 tar.addfile(member, io.BytesIO(data))
     data = buffer.getvalue()

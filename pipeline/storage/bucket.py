@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Any, ClassVar
@@ -109,6 +109,11 @@ class Bucket(Folder):
                 else:
                     break
         return True
+
+    def remove(self, name: str) -> None:
+        """Remove an object, if it exists."""
+        with self._located_errors(name), suppress(FileNotFoundError):
+            obstore.delete(self.store, self._key(name))
 
     def remove_temporaries(self) -> None:
         """Remove nothing: an object is there whole or not at all."""

@@ -130,6 +130,10 @@ class Folder(ABC):
         call stored the file and the answer was lost.
         """
 
+    @abstractmethod
+    def remove(self, name: str) -> None:
+        """Remove a file and its metadata, if it exists."""
+
     def lock(self, name: str) -> AbstractContextManager[None]:
         """Hold a lock on an existing file for the block. Raises `BlockingIOError` if another process holds it.
 

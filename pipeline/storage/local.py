@@ -78,8 +78,16 @@ class LocalFolder(Folder):
             write_atomically(self._receipt(name), json.dumps(receipt).encode())
         if path.is_file() and path.read_bytes() == data:
             return False
-        write_atomically(path, data)
+        try:
+            write_atomically(path, data)
+        except FileNotFoundError:  # another process, which found all shards finished, removed what was left unfinished
+            write_atomically(path, data)
         return True
+
+    def remove(self, name: str) -> None:
+        """Remove a file and its receipt, if it exists."""
+        (self.path / name).unlink(missing_ok=True)
+        self._receipt(name).unlink(missing_ok=True)
 
     @contextmanager
     def lock(self, name: str) -> Iterator[None]:

@@ -1,6 +1,7 @@
 """A data set of small random clips, in a module that worker processes can import."""
 
 import hashlib
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,4 +54,26 @@ class FailingClips(ToyClips):
     def records(self, source: str, rng: np.random.Generator) -> Iterator[Clip]:
         if source == "train-7":
             raise ValueError("train-7 cannot be read")
+        yield from super().records(source, rng)
+
+
+@dataclass(frozen=True)
+class FragileClips(ToyClips):
+    """The second record of a source cannot be read while a file of its name is in a folder."""
+
+    broken: Path = Path()
+
+    def records(self, source: str, rng: np.random.Generator) -> Iterator[Clip]:
+        for number, clip in enumerate(super().records(source, rng)):
+            if number and (self.broken / source).exists():
+                raise KeyError(f"{source}\nis broken")
+            yield clip
+
+
+@dataclass(frozen=True)
+class SlowClips(ToyClips):
+    """The same, whose sources take a second each."""
+
+    def records(self, source: str, rng: np.random.Generator) -> Iterator[Clip]:
+        time.sleep(1)
         yield from super().records(source, rng)

@@ -39,7 +39,7 @@ def test_the_bucket_holds_what_the_folder_does(storage: Storage, toy: Path) -> N
     prepare(ToyClips(), storage.url, shard_sources=2)
     assert storage.objects() == files(toy)
     assert storage.proxy.count(r"PUT .*\.tar") == 10, "the second call put no shard"
-    assert storage.proxy.count("PUT") - puts == 3, "but asked whether the manifests were still free"
+    assert storage.proxy.count("PUT") - puts == 5, "but asked whether manifests and descriptions were still free"
 
 
 def test_streams_from_bucket_and_folder_are_equal(storage: Storage, toy: Path) -> None:

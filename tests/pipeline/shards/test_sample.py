@@ -1,0 +1,100 @@
+"""decode_sample in the pipelines of other readers gives what the stream gives."""
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import pytest
+from toy_clips import ToyClips
+from toy_lengths import clip_features, segment_features, write
+
+from seqviews.pipeline import SequenceStream, decode_sample
+from seqviews.pipeline.manifest import load_manifest
+from seqviews.pipeline.prepare.write import prepare
+from seqviews.pipeline.records import ShardError
+
+Decode: TypeAlias = Callable[[Any], dict[str, Any]]
+Reader: TypeAlias = Callable[[list[str], Decode, Path], Iterator[dict[str, Any]]]
+
+
+def with_webdataset(urls: list[str], decode: Decode, _: Path) -> Iterator[dict[str, Any]]:
+    import webdataset as wds
+
+    yield from wds.WebDataset(urls, shardshuffle=False).map(decode)
+
+
+def with_a_pipeline(urls: list[str], decode: Decode, _: Path) -> Iterator[dict[str, Any]]:
+    import webdataset as wds
+
+    yield from wds.DataPipeline(
+        wds.SimpleShardList(urls), wds.split_by_worker, wds.tarfile_to_samples(), wds.shuffle(100), wds.map(decode)
+    )
+
+
+def with_datasets(urls: list[str], decode: Decode, cache: Path) -> Iterator[dict[str, Any]]:
+    datasets = pytest.importorskip("datasets")
+    options = {"split": "train", "streaming": True, "cache_dir": str(cache)}
+    yield from datasets.load_dataset("webdataset", data_files=urls, **options).decode(False).map(decode)
+
+
+@pytest.fixture(scope="module")
+def data(toy: Path, speech: Path, few_digits: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    out = tmp_path_factory.mktemp("sample")
+    for codec in ("png", "npy"):
+        prepare(ToyClips((4, 0, 0), codec=codec), out / codec)
+    write(out / "pages", clip_features(codec="jpeg", page_frames=8), ["a", "b", "c"])
+    write(out / "lengths", segment_features(), ["a", "b", "c"])
+    names = ("png", "npy", "pages", "lengths")
+    return {"webp": toy, "grey webp": few_digits, "speech": speech, **{name: out / name for name in names}}
+
+
+@pytest.mark.parametrize("reader", [with_webdataset, with_a_pipeline, with_datasets])
+@pytest.mark.parametrize("name", ["webp", "grey webp", "png", "npy", "speech", "pages", "lengths"])
+def test_it_equals_the_stream(
+    data: dict[str, Path], name: str, reader: Reader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if name == "pages" and reader is with_datasets:
+        pytest.skip("datasets rejects samples of different numbers of members")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("HF_HOME", str(tmp_path))
+    split = data[name] / "train"
+    manifest = load_manifest(split)
+    decode = partial(decode_sample, features=manifest.dataset.features)
+    read = {record["key"]: record for record in reader([str(p) for p in sorted(split.glob("*.tar"))], decode, tmp_path)}
+    assert len(read) == len(manifest)
+    for batch in SequenceStream(split, 5, factors=[f for f, classes in manifest.factors.items() if classes]):
+        for i, key in enumerate(batch.keys):
+            x = batch.x[i] if batch.lengths is None else batch.x[i, : batch.lengths[i]]
+            assert read[key]["x"].dtype == x.dtype
+            assert (read[key]["x"] == x).all()
+            assert {f: read[key]["factors"][f] for f in batch.factors} == {
+                f: int(v[i]) for f, v in batch.factors.items()
+            }
+            if batch.converted is not None:
+                assert (read[key]["converted"] == batch.converted[i][:, : len(x)]).all()
+
+
+def test_without_features_grey_has_three_channels(few_digits: Path) -> None:
+    urls = [str(path) for path in (few_digits / "val").glob("*.tar")]
+    for record in with_webdataset(urls, decode_sample, Path()):
+        assert record["x"].shape == (4, 3, 16, 16)
+        assert (record["x"] == record["x"][:, :1]).all()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"json": None}, "is decoded already, to NoneType: leave out decode"),
+        ({"json": b"{"}, "sample a: "),
+        ({"frames.webp": b"no image"}, "sample a: "),
+        ({"frames.webp": "text"}, "is decoded already, to str"),
+        ({"frames.webp": None, "frames.npy": b"\x80\x04N."}, "sample a: "),
+    ],
+)
+def test_what_cannot_be_decoded(change: dict[str, Any], message: str) -> None:
+    sample = {"__key__": "a", "json": b'{"frames": 2}', "frames.webp": b"", **change}
+    with pytest.raises(ShardError, match=message):
+        decode_sample(sample)
+    with pytest.raises(ShardError, match="sample a: has no 'json'"):
+        decode_sample({"__key__": "a"})
