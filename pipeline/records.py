@@ -138,6 +138,22 @@ class Batch:
         """The batch in page-locked memory, from where copies to a GPU do not block."""
         return self._with(lambda x: x.pin_memory())
 
+    def by_length(self) -> Iterator[Batch]:
+        """Yield the records in batches of records of the same length, without padding; the batch itself if it has none."""
+        if self.lengths is None:
+            yield self
+            return
+        for length in sorted(set(self.lengths.tolist())):
+            rows = (self.lengths == length).nonzero()[:, 0]
+            yield Batch(
+                x=self.x[rows, :length],
+                keys=[self.keys[row] for row in rows.tolist()],
+                indices=self.indices[rows],
+                epoch=self.epoch,
+                factors={n: f[rows] if f.ndim == 1 else f[rows, :length] for n, f in self.factors.items()},
+                converted=None if self.converted is None else self.converted[rows, :, :length],
+            )
+
     def _with(self, change: Callable[[torch.Tensor], torch.Tensor]) -> Batch:
         return replace(
             self,

@@ -7,7 +7,7 @@ from typing import Any, cast, get_args
 import numpy as np
 from torch import Tensor
 
-from seqviews.model.evaluate.encode import check_records, default_device, encode
+from seqviews.model.evaluate.encode import check_records, default_device, encode, join_padded
 from seqviews.model.protocol import Encoder, Posterior, require
 from seqviews.model.train.runs import Run
 from seqviews.pipeline.files import open_atomically
@@ -24,7 +24,8 @@ KEYS = """
 The file's arrays have a row for each clip or segment, split by split and each split in its order: static [N, S] and
 dynamic [N, T, D], the means of the posterior; keys and split as text; and for each factor factor_NAME, classes [N] as
 numbers (the manifest has their names) or a trajectory [N, T, ...]. Of excerpts, start has the number of the first frame
-in the record [N], and with --place all a record has several rows. The keys of --json: latents, the file; clips, the
+in the record [N], and with --place all a record has several rows. Where records differ in length, lengths has their
+numbers of frames [N], and what has a row for each frame is padded with 0. The keys of --json: latents, the file; clips, the
 number of rows of each split.
 """
 
@@ -60,17 +61,19 @@ def encode_data(arguments: argparse.Namespace) -> dict[str, Any]:
     streams = [SequenceStream(data / split, arguments.batch_size, **options) for split in splits]
     check_agreement([stream.sets[0] for stream in streams], factors, excerpt)
     check_records(method, scale, streams[0].info, device)
-    parts: list[dict[str, Any]] = []
+    parts: list[dict[str, Tensor]] = []
+    keys: list[str] = []
+    counts: dict[str, int] = {}
     with progress_bar() as progress:
         for split, stream in zip(splits, streams, strict=True):
             found = encode(cast(Encoder, method), stream, scale, device, keep=_starts, progress=progress)
-            parts.append({name: values.numpy() for name, values in found.values.items()})
-            parts[-1] |= {f"factor_{name}": values.numpy() for name, values in found.factors.items()}
-            parts[-1] |= {"keys": np.array(found.keys), "split": np.full(len(found), split)}
-    arrays = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+            parts.append({**found.values, **{f"factor_{name}": values for name, values in found.factors.items()}})
+            keys += found.keys
+            counts[split] = len(found)
+    arrays = {name: join_padded([part[name] for part in parts]).numpy() for name in parts[0]}
+    arrays |= {"keys": np.array(keys), "split": np.repeat(list(counts), list(counts.values()))}
     with open_atomically(arguments.out) as file:
         np.savez(file, allow_pickle=False, **arrays)
-    counts = {split: len(part["keys"]) for split, part in zip(splits, parts, strict=True)}
     return {"latents": str(arguments.out), "clips": counts}
 
 

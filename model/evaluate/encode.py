@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias, cast
 
@@ -35,7 +35,8 @@ class Encoded:
         keys: The keys of the records.
         indices: int64 `[N]`, each record's place in its split.
         factors: int64 `[N]` classes or float32 `[N, T, ...]` trajectories, by name.
-        values: `[N, ...]` by name: the means of the posterior `static` and `dynamic`, and what else was computed.
+        values: `[N, ...]` by name: the means of the posterior `static` and `dynamic`, and what else was computed. Of
+            records that differ in length, what has a row for each frame is padded with 0, and `lengths` is int64 `[N]`.
     """
 
     keys: list[str]
@@ -68,7 +69,7 @@ def encode(
     maximum: int | None = None,
     progress: Progress = no_progress,
 ) -> Encoded:
-    """Encode the records of a split.
+    """Encode the records of a split; those that differ in length without padding, as each would be alone.
 
     Args:
         method: In evaluation mode, on the device, as the scale is.
@@ -108,22 +109,43 @@ def collect(
     starts: list[Tensor] = []
     factors: list[Mapping[str, Tensor]] = []
     values: list[Mapping[str, Tensor]] = []
-    for batch in stream:
-        keys += batch.keys
-        indices.append(batch.indices)
-        starts.append(torch.zeros_like(batch.indices) if batch.starts is None else batch.starts)
-        factors.append(batch.factors)
-        values.append({name: value.cpu() for name, value in compute(batch).items()})
-        if len(values) % REPORT_EVERY == 0 or len(keys) >= total:
+    for number, padded in enumerate(stream, start=1):
+        for batch in padded.by_length():
+            keys += batch.keys
+            indices.append(batch.indices)
+            starts.append(torch.zeros_like(batch.indices) if batch.starts is None else batch.starts)
+            factors.append(batch.factors)
+            computed = {name: value.cpu() for name, value in compute(batch).items()}
+            if padded.lengths is not None:
+                computed["lengths"] = torch.full_like(batch.indices, batch.x.shape[1])
+            values.append(computed)
+        if number % REPORT_EVERY == 0 or len(keys) >= total:
             progress(stream.manifest.split, min(len(keys), total), total)
         if len(keys) >= total:
             break
     order = ((torch.cat(indices) << 32) + torch.cat(starts))[:total].argsort()
 
     def join(parts: list[Mapping[str, Tensor]]) -> dict[str, Tensor]:
-        return {name: torch.cat([part[name] for part in parts])[order] for name in parts[0]}
+        return {name: join_padded([part[name] for part in parts])[order] for name in parts[0]}
 
     return Encoded([keys[i] for i in order.tolist()], torch.cat(indices)[order], join(factors), join(values))
+
+
+def join_padded(parts: Sequence[Tensor]) -> Tensor:
+    """Join tensors `[B, ...]`; if they are `[B, T, ...]` of different T, they are padded with 0 to the longest.
+
+    >>> join_padded([torch.ones(1, 2), torch.ones(1, 3)]).tolist()
+    [[1.0, 1.0, 0.0], [1.0, 1.0, 1.0]]
+    """
+    if len({part.shape[1:] for part in parts}) == 1:
+        return torch.cat(list(parts))
+    longest = max(part.shape[1] for part in parts)
+    joined = parts[0].new_zeros(sum(map(len, parts)), longest, *parts[0].shape[2:])
+    row = 0
+    for part in parts:
+        joined[row : row + len(part), : part.shape[1]] = part
+        row += len(part)
+    return joined
 
 
 @torch.inference_mode()

@@ -98,6 +98,8 @@ class Task:
         excerpt = run.config.excerpt_at("centre")
         self.stream = split_stream(data, config.split, batch_size=config.batch_size, seed=config.seed, excerpt=excerpt)
         self.info = self.stream.info
+        if self.info.features.min_frames is not None:
+            raise ValueError(f"the records of {data} differ in length: evaluate a run that was trained on excerpts")
         self.method, self.scale = self.load(run)
 
     def load(self, run: Run) -> tuple[Any, Scale]:

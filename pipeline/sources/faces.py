@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -91,8 +92,8 @@ def _largest_face(picture: NDArray[np.uint8], side: int) -> Box | None:
 @functools.cache
 def _cascade() -> Any:
     try:
-        from skimage.data import lbp_frontal_face_cascade_filename
-        from skimage.feature import Cascade
+        data: Any = import_module("skimage.data")
+        feature: Any = import_module("skimage.feature")
     except ImportError:
-        raise ImportError("to find faces needs scikit-image: pip install 'seqviews[faces]', or --face centre") from None
-    return Cascade(lbp_frontal_face_cascade_filename())
+        raise ImportError("finding faces needs scikit-image: pip install 'seqviews[faces]', or --face centre") from None
+    return feature.Cascade(data.lbp_frontal_face_cascade_filename())

@@ -17,16 +17,17 @@ MELS = 80
 
 @dataclass(frozen=True)
 class ToyLengths:
-    """Sources of a clip or segment of each of `LENGTHS`; frame t of a record has t in its trajectory `time`."""
+    """Sources of a clip or segment of each length; frame t of a record has t in its trajectory `time`."""
 
     features: Features
+    lengths: tuple[int, ...] = LENGTHS
 
     @property
     def info(self) -> DatasetInfo:
         return DatasetInfo("toy", "CC0-1.0", "nobody", self.features, {"kind": ["even", "odd"]}, {"time": None})
 
     def records(self, source: str, rng: np.random.Generator) -> Iterator[Record]:
-        for number, length in enumerate(LENGTHS):
+        for number, length in enumerate(self.lengths):
             factors: dict[str, Factor] = {"kind": number % 2, "time": list(range(length))}
             key, shape = f"{source}-{number}", (length, *self.features.shape[1:])
             if self.features.mel is None:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from tiny_training import write_config
 from tool_calls import Capsys, Failure, call, last_json
-from toy_lengths import ToyLengths, clip_features
+from toy_lengths import LENGTHS, ToyLengths, clip_features
 
 from seqviews.model.protocol import Encoder
 from seqviews.model.train.config import TrainConfig
@@ -54,6 +54,23 @@ def test_a_training_keeps_its_excerpt_and_the_latents_are_of_it(run: Path, data:
             assert latents["static"][row] == pytest.approx(expected[0], abs=1e-5)
     assert latents["keys"].tolist() == ["f-1", *["f-2", "f-2", "f-3", "f-3"], *["f-4"] * 3, *["f-5"] * 3]
     assert latents["start"].tolist() == [0, 0, 8, 0, 8, 0, 8, 16, 0, 8, 16]
+
+
+def test_whole_records_are_encoded_as_each_alone(run: Path, data: Path, tmp_path: Path) -> None:
+    out, method = tmp_path / "latents.npz", cast(Encoder, Run.load(run).method)
+    options = ("--split", "val", "test", "--place", "whole", "--batch-size", 5)
+    assert call(encode.main, "--run", run, "--data", data, "--out", out, *options) == 0
+    latents = np.load(out)
+    assert (latents["dynamic"].shape, latents["factor_time"].shape) == ((12, 30, 4), (12, 30))
+    assert latents["lengths"].tolist() == [*LENGTHS, *LENGTHS]
+    alone = [clip for split in ("val", "test") for i in range(6) for clip in [RecordSet(data / split).batch([i])]]
+    assert latents["keys"].tolist() == [clip.keys[0] for clip in alone]
+    for row, clip in enumerate(alone):
+        posterior, length = method.encode(clip.x / 255), clip.x.shape[1]
+        assert latents["static"][row] == pytest.approx(posterior.static.mean.detach().numpy()[0], abs=1e-5)
+        assert latents["dynamic"][row, :length] == pytest.approx(posterior.dynamic.mean.detach().numpy()[0], abs=1e-5)
+        assert not latents["dynamic"][row, length:].any()
+        assert latents["factor_time"][row].tolist() == [*range(length), *[0] * (30 - length)]
 
 
 def test_what_a_step_sees(run: Path, data: Path, tmp_path: Path, capsys: Capsys) -> None:

@@ -9,18 +9,23 @@ import pytest
 import streaming_memory
 from object_storage import Storage
 from toy_clips import ToyClips
+from toy_lengths import ToyLengths
 
+from seqviews.pipeline.features import Features
 from seqviews.pipeline.manifest import load_manifest
-from seqviews.pipeline.prepare.write import prepare
+from seqviews.pipeline.prepare.write import prepare, write_shards
 from seqviews.pipeline.storage.folder import Cache, Timeouts
+from seqviews.pipeline.stream.excerpt import Excerpt
 from seqviews.pipeline.stream.stream import SequenceStream
 
 SHAPE = (8, 64, 64, 3)  # 96 KiB a clip
 
 
-def in_new_process(split: Path | str, epochs: int, cache: Cache | None = None) -> list[float]:
+def in_new_process(
+    split: Path | str, epochs: int, cache: Cache | None = None, excerpt: Excerpt | None = None
+) -> list[float]:
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-        return pool.submit(streaming_memory.resident_by_epoch, split, epochs, cache).result()
+        return pool.submit(streaming_memory.resident_by_epoch, split, epochs, cache, excerpt).result()
 
 
 @pytest.mark.slow
@@ -33,6 +38,18 @@ def test_memory_is_flat_and_independent_of_the_size(tmp_path: Path) -> None:
     large = in_new_process(tmp_path / "large" / "train", 2)
     assert max(small[1:]) - min(small[1:]) < 30  # the first epoch allocates what the process keeps
     assert abs(max(large) - max(small)) < 50
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("excerpt", [None, Excerpt(15, step=2)])
+def test_memory_is_flat_with_records_of_different_lengths(tmp_path: Path, excerpt: Excerpt | None) -> None:
+    """240 clips of 50 to 160 frames, 280 MiB decoded, padded or in excerpts."""
+    lengths = (50, 61, 83, 97, 128, 160)
+    toy = ToyLengths(Features((160, 64, 64, 3), rate=19.0, min_frames=50).stored("jpeg"), lengths)
+    sources = [f"s{number}" for number in range(40)]
+    write_shards({"train": sources}, tmp_path, toy.records, toy.info, shard_sources=2, workers=2)
+    used = in_new_process(tmp_path / "train", 20, excerpt=excerpt)
+    assert max(used[1:]) - min(used[1:]) < 60
 
 
 @pytest.mark.slow
