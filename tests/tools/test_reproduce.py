@@ -45,7 +45,8 @@ def test_what_cannot_be_reproduced_is_one_sentence_before_anything_is_trained(
     assert "no configuration for --scale paper" in failure(
         main, experiment, "--data", toy, "--out", out, "--scale", "paper"
     )
-    assert "table2 needs a prepared data set, and" in failure(main, "table2", "--data", tmp_path, "--out", out)
+    alone = write_experiment(tmp_path, rows=[{"name": "ours", "config": {"compact": str(tmp_path / "ours.yaml")}}])
+    assert "tiny needs a prepared data set, and" in failure(main, alone, "--data", tmp_path, "--out", out)
     assert f"there is no {tmp_path}/x" in failure(main, "table1", "--data", tmp_path / "x", "--out", out)
     assert not out.exists()
     line = failure(main, "table1", "--data", speech, "--out", out)
