@@ -1,5 +1,6 @@
 """From prepared data to a table, in processes; killed at random, it ends with the same table."""
 
+import fcntl
 import os
 import random
 import signal
@@ -44,13 +45,17 @@ def test_what_cannot_be_reproduced_is_one_sentence_before_anything_is_trained(
     assert "no configuration for --scale paper" in failure(
         main, experiment, "--data", toy, "--out", out, "--scale", "paper"
     )
-    assert "table2 needs a prepared data set, and" in failure(main, "table2", "--data", tmp_path, "--out", out)
+    alone = write_experiment(tmp_path, rows=[{"name": "ours", "config": {"compact": str(tmp_path / "ours.yaml")}}])
+    assert "tiny needs a prepared data set, and" in failure(main, alone, "--data", tmp_path, "--out", out)
     assert f"there is no {tmp_path}/x" in failure(main, "table1", "--data", tmp_path / "x", "--out", out)
     assert not out.exists()
     line = failure(main, "table1", "--data", speech, "--out", out)
     assert "the row MoCoGAN: cannot build the model mocogan: " in line
     assert "MoCoGAN is for clips" in line
     assert not (out / "runs").exists()
+    with (out / ".lock").open() as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        assert f"{out} is in use by another" in failure(main, "table1", "--data", speech, "--out", out)
 
 
 @pytest.mark.slow
@@ -61,7 +66,7 @@ def test_killed_twice_at_random_it_ends_with_the_same_table(few_squares: Path, t
     path = os.pathsep.join([str(plugins), os.environ.get("PYTHONPATH", "")])
     environment = {**os.environ, "PYTHONPATH": path, "XDG_CACHE_HOME": str(tmp_path / "cache")}
     command = [sys.executable, "-c", "import sys; from seqviews.tools.reproduce import main; main(sys.argv[1:])"]
-    command += [str(experiment), "--data", str(few_squares), "--seeds", "0", "1", "--max-clips", "600", "--jobs", "2"]
+    command += [str(experiment), "--data", str(few_squares), "--max-clips", "300", "--jobs", "2"]
 
     def start(out: Path) -> "subprocess.Popen[str]":
         options: dict[str, Any] = {"env": environment, "start_new_session": True, "text": True}

@@ -162,7 +162,7 @@ def test_a_damaged_shard_stops_the_training(tmp_path: Path, failure: Failure) ->
 def test_presets_build(preset: str) -> None:
     config = config_of(make_parser().parse_args(["--config", preset, "--data", "x", "--out", "y"]))
     assert config == TrainConfig.preset(preset, data="x", out="y")
-    shapes = {"sprites": [3, 64, 64], "smmnist": [1, 64, 64], "timit": [80], "demo": [1, 16, 16]}
+    shapes = {"sprites": [3, 64, 64], "smmnist": [1, 64, 64], "timit": [80], "demo": [1, 16, 16], "mug": [3, 64, 64]}
     shape = next(shape for data, shape in shapes.items() if data in preset.split("-"))
     sources = {"sources": 3} if config.model["name"] == "fhvae" else {}
     method: Any = build({**config.model, "frame_shape": shape, **sources}, MODELS).eval()
