@@ -38,8 +38,8 @@ def main(argv: list[str] | None = None) -> None:
     face = "cascade finds the face in each take, centre takes the middle of the picture, none the whole"
     parser.add_argument("--face", choices=get_args(Face), default="cascade", help=face)
     parser.add_argument("--size", type=positive, default=64, help="height and width of a frame, in pixels")
-    shortest = "skip takes of fewer pictures; 29 hold 15, every second"
-    parser.add_argument("--min-frames", type=positive, default=29, metavar="N", help=shortest)
+    shortest = "skip takes of fewer pictures; 43 hold 15, every third"
+    parser.add_argument("--min-frames", type=positive, default=43, metavar="N", help=shortest)
     parser.add_argument("--keep-neutral", action="store_true", help="keep the takes without an expression")
     parser.add_argument("--strict", action="store_true", help="fail instead of skipping a take or missing a face")
     add_options(parser, shard_sources=50)
