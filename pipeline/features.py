@@ -115,7 +115,7 @@ class Features:
     def stored(
         self, codec: Codec | None = None, quality: int | None = None, page_frames: int | None = None
     ) -> Features:
-        """Return these features with clips stored in another way; what is None stays as it is.
+        """Return these features with clips stored in another way; what is None stays as it is, as do segments.
 
         Clips that differ in length, or that are too long for one image, are stored in pages, of 16 frames by default.
         The default quality of jpeg is 95.
@@ -123,9 +123,11 @@ class Features:
         >>> Features((160, 64, 64, 3), min_frames=50).stored("jpeg").page_frames
         16
         """
+        if self.mel is not None:
+            return self
         codec = codec or self.codec
         page_frames = page_frames or self.page_frames
-        if self.mel is None and page_frames is None and codec != "npy":
+        if page_frames is None and codec != "npy":
             rows = self.shape[0] * self.shape[1]
             page_frames = PAGE_FRAMES if self.min_frames is not None or rows > MAX_IMAGE_ROWS[codec] else None
         quality = quality or self.quality or (JPEG_QUALITY if codec == "jpeg" else None)

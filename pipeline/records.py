@@ -139,7 +139,7 @@ class Batch:
         return self._with(lambda x: x.pin_memory())
 
     def by_length(self) -> Iterator[Batch]:
-        """Yield the records in batches of records of the same length, without padding; the batch itself if it has none."""
+        """Yield batches of records of the same length, without padding; the batch itself if it has none."""
         if self.lengths is None:
             yield self
             return

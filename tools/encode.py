@@ -25,8 +25,8 @@ The file's arrays have a row for each clip or segment, split by split and each s
 dynamic [N, T, D], the means of the posterior; keys and split as text; and for each factor factor_NAME, classes [N] as
 numbers (the manifest has their names) or a trajectory [N, T, ...]. Of excerpts, start has the number of the first frame
 in the record [N], and with --place all a record has several rows. Where records differ in length, lengths has their
-numbers of frames [N], and what has a row for each frame is padded with 0. The keys of --json: latents, the file; clips, the
-number of rows of each split.
+numbers of frames [N], and what has a row for each frame is padded with 0. The keys of --json: latents, the file; clips,
+the number of rows of each split.
 """
 
 

@@ -67,7 +67,11 @@ def test_invalid_arguments_exit_with_2(
         (prepare_smmnist.main, ["--digits", "sklearn", "--clips", 0, 0, 0], "not all 0"),
         (prepare_smmnist.main, [*SMMNIST, "--size", 8], "frames of 8 pixels"),
         (prepare_smmnist.main, [*SMMNIST, "--frames", 0], "clips of 0 frames"),
-        (prepare_smmnist.main, [*SMMNIST, "--frames", 300], "use --codec npy"),
+        (
+            prepare_smmnist.main,
+            [*SMMNIST, "--codec", "png", "--quality", 90],
+            "png of quality 90: only jpeg and webp have",
+        ),
     ],
 )
 def test_a_failure_is_one_sentence_and_writes_nothing(
