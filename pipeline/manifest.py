@@ -5,16 +5,18 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 import jsonschema
+import numpy as np
 
 from seqviews.pipeline.features import Features, MelFeatures, MelParameters
 from seqviews.pipeline.records import ShardError
+from seqviews.pipeline.shard_table import MAX_TABLE_BYTES, TABLE, ShardEntry, ShardTable, record_counts
 from seqviews.pipeline.shards.strict_json import parse_object, plain
 from seqviews.pipeline.storage.folder import MANIFEST, Folder, StorageError
 from seqviews.pipeline.storage.urls import open_folder
@@ -61,29 +63,32 @@ class DatasetInfo:
         return cls(**{**fields, "features": _features(raw["features"])})
 
 
-@dataclass(frozen=True, slots=True)
-class ShardEntry:
-    """One tar: its file name, number of records and bytes, and SHA-256."""
+def _no_table(name: str) -> bytes:
+    raise ValueError(f"its shards are in {name}, which is not here")
 
-    name: str
-    records: int
-    bytes: int
-    sha256: str
+
+def _described(shards: Sequence[ShardEntry]) -> list[dict[str, Any]] | dict[str, Any]:
+    if isinstance(shards, ShardTable):
+        return {"file": TABLE, "sha256": hashlib.sha256(shards.data).hexdigest()}
+    return [asdict(shard) for shard in shards]
 
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """The contents of `manifest.json`, written when a split is complete; its JSON Schema is in docs/."""
+    """The contents of `manifest.json`, written when a split is complete; its JSON Schema is in docs/.
+
+    Its shards are a tuple, or a `ShardTable` if they are more than 20,000: then they are in a file of their own.
+    """
 
     split: Split
     dataset: DatasetInfo
     parameters: Mapping[str, Any]
     encoders: Mapping[str, str]
-    shards: tuple[ShardEntry, ...]
+    shards: Sequence[ShardEntry]
 
     def __len__(self) -> int:
         """Return the number of records in the split."""
-        return sum(shard.records for shard in self.shards)
+        return int(record_counts(self.shards).sum())
 
     @property
     def factors(self) -> dict[str, list[str] | None]:
@@ -92,8 +97,10 @@ class Manifest:
 
     @property
     def schema_version(self) -> int:
-        """The oldest schema version that can express it; 2 if records differ in length, or have pages or a quality."""
+        """The oldest that can express it; 2 if records differ in length, have pages or a quality, or shards a table."""
         features = self.dataset.features
+        if isinstance(self.shards, ShardTable):
+            return 2
         return 1 if features.min_frames is features.quality is features.page_frames is None else 2
 
     @property
@@ -103,15 +110,17 @@ class Manifest:
 
     def to_json(self) -> str:
         """Return the text of `manifest.json`."""
-        raw = {"schema_version": self.schema_version, **asdict(self), "dataset": self.dataset.as_json()}
+        raw: dict[str, Any] = {"schema_version": self.schema_version, "split": self.split}
+        raw |= {"dataset": self.dataset.as_json(), "parameters": self.parameters, "encoders": self.encoders}
+        raw["shards"] = _described(self.shards)
         raw["dataset"]["modality"] = self.dataset.modality
         if self.dataset.features.mel is None:
             del raw["dataset"]["features"]["mel"]
         return json.dumps(raw, indent=1, default=plain) + "\n"
 
     @classmethod
-    def from_json(cls, text: str) -> Manifest:
-        """Parse and check the text of a `manifest.json`.
+    def from_json(cls, text: str, read: Callable[[str], bytes] = _no_table) -> Manifest:
+        """Parse and check the text of a `manifest.json`; `read` returns the contents of the file that it names.
 
         Raises:
             ValueError: If it is not JSON, has a newer schema version, or violates the schema.
@@ -122,7 +131,11 @@ class Manifest:
         if mistake is not None:
             text = mistake.message  # the value, which may be long, then the reason
             raise ValueError(f"at {mistake.json_path}: {text if len(text) <= 200 else '...' + text[-200:]}")
-        shards = tuple(ShardEntry(**shard) for shard in raw["shards"])
+        shards: Sequence[ShardEntry]
+        if isinstance(raw["shards"], dict):
+            shards = ShardTable.from_bytes(raw["split"], read(raw["shards"]["file"]), raw["shards"]["sha256"])
+        else:
+            shards = tuple(ShardEntry(**shard) for shard in raw["shards"])
         manifest = cls(raw["split"], DatasetInfo.from_json(raw["dataset"]), raw["parameters"], raw["encoders"], shards)
         if raw["schema_version"] != manifest.schema_version:
             raise ValueError(f"schema version {raw['schema_version']}, its features are of {manifest.schema_version}")
@@ -148,10 +161,16 @@ def check_record_bytes(features: Features) -> None:
 
 def _check_sizes(manifest: Manifest) -> None:
     """Check what the schema cannot express, because these numbers decide later how much memory is allocated."""
+    check_record_bytes(manifest.dataset.features)
+    if isinstance(manifest.shards, ShardTable):
+        rows = manifest.shards.rows
+        crowded = rows["records"].astype(np.int64) * MIN_RECORD_BYTES > rows["bytes"]
+        if crowded.any():
+            raise ValueError(f"{manifest.shards[int(crowded.argmax())].name} cannot hold its records in its bytes")
+        return
     for field, what in (("name", "name"), ("sha256", "SHA-256, so the same keys")):
         if len({getattr(shard, field) for shard in manifest.shards}) < len(manifest.shards):
             raise ValueError(f"two shards have the same {what}")
-    check_record_bytes(manifest.dataset.features)
     for shard in manifest.shards:
         if shard.records * MIN_RECORD_BYTES > shard.bytes:
             raise ValueError(f"{shard.name} cannot hold {shard.records} records in {shard.bytes} bytes")
@@ -194,6 +213,13 @@ def load_manifest(folder: Folder | Path | str) -> Manifest:
     if len(data) > MAX_MANIFEST_BYTES:
         raise ShardError(f"{path} is larger than {MAX_MANIFEST_BYTES >> 20} MiB: not a manifest")
     try:
-        return Manifest.from_json(data.decode("utf-8"))
+        return Manifest.from_json(data.decode("utf-8"), lambda name: _read_table(folder, name))
     except ValueError as error:
         raise ShardError(f"{path}: {error}") from None
+
+
+def _read_table(folder: Folder, name: str) -> bytes:
+    data = folder.get(name, MAX_TABLE_BYTES + 1)
+    if data is None:
+        raise ValueError(f"its shards are in {name}, which is not there: copy it, too")
+    return data

@@ -10,7 +10,8 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 RECORDS, FEATURES, MANIFEST = "pipeline.records", "pipeline.features", "pipeline.manifest"
-BOTTOM = {RECORDS, FEATURES, MANIFEST, "pipeline.files"}
+TABLE = "pipeline.shard_table"
+BOTTOM = {RECORDS, TABLE, FEATURES, MANIFEST, "pipeline.files"}
 SHARDS = BOTTOM | {"pipeline.shards", "pipeline.storage"}
 NUMBERS = {"model.gaussian", "model.ranks"}
 CONTRACT = NUMBERS | {"model.protocol"}
@@ -19,7 +20,8 @@ ROOMS = {  # what the files of a folder may import; the first that fits
     "pipeline/records": set[str](),
     "pipeline/files": set[str](),
     "pipeline/features": set[str](),
-    "pipeline/manifest": {RECORDS, FEATURES, "pipeline.shards.strict_json", "pipeline.storage"},
+    "pipeline/shard_table": set[str](),
+    "pipeline/manifest": {RECORDS, TABLE, FEATURES, "pipeline.shards.strict_json", "pipeline.storage"},
     "pipeline/storage": {RECORDS, "pipeline.files", "pipeline.storage"},
     "pipeline/shards": SHARDS,
     "pipeline/stream": SHARDS | {"pipeline.stream"},

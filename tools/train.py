@@ -17,7 +17,7 @@ from lightning import Callback
 
 from seqviews.model.registry import MODELS, VIEWS, registered
 from seqviews.model.train.config import TrainConfig, preset_path, presets, read_yaml
-from seqviews.model.train.trainer import process_rank, train
+from seqviews.model.train.trainer import is_first_process, train
 from seqviews.tools.preparing import add_cache_options, cache_of
 from seqviews.tools.run import add_common_options, program, run_tool
 
@@ -122,7 +122,7 @@ def run(arguments: argparse.Namespace, callbacks: Sequence[Callback] = ()) -> di
         trust_code=arguments.trust_code,
         callbacks=callbacks,
     )
-    if process_rank():
+    if not is_first_process():
         sys.exit(0)  # the first process reports
     return {"run": str(done.folder), "steps": done.steps}
 

@@ -45,7 +45,8 @@ class TrainConfig:
         seed: Of weights, order, views and noise.
         patience: Stop after so many validations without a lower validation loss; None never stops.
         precision: As in Lightning; auto is bf16-mixed where the hardware multiplies it faster, else 32-true.
-        devices: Processes, each with its part of every batch.
+        devices: Processes of a machine, each with its part of every batch.
+        nodes: Machines, on each of which torchrun or Slurm starts the same command.
 
     Raises:
         ValueError: If one of them is out of its range.
@@ -74,20 +75,21 @@ class TrainConfig:
     patience: int | None = None
     precision: Precision = "auto"
     devices: int = 1
+    nodes: int = 1
 
     def __post_init__(self) -> None:
-        if min(self.batch_size, self.max_clips, self.devices) < 1 or self.seed < 0:
-            raise ValueError("batch_size, max_clips and devices must be at least 1, seed at least 0")
+        if min(self.batch_size, self.max_clips, self.devices, self.nodes) < 1 or self.seed < 0:
+            raise ValueError("batch_size, max_clips, devices and nodes must be at least 1, seed at least 0")
         if self.last not in get_args(Last) or self.precision not in get_args(Precision):
             choices = f"{', '.join(get_args(Last))}, and precision one of {', '.join(get_args(Precision))}"
             raise ValueError(f"last must be one of {choices}, not {self.last!r} and {self.precision!r}")
         if self.make_from is not None and (self.lanes, self.window, self.excerpt) != (None, None, None):
             raise ValueError("lanes, window and excerpt are for stored records: leave them out with make_from")
         self.excerpt_at()
-        if self.devices > 1 and self.last == "keep":
+        if self.processes > 1 and self.last == "keep":
             raise ValueError("several processes cannot share a last batch that is not full: use last pad or drop")
-        if self.batch_size % self.devices:
-            raise ValueError(f"a batch of {self.batch_size} cannot be divided evenly by {self.devices} processes")
+        if self.batch_size % self.processes:
+            raise ValueError(f"a batch of {self.batch_size} cannot be divided evenly by {self.processes} processes")
 
     def excerpt_at(self, place: Place | None = None) -> Excerpt | None:
         """The excerpt of each record, at another place if one is given; None for whole records."""
@@ -97,6 +99,11 @@ class TrainConfig:
             known = "frames, and optionally step and place"
             raise ValueError(f"excerpt is {dict(self.excerpt or {})}, not {known}: {error}") from None
         return excerpt if excerpt is None or place is None else replace(excerpt, place=place)
+
+    @property
+    def processes(self) -> int:
+        """Processes on all machines."""
+        return self.devices * self.nodes
 
     @property
     def steps(self) -> int:

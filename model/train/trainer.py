@@ -65,12 +65,12 @@ def train(
         ConnectionError: If another process of the training has ended.
     """
     out = Path(config.out)
-    is_first = process_rank() == 0
+    is_first = is_first_process()
     if is_first and not resume and out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise FileExistsError(f"{out} already holds something: remove it, choose another --out, or --resume it")
     lightning.seed_everything(config.seed, verbose=False)
     config, data, module = assemble(config, cache=cache, trust_code=trust_code)
-    if config.devices > 1:
+    if config.processes > 1:
         synchronise_batch_norm(module.method)
     resumed_at = _resumed_step(out, config) if resume else None
     if resumed_at == config.steps:
@@ -91,9 +91,10 @@ def train(
     return Run(out, config, module.method.eval().cpu(), module.scale.cpu(), module.step)
 
 
-def process_rank() -> int:
-    """The rank of this process, as torchrun and Lightning set it before a process group is up."""
-    return int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0")))
+def is_first_process() -> bool:
+    """Whether this process reports, by what torchrun, Slurm and Lightning set before a process group is up."""
+    ranks = ("RANK",) if "RANK" in os.environ else ("SLURM_PROCID", "NODE_RANK", "LOCAL_RANK")
+    return all(os.environ.get(name, "0") == "0" for name in ranks)
 
 
 def assemble(
@@ -166,7 +167,8 @@ def _make_trainer(
         max_steps=config.steps * players,
         max_time=max_time,
         devices=config.devices,
-        strategy=ddp if config.devices > 1 else "auto",
+        num_nodes=config.nodes,
+        strategy=ddp if config.processes > 1 else "auto",
         precision=_best_precision() if config.precision == "auto" else config.precision,
         logger=[
             CSVLogger(out, name="", version="log"),
@@ -209,10 +211,11 @@ def _resumed_step(out: Path, config: TrainConfig) -> int | None:
             raise ValueError(f"{out} holds no {CONFIG}: it is not the --out of a training")
         return None
     found, wanted = (asdict(c) for c in (TrainConfig.read(out / CONFIG), config))
-    if found["devices"] != wanted["devices"]:
+    processes = [c["devices"] * c["nodes"] for c in (wanted, found)]
+    if processes[0] != processes[1]:
         message = "resuming on %d devices, started on %d: the batches and losses are the same up to rounding"
-        own.logger.warning(message, wanted["devices"], found["devices"])
-    differing = [name for name in wanted if wanted[name] != found[name] and name not in ("out", "devices")]
+        own.logger.warning(message, *processes)
+    differing = [n for n in wanted if wanted[n] != found[n] and n not in ("out", "devices", "nodes")]
     if differing:
         changes = "; ".join(f"{name} is {found[name]}, not {wanted[name]}" for name in differing[:3])
         raise ValueError(f"{out / CONFIG} is of another training than these arguments: {changes}")

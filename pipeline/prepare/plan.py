@@ -11,11 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from seqviews.pipeline.manifest import SPLITS, DatasetInfo, Manifest, ShardEntry, Split
+from seqviews.pipeline.manifest import SPLITS, DatasetInfo, Manifest, Split
+from seqviews.pipeline.shard_table import ShardEntry, ShardTable
 from seqviews.pipeline.shards.codec import encoder_versions
 from seqviews.pipeline.shards.strict_json import parse_object, plain
 
 PLAN = "plan.json"
+MAX_LISTED_SHARDS = 20_000  # in a manifest
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,4 +106,7 @@ class DatasetPlan:
     def manifest(self, split: Split, shards: Sequence[ShardEntry], left_out: int) -> Manifest:
         """Return the manifest of a split with these shards, of which a number of sources is left out."""
         parameters = {**self.parameters, "failed_sources": left_out} if left_out else self.parameters
-        return Manifest(split, self.dataset, parameters, self.encoders, tuple(shards))
+        listed = len(shards) <= MAX_LISTED_SHARDS
+        return Manifest(
+            split, self.dataset, parameters, self.encoders, tuple(shards) if listed else ShardTable.of(split, shards)
+        )

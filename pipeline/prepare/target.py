@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from seqviews.pipeline.manifest import MAX_MANIFEST_BYTES, Manifest, ShardEntry, Split, load_manifest
+from seqviews.pipeline.manifest import MAX_MANIFEST_BYTES, Manifest, Split, load_manifest
 from seqviews.pipeline.prepare.card import croissant, dataset_card
 from seqviews.pipeline.prepare.failures import FAILURES, Failure, failures_from_json, failures_to_json
 from seqviews.pipeline.prepare.plan import PLAN, DatasetPlan
+from seqviews.pipeline.shard_table import MAX_TABLE_BYTES, TABLE, ShardEntry, ShardTable
 from seqviews.pipeline.storage.folder import MANIFEST, Folder
 
 MAX_FAILURES_BYTES = 64 << 20
@@ -138,8 +139,12 @@ class Target:
             raise ValueError(f"no source of the split {split} could be read; the first: {failures[0].reason}")
         manifest = self.plan.manifest(split, entries, len(failures))
         folder, text = self.out / split, manifest.to_json()
-        Manifest.from_json(text)  # an unreadable manifest must not be written
+        table = manifest.shards.data if isinstance(manifest.shards, ShardTable) else b""
+        Manifest.from_json(text, lambda name: table)  # an unreadable manifest must not be written
         self.list_failures(split, failures)
+        if table and not folder.put(TABLE, table, {}) and folder.get(TABLE, MAX_TABLE_BYTES) != table:
+            folder.remove(TABLE)  # from before a retry
+            folder.put(TABLE, table, {})
         if not folder.put(MANIFEST, text.encode(), {}) and folder.get(MANIFEST, MAX_MANIFEST_BYTES) != text.encode():
             if not replace:
                 raise FileExistsError(f"{folder}/{MANIFEST} is of another preparation: choose another --out")

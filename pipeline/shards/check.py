@@ -11,8 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from seqviews.pipeline.manifest import SPLITS, Manifest, ShardEntry, load_manifest
+from seqviews.pipeline.manifest import SPLITS, Manifest, load_manifest
 from seqviews.pipeline.records import ShardError
+from seqviews.pipeline.shard_table import ShardEntry
 from seqviews.pipeline.shards.codec import factor_array
 from seqviews.pipeline.shards.reader import ShardReader
 from seqviews.pipeline.shards.shard import Shard

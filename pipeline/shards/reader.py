@@ -4,8 +4,8 @@ from threading import Lock
 from typing import Any
 
 from seqviews.pipeline.features import Features
-from seqviews.pipeline.manifest import ShardEntry
-from seqviews.pipeline.shards.shard import Shard, ShardIndex, index_shard
+from seqviews.pipeline.shard_table import ShardEntry
+from seqviews.pipeline.shards.shard import Shard, ShardIndex, index_shard, release
 from seqviews.pipeline.storage.folder import Folder
 
 INDEXED_RECORDS = 100_000
@@ -39,4 +39,6 @@ class ShardReader:
                 if entry not in self._indices and self._indexed + entry.records <= INDEXED_RECORDS:
                     self._indices[entry] = index
                     self._indexed += entry.records
-        return Shard(name, memoryview(data), self._features, index)
+        view = memoryview(data)
+        release(view, 0, len(view))  # what was read to find the records
+        return Shard(name, view, self._features, index)

@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import mmap as mmap_module
 import tarfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -12,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seqviews.pipeline.features import Features
-from seqviews.pipeline.manifest import ShardEntry
 from seqviews.pipeline.records import KEY_PATTERN, Factor, Record, ShardError
+from seqviews.pipeline.shard_table import ShardEntry
 from seqviews.pipeline.shards.codec import data_extensions, decode_array, decode_frames, decode_json, encode_record
 from seqviews.pipeline.shards.tar import Member, tar_members
 
@@ -124,6 +125,8 @@ class Shard:
                     decode_array(member, frames, chosen, converted if number and converted is not None else out)
             except ValueError as error:
                 raise ShardError(f"{self.name}: {key}.{extension}: {error}") from None
+        first, last = self.index.first[record : record + 2].tolist()
+        release(self.data, int(self.index.spans[first, 0]), int(self.index.spans[last - 1, 1]))
         return key
 
     def _decode_page(self, data: memoryview, number: int, frames: int, chosen: range, out: NDArray[np.uint8]) -> None:
@@ -160,6 +163,19 @@ class Shard:
         """Return the contents of a record's members: its arrays or pages, and its JSON last."""
         first, last = self.index.first[record : record + 2].tolist()
         return [self.data[start:end] for start, end in self.index.spans[first:last].tolist()]
+
+
+def release(data: memoryview, start: int, end: int) -> None:
+    """Let the pages of a mapped file go, which come back from the page cache when they are used again.
+
+    Without it the resident memory of a stream would grow with the size of its shards. Memory that maps no file is left
+    alone, as nothing would bring its contents back.
+    """
+    mapped: Any = data.obj
+    advice = getattr(mmap_module, "MADV_DONTNEED", None)  # not on Windows
+    if isinstance(mapped, mmap) and data.readonly and advice is not None:
+        first = start - start % mmap_module.PAGESIZE
+        mapped.madvise(advice, first, end - first)
 
 
 def index_shard(name: str, data: bytes | mmap, entry: ShardEntry, features: Features) -> ShardIndex:

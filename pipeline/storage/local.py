@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -64,8 +65,9 @@ class LocalFolder(Folder):
         """Return the metadata of a file, its `size` and `sha256`; None if it is missing or damaged."""
         if not self.has(name):
             return None
-        data, receipt = (self.path / name).read_bytes(), self._receipt(name)
-        metadata = {"sha256": hashlib.sha256(data).hexdigest(), "size": str(len(data))}
+        receipt = self._receipt(name)
+        with (self.path / name).open("rb") as file:
+            metadata = {"sha256": hashlib.file_digest(file, "sha256").hexdigest(), "size": str(file.tell())}
         put = json.loads(receipt.read_bytes()) if receipt.is_file() else metadata
         return {**put, **metadata} if put["sha256"] == metadata["sha256"] else None
 
@@ -120,20 +122,22 @@ class LocalFolder(Folder):
 
 @dataclass(frozen=True, slots=True)
 class _LocalReader(Prefetcher):
-    """Reads when asked to; the operating system's page cache does the rest."""
+    """Maps files when asked to; the operating system's page cache does the rest."""
 
     path: Path
 
-    def read(self, file: StoredFile) -> bytes:
+    def read(self, file: StoredFile) -> bytes | mmap:
         path = self.path / file.name
         try:
             size = path.stat().st_size
             if size != file.bytes:
                 raise ShardError(f"{path}: has {size} bytes, the manifest says {file.bytes}: copy or prepare it again")
             with path.open("rb") as stored:
-                data = stored.read(file.bytes)
+                data = mmap(stored.fileno(), file.bytes, access=ACCESS_READ) if file.bytes else b""
+                # not by the mapping, whose pages would be resident
+                digest = hashlib.file_digest(stored, "sha256").hexdigest()
         except OSError as error:
             raise ShardError(f"{path}: cannot be read: {error.strerror}") from error
-        if hashlib.sha256(data).hexdigest() != file.sha256:
+        if digest != file.sha256:
             raise ShardError(f"{path}: its SHA-256 is not the manifest's, so it is damaged: copy or prepare it again")
         return data

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from itertools import accumulate
 from typing import Literal, NamedTuple, TypeAlias
 
@@ -42,16 +43,14 @@ class EpochOrder:
     """
 
     def __init__(self, counts: Sequence[int], *, seed: int, epoch: int, lanes: int, window: int) -> None:
-        self._seed, self._epoch = seed, epoch
-        shards = permutation(len(counts), seed, epoch)
-        self._turns, self._size = shards.argsort(), window
-        self._windows: list[list[_Window]] = []
-        for lane in range(lanes):
-            dealt = [int(shard) for shard in shards[lane::lanes]]
-            groups = [dealt[i : i + window] for i in range(0, len(dealt), window)]
-            starts = accumulate((sum(counts[s] for s in group) for group in groups), initial=0)
-            self._windows.append([_Window(start, group, counts) for start, group in zip(starts, groups, strict=False)])
-        lengths = [windows[-1].stop for windows in self._windows]
+        self._seed, self._epoch, self._size = seed, epoch, window
+        self._shards, self._counts = permutation(len(counts), seed, epoch), np.asarray(counts, np.int64)
+        self._dealt = [self._shards[lane::lanes] for lane in range(lanes)]
+        self._starts: list[NDArray[np.int64]] = []  # of the windows of each lane, and the end of the last
+        for dealt in self._dealt:
+            sizes = np.add.reduceat(self._counts[dealt], np.arange(0, len(dealt), window))
+            self._starts.append(np.concatenate([[0], sizes.cumsum()]))
+        lengths = [int(starts[-1]) for starts in self._starts]
         self._length = sum(lengths)
         self._phases = _phases(lengths)
         self._phase_starts = [phase.position for phase in self._phases]
@@ -83,31 +82,39 @@ class EpochOrder:
 
     def shards_of(self, lane: int, window: int) -> list[int]:
         """Return the shards that a window of a lane mixes."""
-        return self._windows[lane][window].shards
+        return self._window(lane, window).shards
 
     def window_of(self, shard: int) -> tuple[int, int]:
         """Return the lane of a shard, and its window there."""
-        turn, lane = divmod(int(self._turns[shard]), len(self._windows))
+        turn, lane = divmod(int(self._turns[shard]), len(self._dealt))
         return lane, turn // self._size
 
     def windows(self, lane: int) -> int:
         """Return the number of windows of a lane."""
-        return len(self._windows[lane])
+        return len(self._starts[lane]) - 1
+
+    @cached_property
+    def _turns(self) -> NDArray[np.int64]:
+        """The turn of each shard in the permutation."""
+        return self._shards.argsort()
+
+    def _window(self, lane: int, number: int) -> _Window:
+        shards = self._dealt[lane][number * self._size : (number + 1) * self._size]
+        return _Window(int(self._starts[lane][number]), shards.tolist(), self._counts[shards].tolist())
 
     def _enter(self, lane: int, offset: int) -> _Entered:
-        windows = self._windows[lane]
-        number = bisect_right(windows, offset, key=lambda w: w.start) - 1
-        window = windows[number]
+        number = int(np.searchsorted(self._starts[lane], offset, "right")) - 1
+        window = self._window(lane, number)
         permuted = permutation(window.stop - window.start, self._seed, self._epoch, lane, number)
         return _Entered(number, window, permuted)
 
 
 class _Window:
-    """A stretch `[start, stop)` of a lane whose shards are mixed."""
+    """A stretch `[start, stop)` of a lane whose shards, with these numbers of records, are mixed."""
 
-    def __init__(self, start: int, shards: list[int], counts: Sequence[int]) -> None:
+    def __init__(self, start: int, shards: list[int], counts: list[int]) -> None:
         self.start, self.shards = start, shards
-        *self.shard_starts, size = accumulate((counts[s] for s in shards), initial=0)
+        *self.shard_starts, size = accumulate(counts, initial=0)
         self.stop = start + size
 
 

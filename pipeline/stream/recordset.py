@@ -8,15 +8,17 @@ from array import array
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import accumulate, repeat
+from heapq import nlargest
+from itertools import repeat
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from seqviews.pipeline.features import Features
-from seqviews.pipeline.manifest import ShardEntry, load_manifest
+from seqviews.pipeline.manifest import load_manifest
 from seqviews.pipeline.records import Batch, Factor
+from seqviews.pipeline.shard_table import ShardEntry, record_counts
 from seqviews.pipeline.shards.reader import ShardReader
 from seqviews.pipeline.shards.shard import Shard
 from seqviews.pipeline.storage.folder import Folder, Prefetcher
@@ -58,15 +60,18 @@ class RecordSet:
         self._reader = ShardReader(self.folder, self.manifest.dataset.features)
         self.identity = self.manifest.digest
         entries = self.manifest.shards
-        first = list(accumulate((entry.records for entry in entries), initial=0))[:-1]
-        positions: list[Sequence[int]] = [range(entry.records) for entry in entries]
+        counts = record_counts(entries)
+        self._first: NDArray[np.int64] = np.concatenate([[0], counts.cumsum()])
+        self.shards: Sequence[ShardEntry] = entries
+        self.counts: list[int] = counts.tolist()
+        self._kept: list[tuple[int, Sequence[int], Sequence[int] | None]] | None = None  # all records
+        self.skipped = 0
         if where is not None:
+            first = self._first.tolist()[:-1]
             kept = [self._matching(entry, where) for entry in entries]
             indices = np.concatenate([start + np.asarray(k, "<i8") for start, k in zip(first, kept, strict=True)])
             self.identity += " " + hashlib.sha256(indices.tobytes()).hexdigest()
-            positions = list(kept)
-        self.skipped = 0
-        self._keep(entries, zip(first, positions, repeat(None)))
+            self._keep(entries, zip(first, kept, repeat(None)))
         if not self.counts:
             raise ValueError(f"no record of {folder} is kept: `where` is true for none of its {len(self.manifest)}")
 
@@ -75,7 +80,7 @@ class RecordSet:
     ) -> None:
         """Keep some records of each shard: its first index in the split, their positions, and which excerpt of each."""
         pairs = [(entry, k) for entry, k in zip(entries, kept, strict=False) if len(k[1])]
-        self.shards: list[ShardEntry] = [entry for entry, _ in pairs]
+        self.shards = [entry for entry, _ in pairs]
         self._kept = [k for _, k in pairs]
         self.counts = [len(positions) for _, positions, _ in self._kept]
 
@@ -96,7 +101,8 @@ class RecordSet:
             raise ValueError(f"an excerpt of {excerpt.frames} frames, every {excerpt.step}th, {found}")
         kept: list[tuple[int, Sequence[int], Sequence[int]]] = []
         chosen = copy.copy(self)
-        for number, (first, positions, _) in enumerate(self._kept):
+        for number in range(len(self.shards)):
+            first, positions, _ = self._kept_of(number)
             shard = self.read(number) if least < greatest else None
             counts = [excerpt.count(greatest if shard is None else shard.frames(i)) for i in positions]
             pairs = [(position, i) for position, count in zip(positions, counts, strict=True) for i in range(count)]
@@ -126,8 +132,12 @@ class RecordSet:
 
     def find(self, shard: int, record: int) -> tuple[int, int, int]:
         """Return of a shard's `record`-th kept record its position there, its index in the split, and which excerpt."""
-        first, positions, numbers = self._kept[shard]
+        first, positions, numbers = self._kept_of(shard)
         return positions[record], first + positions[record], 0 if numbers is None else numbers[record]
+
+    def _kept_of(self, shard: int) -> tuple[int, Sequence[int], Sequence[int] | None]:
+        """Return the first index in the split of a shard's records, the kept positions, and which excerpt of each."""
+        return (int(self._first[shard]), range(self.counts[shard]), None) if self._kept is None else self._kept[shard]
 
     def batch(self, indices: Iterable[int], factors: Sequence[str] = (), excerpt: Excerpt | None = None) -> Batch:
         """Decode the records at some indices of the split, as in `Batch.indices`, with these factors; `epoch` is 0.
@@ -142,7 +152,7 @@ class RecordSet:
         """
         check_agreement([self], factors)
         entries = self.manifest.shards
-        first = list(accumulate((entry.records for entry in entries), initial=0))
+        first = self._first.tolist()
         rows: dict[int, list[tuple[int, int]]] = defaultdict(list)
         wanted = [int(index) for index in indices]
         for row, index in enumerate(wanted):
@@ -173,7 +183,7 @@ class RecordSet:
     def check_cache(self, shards: int) -> None:
         """Raise `ValueError` if the shards are read through a cache that cannot hold this number of them."""
         cache = self.prefetcher.cache
-        needed = sum(sorted((entry.bytes for entry in self.shards), reverse=True)[:shards])
+        needed = sum(nlargest(shards, (entry.bytes for entry in self.shards))) if cache is not None else 0
         if cache is not None and needed > cache.size:
             sizes = f"may take {cache.size / 1e6:.1f} MB, and the windows of {self.folder} take up to"
             reason = f"{sizes} {needed / 1e6:.1f} MB: give it more, or the stream fewer lanes"

@@ -13,7 +13,8 @@ import numpy as np
 from PIL import Image
 
 from seqviews.pipeline.features import Features
-from seqviews.pipeline.manifest import Manifest, ShardEntry, load_manifest
+from seqviews.pipeline.manifest import Manifest, load_manifest
+from seqviews.pipeline.shard_table import ShardEntry
 from seqviews.pipeline.shards.reader import ShardReader
 from seqviews.pipeline.shards.shard import Shard
 from seqviews.pipeline.storage.local import LocalFolder

@@ -2,8 +2,10 @@
 
 import csv
 import os
+import socket
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -80,3 +82,57 @@ def test_two_processes_move_each_player_as_one_does(toy: Path, tmp_path: Path) -
     assert {"loss/discriminator", "loss/model", "gradient_norm/discriminator"} <= one[0].keys()
     for expected, found in zip(one, two, strict=True):
         assert found == pytest.approx(expected, rel=5e-3, abs=5e-4)
+
+
+@pytest.mark.slow
+def test_two_machines_log_what_one_does_and_resume(toy: Path, tmp_path: Path) -> None:
+    """Two groups of processes on 127.0.0.1, as torchrun starts one on each machine; one is killed and both resumed."""
+    options: dict[str, Any] = {"max_clips": BATCH * STEPS, "last": "pad", "precision": "32-true"}
+    config = write_config(tmp_path, batch_size=BATCH, model={**MODEL, "gamma": 1.0}, **options)
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import os, signal, sys, torch\n"
+        "from seqviews.model.train import callbacks, trainer\n"
+        "from seqviews.tools.train import main\n"
+        "torch.set_num_threads(1)\n"
+        "trainer.LOG_EVERY = trainer.VALIDATE_EVERY = 2\n"
+        "trainer.CHECKPOINT_EVERY = 2\n"
+        "log = callbacks.LogMetrics.on_train_batch_end\n"
+        "def killed(self, trainer, module, *rest):\n"
+        "    if os.environ.get('KILL') == os.environ['RANK'] and module.step == 5:\n"
+        "        os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    log(self, trainer, module, *rest)\n"
+        "callbacks.LogMetrics.on_train_batch_end = killed\n"
+        "main(sys.argv[1:])\n"
+    )
+
+    def run(nodes: int, out: str, kill: str = "", resume: bool = False) -> list[subprocess.CompletedProcess[str]]:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = str(free.getsockname()[1])
+        meeting = ["--nnodes", str(nodes), "--nproc-per-node", "1", "--master-addr", "127.0.0.1", "--master-port", port]
+        training = [str(script), "--config", config, "--data", str(toy), "--out", str(tmp_path / out)]
+        training += ["--nodes", str(nodes), *(["--resume"] if resume else [])]
+        command = [sys.executable, "-m", "torch.distributed.run", *meeting]
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "KILL": kill}
+
+        def start(node: int) -> subprocess.CompletedProcess[str]:
+            each = [*command, "--node-rank", str(node), *training]
+            return subprocess.run(each, env=environment, capture_output=True, text=True)
+
+        with ThreadPoolExecutor(nodes) as pool:
+            return list(pool.map(start, range(nodes)))
+
+    assert [done.returncode for done in run(1, "one")] == [0]
+    machines = run(2, "two")
+    assert [done.returncode for done in machines] == [0, 0], machines[0].stderr
+    one, two = rows(tmp_path / "one"), rows(tmp_path / "two")
+    assert len(one) == len(two) == STEPS // 2
+    for expected, found in zip(one, two, strict=True):
+        losses = [name for name in expected if name.startswith("loss/") or name == "loss"]
+        assert [found[name] for name in losses] == pytest.approx([expected[name] for name in losses], rel=1e-5)
+    killed = run(2, "killed", kill="1")
+    assert all(done.returncode for done in killed)
+    assert "another process of this training has ended; --resume continues" in killed[0].stderr
+    assert [done.returncode for done in run(2, "killed", resume=True)] == [0, 0]
+    assert rows(tmp_path / "killed") == pytest.approx(two, rel=1e-6)
