@@ -92,9 +92,13 @@ def test_simclr_learns_and_is_the_same_with_lightly(capsys: pytest.CaptureFixtur
 
 
 @pytest.mark.usefixtures("in_a_folder_with_data")
-def test_subsets_mixtures_and_made_records_are_streamed() -> None:
-    subset, mixture, made, _ = blocks("order.md")  # the last runs in model/train/test_data.py
+def test_excerpts_subsets_mixtures_and_made_records_are_streamed() -> None:
+    excerpt, subset, mixture, made, _ = blocks("order.md")  # the last runs in model/train/test_data.py
     names: dict[str, Any] = {}
+    for long, short in (("mug", "sprites"), ("frames=15", "frames=2")):
+        excerpt = excerpt.replace(long, short)
+    exec(compile(excerpt, "docs", "exec", dont_inherit=True), names)
+    assert next(iter(names["stream"])).x.shape == (64, 2, 3, 16, 16)
     exec(compile(subset.replace('"action"', '"shade"'), "docs", "exec", dont_inherit=True), names)
     assert len(names["walks"]) == 2 * len(names["walks"].manifest) // 3
     for name in ("a", "b"):
