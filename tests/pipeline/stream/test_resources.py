@@ -53,6 +53,16 @@ def test_memory_is_flat_with_records_of_different_lengths(tmp_path: Path, excerp
 
 
 @pytest.mark.slow
+def test_memory_is_independent_of_the_size_of_the_shards(tmp_path: Path) -> None:
+    """200 MiB in shards of 1.4 and of 28 MiB, of which 8 are mapped at a time."""
+    for shard_sources in (5, 100):
+        data = ToyClips(counts=(700, 0, 0), shape=SHAPE, codec="npy")
+        prepare(data, tmp_path / str(shard_sources), shard_sources=shard_sources, workers=2)
+    small, large = (max(in_new_process(tmp_path / str(size) / "train", 2)) for size in (5, 100))
+    assert large - small < 60
+
+
+@pytest.mark.slow
 def test_memory_is_flat_over_epochs_from_a_bucket(storage: Storage) -> None:
     """60 MiB of shards through a cache of 30, so that about half of them are fetched in every epoch."""
     prepare(ToyClips(counts=(200, 0, 0), shape=SHAPE, codec="npy"), storage.url, shard_sources=5, workers=2)
