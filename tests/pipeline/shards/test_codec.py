@@ -130,7 +130,7 @@ MAKERS = [webps, pngs, npys, lossy_webps, jpegs]
 
 
 @pytest.mark.parametrize(
-    ("features", "variants"), zip(STORED, MAKERS, strict=True), ids=lambda x: getattr(x, "codec", "")
+    ("features", "variants"), [*zip(STORED, MAKERS, strict=True)], ids=lambda x: getattr(x, "codec", "")
 )
 def test_nothing_hides_in_a_member(
     features: Features, variants: Callable[[bytes, np.random.Generator], Iterator[bytes]]
