@@ -19,6 +19,7 @@ from seqviews.pipeline.shards.codec import data_extensions, decode_array, decode
 from seqviews.pipeline.shards.tar import Member, tar_members
 
 T = TypeVar("T")
+MAPPED_AROUND = 64 << 10  # that Linux maps at a time, aligned; a multiple of every size of a page
 MAX_SHARD_BYTES = 256 << 20
 
 
@@ -125,8 +126,7 @@ class Shard:
                     decode_array(member, frames, chosen, converted if number and converted is not None else out)
             except ValueError as error:
                 raise ShardError(f"{self.name}: {key}.{extension}: {error}") from None
-        first, last = self.index.first[record : record + 2].tolist()
-        release(self.data, int(self.index.spans[first, 0]), int(self.index.spans[last - 1, 1]))
+        self._release(record)
         return key
 
     def _decode_page(self, data: memoryview, number: int, frames: int, chosen: range, out: NDArray[np.uint8]) -> None:
@@ -149,15 +149,21 @@ class Shard:
     def json(self, record: int) -> dict[str, Any]:
         """Return the JSON of a record. Raises `ShardError` if it cannot be decoded."""
         try:
-            return decode_json(self._members(record)[-1])
+            about = decode_json(self._members(record)[-1])
         except ValueError as error:
             raise ShardError(f"{self.name}: {self.keys[record]}.json: {error}") from None
+        self._release(record)
+        return about
 
     def _stated(self, record: int, name: str, kind: type[T]) -> T:
         value = self.json(record).get(name)
         if type(value) is not kind:
             raise ShardError(f"{self.name}: {self.keys[record]}.json: no {name}")
         return value
+
+    def _release(self, record: int) -> None:
+        first, last = self.index.first[record : record + 2].tolist()
+        release(self.data, int(self.index.spans[first, 0]), int(self.index.spans[last - 1, 1]))
 
     def _members(self, record: int) -> list[memoryview]:
         """Return the contents of a record's members: its arrays or pages, and its JSON last."""
@@ -174,7 +180,7 @@ def release(data: memoryview, start: int, end: int) -> None:
     mapped: Any = data.obj
     advice = getattr(mmap_module, "MADV_DONTNEED", None)  # not on Windows
     if isinstance(mapped, mmap) and data.readonly and advice is not None:
-        first = start - start % mmap_module.PAGESIZE
+        first, end = start - start % MAPPED_AROUND, min(len(data), end + MAPPED_AROUND)
         mapped.madvise(advice, first, end - first)
 
 
