@@ -62,13 +62,13 @@ def probe_factors(train: Encoded, test: Encoded) -> dict[str, float]:
     return scores
 
 
-def _probe(vectors: NDArray[np.float32]) -> Pipeline:
+def _probe(vectors: NDArray[np.float64]) -> Pipeline:
     return make_pipeline(StandardScaler(), PCA(min(COMPONENTS, *vectors.shape), whiten=True, random_state=0))
 
 
-def _vectors(clips: Encoded) -> Iterator[tuple[str, NDArray[np.float32]]]:
-    """Each latent, by mean and by sample, as float32 `[N, D]`."""
+def _vectors(clips: Encoded) -> Iterator[tuple[str, NDArray[np.float64]]]:
+    """Each latent, by mean and by sample, float64 `[N, D]`: in float32, some logistic regressions do not converge."""
     for suffix in ("", "_sample"):
         s, z = clips.values[f"static{suffix}"], clips.values[f"dynamic{suffix}"]
         shapes: dict[str, Tensor] = {"s": s, "z_mean": z.mean(1), "z": z.flatten(1)}
-        yield from ((f"{name}{suffix}", vector.numpy()) for name, vector in shapes.items())
+        yield from ((f"{name}{suffix}", vector.double().numpy()) for name, vector in shapes.items())

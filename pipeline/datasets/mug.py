@@ -104,7 +104,7 @@ def assign_people(subjects: Sequence[str], seed: int = 0) -> dict[str, Split]:
 
     Example:
         >>> list(assign_people(["001", "002", "003", "004"]).values())
-        ['train', 'val', 'test', 'train']
+        ['val', 'train', 'test', 'train']
     """
     if len(subjects) < 3:
         raise ValueError(f"there are {len(subjects)} people, and three splits that share nobody need at least three")
