@@ -44,6 +44,25 @@ class TemporalReverse(nn.Module):
         return x.flip(1) if order is None else take_frames(x, order)
 
 
+def within(order: Tensor, lengths: Tensor) -> Tensor:
+    """An order of padded clips that permutes the frames of each clip and leaves its padding where it is.
+
+    The frames are in the order in which they are in that of the whole; of the views here, this is what the clip's seed
+    draws for the clip alone.
+
+    Args:
+        order: int64 `[B, T]`.
+        lengths: int64 `[B]`, the number of frames of each clip.
+
+    >>> within(torch.tensor([[3, 1, 2, 0], [3, 1, 2, 0]]), torch.tensor([3, 4]))
+    tensor([[1, 2, 0, 3],
+            [3, 1, 2, 0]])
+    """
+    frames = torch.arange(order.shape[1], device=order.device)
+    padding_last = (order >= lengths[:, None]).to(torch.int8).argsort(dim=1, stable=True)
+    return torch.where(frames < lengths[:, None], order.gather(1, padding_last), frames)
+
+
 def take_frames(x: Tensor, order: Tensor) -> Tensor:
     """Frame `order[b, t]` of `x[b]` at `[b, t]`, for any `[B, T, ...]` with an int64 `[B, S]` order."""
     clips = torch.arange(x.shape[0], device=x.device)[:, None]

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from seqviews.augment.temporal import take_frames
+from seqviews.augment.temporal import take_frames, within
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -19,12 +19,15 @@ class Views:
         motion: float32, the shape of the anchor: the same motion with other content, the same words in another voice.
         order: int64 `[B, T]`: frame t of the content view is frame `order[b, t]` of the anchor.
         labels: Tensors `[B, ...]` by name that the method needs besides the views, for example factors.
+        lengths: int64 `[B]`, where records differ in length: the number of frames of each, beyond which anchor and
+            motion are padding and the order leaves it where it is. None if nothing is padded.
     """
 
     anchor: Tensor
     motion: Tensor | None = None
     order: Tensor | None = None
     labels: Mapping[str, Tensor] = field(default_factory=dict)
+    lengths: Tensor | None = None
 
     @property
     def content(self) -> Tensor:
@@ -71,7 +74,9 @@ class MultiView(nn.Module):
         self.motion, self.content = motion, content
 
     @torch.no_grad()
-    def forward(self, x: Tensor, seeds: Tensor, converted: Tensor | None = None) -> Views:
+    def forward(
+        self, x: Tensor, seeds: Tensor, converted: Tensor | None = None, lengths: Tensor | None = None
+    ) -> Views:
         """The views of a batch: the same record and seed give the same views in any batch.
 
         Args:
@@ -80,6 +85,7 @@ class MultiView(nn.Module):
             seeds: int64 `[B]`, from `record_seeds`. Keep them on the CPU: the draws happen on their device.
             converted: The segments in K other voices, `[B, K, T, n_mels]`: if given, the input of the motion view
                 instead of the segments.
+            lengths: int64 `[B]`, as in `Batch.lengths`, on the device of x; None if nothing is padded.
         """
         anchor = to_unit(x)
         motion = order = None
@@ -87,7 +93,8 @@ class MultiView(nn.Module):
             motion = self.motion(anchor if converted is None else converted, self.motion.draw(seeds))
         if self.content is not None:
             order = self.content.draw(seeds, x.shape[1]).to(x.device, non_blocking=True)
-        return Views(anchor, motion, order)
+            order = order if lengths is None else within(order, lengths)
+        return Views(anchor, motion, order, lengths=lengths)
 
 
 def to_unit(x: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from seqviews.model.padding import clear_padding
 from seqviews.model.ranks import gather, randn
 
 LOG_TWO_PI = math.log(2 * math.pi)
@@ -66,6 +67,10 @@ class Gaussian:
     def flatten(self) -> Gaussian:
         """Over a batch of trajectories `[B, T, D]`: the product over time as one Gaussian `[B, T * D]`."""
         return Gaussian(self.mean.flatten(1), self.logvar.flatten(1))
+
+    def clear_padding(self, lengths: Tensor | None) -> Gaussian:
+        """Over a batch of trajectories `[B, T, D]`: N(0, I) beyond the lengths int64 `[B]`; see `padding`."""
+        return Gaussian(clear_padding(self.mean, lengths), clear_padding(self.logvar, lengths))
 
     def chunk(self, chunks: int) -> tuple[Gaussian, ...]:
         """The batch cut along its first axis into `chunks` equal parts."""

@@ -36,6 +36,13 @@ class Views(Protocol):
         """Same content: frame t of the content view is frame `order[b, t]` of the anchor; int64 `[B, T]`."""
 
     @property
+    def lengths(self) -> Tensor | None:
+        """int64 `[B]`, where records differ in length: the number of frames of each, beyond which is padding.
+
+        None unless `Method.takes_lengths`. The order leaves padding where it is.
+        """
+
+    @property
     def labels(self) -> Mapping[str, Tensor]:
         """Factors by name; and for methods that need the source, int64 `[B]`.
 
@@ -78,11 +85,14 @@ class Method(nn.Module):
         players: The parts that have an optimiser of their own, in the order in which they step. With several, each
             is the name of a submodule; "model" is all that no other player has.
         needs: What `loss` uses besides the anchor: "motion", "content", "source", or factors; nothing else is made.
+        takes_lengths: Whether `loss` takes records that differ in length, padded; if not, a training on them requires
+            an excerpt of each.
         curves: How the terms of the loss are drawn, by name.
     """
 
     players: tuple[str, ...] = ("model",)
     needs: frozenset[str] = frozenset()
+    takes_lengths: ClassVar[bool] = False
     curves: ClassVar[Mapping[str, Curve]] = {}
 
     def loss(self, views: Views, player: str) -> Loss:

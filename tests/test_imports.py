@@ -13,7 +13,7 @@ RECORDS, FEATURES, MANIFEST = "pipeline.records", "pipeline.features", "pipeline
 TABLE = "pipeline.shard_table"
 BOTTOM = {RECORDS, TABLE, FEATURES, MANIFEST, "pipeline.files"}
 SHARDS = BOTTOM | {"pipeline.shards", "pipeline.storage"}
-NUMBERS = {"model.gaussian", "model.ranks"}
+NUMBERS = {"model.gaussian", "model.padding", "model.ranks"}
 CONTRACT = NUMBERS | {"model.protocol"}
 SHOWN = BOTTOM | CONTRACT | {"model.scaling", "model.report"}
 ROOMS = {  # what the files of a folder may import; the first that fits
@@ -30,6 +30,7 @@ ROOMS = {  # what the files of a folder may import; the first that fits
     "pipeline/datasets": SHARDS | {"pipeline.prepare", "pipeline.sources", "pipeline.datasets"},
     "augment": {"augment", RECORDS},
     "model/ranks": set[str](),
+    "model/padding": set[str](),
     "model/gaussian": NUMBERS,
     "model/information": NUMBERS,
     "model/discrepancy": NUMBERS,

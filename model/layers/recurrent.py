@@ -5,6 +5,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from seqviews.model.gaussian import Gaussian
+from seqviews.model.padding import recur
 
 
 class GaussianHead(nn.Linear):
@@ -27,9 +28,12 @@ class StaticPosterior(nn.Module):
         self.lstm = nn.LSTM(feature_dim, hidden_dim, batch_first=True, bidirectional=True)
         self.head = GaussianHead(2 * hidden_dim, static_dim)
 
-    def forward(self, features: Tensor) -> Gaussian:
-        """From the forward state after frame T and the backward state after frame 1."""
-        _, (last, _) = self.lstm(features)
+    def forward(self, features: Tensor, lengths: Tensor | None = None) -> Gaussian:
+        """From the forward state after a record's last frame and the backward state after frame 1.
+
+        The lengths, int64 `[B]`, are those of padded records.
+        """
+        _, last = recur(self.lstm, features, lengths)
         return self.head(torch.cat(tuple(last), dim=-1))  # type: ignore[no-any-return]
 
 

@@ -12,6 +12,7 @@ from seqviews.model.information import info_nce, mws_information
 from seqviews.model.layers.clips import FrameShape
 from seqviews.model.layers.segments import MelShape
 from seqviews.model.methods.sequential_vae import SequentialVAE, both
+from seqviews.model.padding import clear_padding
 from seqviews.model.protocol import Curve, Loss, Views
 from seqviews.model.ranks import gather
 
@@ -37,6 +38,9 @@ class CDSVAE(SequentialVAE):
     z_<t sampled; `mi_static` and `mi_dynamic`, I(s; x) and I(z; x) between the anchor and its content or motion view by
     InfoNCE; `mws_static`, `mws_dynamic` and `mi_between`, I(s; x), I(z; x) and I(s; z) by minibatch weighted sampling;
     and `static_off_diagonal` and `dynamic_off_diagonal`, which tell where those are saturated.
+
+    Of sequences that differ in length, the sums over a sequence are over its own frames. Trajectories are compared
+    padded: by InfoNCE with 0, by minibatch weighted sampling as `mws_information` describes.
 
     Args:
         frame_shape: (C, H, W) of a clip; H = W is 16, 32, 64 (the paper) or 128. Frames of half the side have a stage
@@ -69,6 +73,7 @@ class CDSVAE(SequentialVAE):
         torch.Size([4, 20, 64])
     """
 
+    takes_lengths: ClassVar[bool] = True
     curves: ClassVar[Mapping[str, Curve]] = {
         **SequentialVAE.curves,
         "mi_static": Curve("I(s; x)", panel=INFO_NCE),
@@ -117,21 +122,23 @@ class CDSVAE(SequentialVAE):
         Raises:
             ValueError: If the frames have another shape than the model's, or a view that is needed is missing.
         """
-        features = self._features(views.anchor)
+        lengths = views.lengths
+        features = self._features(views.anchor, lengths)
         motion_features, content_features = self._view_features(views, features)
         with torch.autocast(features.device.type, enabled=False):
-            static, content = both(self.q_static, features, content_features)
-            dynamic, motion = both(self.q_dynamic, features, motion_features)
-            s, z = static.rsample(generator), dynamic.rsample(generator)
+            static, content = both(self.q_static, features, content_features, lengths)
+            dynamic, motion = both(self.q_dynamic, features, motion_features, lengths)
+            s, z = static.rsample(generator), clear_padding(dynamic.rsample(generator), lengths)
             prior = self.p_dynamic(z)
-        reconstruction = self.decode(s, z)
+        decoded = self.decode(s, z, lengths)
         with torch.autocast(features.device.type, enabled=False):
             with torch.set_grad_enabled(torch.is_grad_enabled() and self._uses_weighted_sampling):
-                mws = mws_information(gather(s), static.gather(), gather(z), dynamic.gather())
+                mws = mws_information(gather(s), static.gather(), gather(z), dynamic.gather(), lengths)
+            anchor = clear_padding(views.anchor, lengths)
             terms = {
-                "reconstruction": functional.mse_loss(reconstruction, views.anchor, reduction="sum") / len(s),
+                "reconstruction": functional.mse_loss(decoded, anchor, reduction="sum") / len(s),
                 "kl_static": static.kl(Gaussian.standard(s)).mean(),
-                "kl_dynamic": dynamic.kl(prior).sum(1).mean(),
+                "kl_dynamic": clear_padding(dynamic.kl(prior), lengths).sum(1).mean(),
             }
             if content is not None:
                 terms["mi_static"] = self._contrast(static.mean, content.mean)
@@ -149,7 +156,7 @@ class CDSVAE(SequentialVAE):
                 raise ValueError(f"the loss needs the {name} view, which the batch does not have")
         motion = content = None
         if "motion" in self.needs and views.motion is not None:
-            motion = self._features(views.motion, keep_statistics=True)
+            motion = self._features(views.motion, views.lengths, keep_statistics=True)
         if "content" in self.needs and views.order is not None:
             content = features.gather(1, views.order[..., None].expand_as(features))
         return motion, content

@@ -62,6 +62,7 @@ class RecordingCDSVAE(CDSVAE):
     """
 
     needs = frozenset({"motion", "content", "source"})
+    takes_lengths: ClassVar[bool] = False
     curves: ClassVar[Mapping[str, Curve]] = {
         **SequentialVAE.curves,
         "mi_static": Curve("I(s; x)", panel=INFO_NCE),

@@ -13,6 +13,7 @@ from seqviews.model.gaussian import Gaussian
 from seqviews.model.layers.clips import FrameShape, scaled
 from seqviews.model.layers.segments import MelShape
 from seqviews.model.methods.cdsvae import CDSVAE
+from seqviews.model.padding import recur
 
 State = tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]  # (hidden, cell) of the prior's layers, `[B, hidden_dim]`
 
@@ -129,16 +130,16 @@ class ReleasedCDSVAE(CDSVAE):
         """Frames `[N, C, 64, 64]` of latents `[N, S]` and `[N, D]`, which the decoder takes as (z, s)."""
         return self.decoder(torch.cat([z, s], dim=-1))  # type: ignore[no-any-return]
 
-    def q_static(self, features: Tensor) -> Gaussian:
+    def q_static(self, features: Tensor, lengths: Tensor | None = None) -> Gaussian:
         """q(s given x) `[B, S]` of features `[B, T, F]`, from the bi-LSTM's two last states."""
-        _, (last, _) = self.z_lstm(features)
+        _, last = recur(self.z_lstm, features, lengths)
         states = torch.cat(tuple(last), dim=-1)
         return Gaussian(self.f_mean(states), self.f_logvar(states))
 
-    def q_dynamic(self, features: Tensor) -> Gaussian:
-        """q(z_t given x) `[B, T, D]` of features `[B, T, F]`."""
-        hidden, _ = self.z_rnn(self.z_lstm(features)[0])
-        return Gaussian(self.z_mean(hidden), self.z_logvar(hidden))
+    def q_dynamic(self, features: Tensor, lengths: Tensor | None = None) -> Gaussian:
+        """q(z_t given x) `[B, T, D]` of features `[B, T, F]`; N(0, I) beyond the lengths."""
+        hidden, _ = self.z_rnn(recur(self.z_lstm, features, lengths)[0])
+        return Gaussian(self.z_mean(hidden), self.z_logvar(hidden)).clear_padding(lengths)
 
     def p_dynamic(self, z: Tensor) -> Gaussian:
         """p(z_t given z_<t) `[B, T, D]` for each step of a trajectory `[B, T, D]`, z_0 being zero."""

@@ -1,5 +1,7 @@
 """DSVAE: a sequential variational autoencoder of a static and a dynamic latent (Li and Mandt, ICML 2018)."""
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor
 
@@ -36,6 +38,8 @@ class DSVAE(SequentialVAE):
         torch.Size([4, 8])
     """
 
+    takes_lengths: ClassVar[bool] = True
+
     def __init__(
         self,
         *,
@@ -63,7 +67,7 @@ class DSVAE(SequentialVAE):
         Raises:
             ValueError: If the frames have another shape than the model's.
         """
-        batch = self.autoencode(views.anchor, generator)
+        batch = self.autoencode(views.anchor, generator, views.lengths)
         with torch.autocast(views.anchor.device.type, enabled=False):
             terms = batch.elbo_terms()
             total: Tensor = terms["reconstruction"] + self.alpha * (terms["kl_static"] + terms["kl_dynamic"])

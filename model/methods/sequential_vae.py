@@ -15,6 +15,7 @@ from seqviews.model.gaussian import Gaussian
 from seqviews.model.layers.clips import ClipDecoder, ClipEncoder, FrameShape
 from seqviews.model.layers.recurrent import DynamicPosterior, DynamicPrior, StaticPosterior
 from seqviews.model.layers.segments import MelShape, SegmentDecoder, SegmentEncoder
+from seqviews.model.padding import clear_padding, join_frames, split_frames
 from seqviews.model.protocol import Curve, Method, Posterior
 
 
@@ -31,6 +32,7 @@ class Autoencoded:
         z: Likewise, `[B, T, D]`.
         prior: p(z_t given z_<t), `[B, T, D]`.
         decoded: The sequences of s and z, shaped like the anchor.
+        lengths: int64 `[B]`, of padded sequences: beyond them, z and the decoded are 0 and q(z given x) is N(0, I).
     """
 
     anchor: Tensor
@@ -41,17 +43,19 @@ class Autoencoded:
     z: Tensor
     prior: Gaussian
     decoded: Tensor
+    lengths: Tensor | None = None
 
     def error(self) -> Tensor:
         """The squared error summed over a sequence, averaged over the batch: a scalar."""
-        return functional.mse_loss(self.decoded, self.anchor, reduction="sum") / len(self.s)
+        anchor = clear_padding(self.anchor, self.lengths)
+        return functional.mse_loss(self.decoded, anchor, reduction="sum") / len(self.s)
 
     def elbo_terms(self) -> dict[str, Tensor]:
         """The terms `reconstruction`, `kl_static` and `kl_dynamic` of `SequentialVAE.curves`; scalars."""
         return {
             "reconstruction": self.error(),
             "kl_static": self.static.kl(Gaussian.standard(self.s)).mean(),
-            "kl_dynamic": self.dynamic.kl(self.prior).sum(1).mean(),
+            "kl_dynamic": clear_padding(self.dynamic.kl(self.prior), self.lengths).sum(1).mean(),
         }
 
 
@@ -60,6 +64,9 @@ class SequentialVAE(Method):
 
     Frames pass an encoder, for clips or for segments, to features; a bi-LSTM gives q(s given x), a forward LSTM
     q(z_t given x_1..t), another one the prior p(z_t given z_<t); a decoder makes a frame of s and z_t.
+
+    Sequences of a batch may differ in length: with `lengths`, int64 `[B]`, what is beyond them is neither encoded nor
+    decoded, so that each has the latents that it has alone.
 
     Args:
         frame_shape: (C, H, W) of a clip; H = W is 16, 32, 64 or 128. (n_mels,) of a segment.
@@ -107,13 +114,14 @@ class SequentialVAE(Method):
         self.dynamic_posterior = DynamicPosterior(feature_dim, hidden_dim, self.dynamic_dim)
         self.dynamic_prior = DynamicPrior(hidden_dim, self.dynamic_dim)
 
-    def q_static(self, features: Tensor) -> Gaussian:
+    def q_static(self, features: Tensor, lengths: Tensor | None = None) -> Gaussian:
         """q(s given x) `[B, S]` of features `[B, T, F]`."""
-        return self.static_posterior(features)  # type: ignore[no-any-return]
+        return self.static_posterior(features, lengths)  # type: ignore[no-any-return]
 
-    def q_dynamic(self, features: Tensor) -> Gaussian:
-        """q(z given x) `[B, T, D]` of features `[B, T, F]`."""
-        return self.dynamic_posterior(features)  # type: ignore[no-any-return]
+    def q_dynamic(self, features: Tensor, lengths: Tensor | None = None) -> Gaussian:
+        """q(z given x) `[B, T, D]` of features `[B, T, F]`; N(0, I) beyond the lengths."""
+        dynamic: Gaussian = self.dynamic_posterior(features)
+        return dynamic.clear_padding(lengths)
 
     def p_dynamic(self, z: Tensor) -> Gaussian:
         """p(z_t given z_<t) `[B, T, D]` for each step of a trajectory `[B, T, D]`."""
@@ -123,21 +131,26 @@ class SequentialVAE(Method):
         """Frames `[N, *frame_shape]` of latents `[N, S]` and `[N, D]`."""
         return self.decoder(torch.cat([s, z], dim=-1))  # type: ignore[no-any-return]
 
-    def encode(self, x: Tensor) -> Posterior:
+    def encode(self, x: Tensor, lengths: Tensor | None = None) -> Posterior:
         """The posterior of sequences `[B, T, *frame_shape]`: clips in [0, 1], or segments of mean 0 and deviation 1.
+
+        With lengths, int64 `[B]`, what is beyond them is not encoded, and q(z given x) is N(0, I) there.
 
         Raises:
             ValueError: If the frames have another shape than the model's.
         """
-        features = self._features(x)
+        features = self._features(x, lengths)
         with torch.autocast(x.device.type, enabled=False):
-            return Posterior(self.q_static(features), self.q_dynamic(features))
+            return Posterior(self.q_static(features, lengths), self.q_dynamic(features, lengths))
 
-    def decode(self, s: Tensor, z: Tensor) -> Tensor:
-        """Sequences `[B, T, *frame_shape]` of static latents `[B, S]` and dynamic latents `[B, T, D]`."""
+    def decode(self, s: Tensor, z: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Sequences `[B, T, *frame_shape]` of static latents `[B, S]` and dynamic latents `[B, T, D]`.
+
+        They are 0 beyond the lengths int64 `[B]`, if these are given.
+        """
         static = s[:, None].expand(-1, z.shape[1], -1)
-        frames = self.decode_frames(static.flatten(0, 1), z.flatten(0, 1))
-        return frames.view(*z.shape[:2], *self.frame_shape)
+        frames = self.decode_frames(join_frames(static, lengths), join_frames(z, lengths))
+        return split_frames(frames, z.shape[:2], lengths)
 
     def sample_static(self, n: int, generator: torch.Generator | None = None) -> Tensor:
         """Draws s from its prior N(0, I): `[n, static_dim]`."""
@@ -147,8 +160,10 @@ class SequentialVAE(Method):
         """Draws z from its learned prior: `[n, length, dynamic_dim]`."""
         return self.dynamic_prior.sample(n, length, generator)
 
-    def autoencode(self, x: Tensor, generator: torch.Generator | None = None) -> Autoencoded:
-        """Encode sequences `[B, T, *frame_shape]`, sample their latents and decode them.
+    def autoencode(
+        self, x: Tensor, generator: torch.Generator | None = None, lengths: Tensor | None = None
+    ) -> Autoencoded:
+        """Encode sequences `[B, T, *frame_shape]`, of these lengths int64 `[B]`, sample their latents and decode them.
 
         All but the frames' networks runs without autocast, as densities need float32. The generator, on the model's
         device, draws the samples; torch's default one if None.
@@ -156,34 +171,38 @@ class SequentialVAE(Method):
         Raises:
             ValueError: As `encode`.
         """
-        features = self._features(x)
+        features = self._features(x, lengths)
         with torch.autocast(x.device.type, enabled=False):
-            static, dynamic = self.q_static(features), self.q_dynamic(features)
-            s, z = static.rsample(generator), dynamic.rsample(generator)
+            static, dynamic = self.q_static(features, lengths), self.q_dynamic(features, lengths)
+            s, z = static.rsample(generator), clear_padding(dynamic.rsample(generator), lengths)
             prior = self.p_dynamic(z)
-        return Autoencoded(x, features, static, dynamic, s, z, prior, self.decode(s, z))
+        return Autoencoded(x, features, static, dynamic, s, z, prior, self.decode(s, z, lengths), lengths)
 
-    def _features(self, x: Tensor, *, keep_statistics: bool = False) -> Tensor:
-        """Features `[B, T, F]` of sequences `[B, T, *frame_shape]`, in the dtype of the sequences.
+    def _features(self, x: Tensor, lengths: Tensor | None = None, *, keep_statistics: bool = False) -> Tensor:
+        """Features `[B, T, F]` of sequences `[B, T, *frame_shape]`, in their dtype; 0 beyond the lengths.
 
         With `keep_statistics` the running statistics of batch norm stay, so that evaluation uses those of anchors only.
         """
         if tuple(x.shape[2:]) != self.frame_shape:
             raise ValueError(f"frames are {list(x.shape[2:])}, the model was built for {list(self.frame_shape)}")
-        frames = x.flatten(0, 1)
+        frames = join_frames(x, lengths)
         if keep_statistics:
             buffers = {name: buffer.clone() for name, buffer in self.encoder.named_buffers()}
             features: Tensor = functional_call(self.encoder, buffers, (frames,))
         else:
             features = self.encoder(frames)
-        return features.to(x.dtype).view(*x.shape[:2], -1)
+        return split_frames(features.to(x.dtype), x.shape[:2], lengths)
 
 
 def both(
-    posterior: Callable[[Tensor], Gaussian], features: Tensor, view: Tensor | None
+    posterior: Callable[[Tensor, Tensor | None], Gaussian],
+    features: Tensor,
+    view: Tensor | None,
+    lengths: Tensor | None = None,
 ) -> tuple[Gaussian, Gaussian | None]:
-    """The posterior of a batch, and of its view if there is one, in one call."""
+    """The posterior of a batch of these lengths, and of its view if there is one, in one call."""
     if view is None:
-        return posterior(features), None
-    batch, of_view = posterior(torch.cat([features, view])).chunk(2)
+        return posterior(features, lengths), None
+    of_both = None if lengths is None else torch.cat([lengths, lengths])
+    batch, of_view = posterior(torch.cat([features, view]), of_both).chunk(2)
     return batch, of_view

@@ -33,7 +33,8 @@ class TrainConfig:
         motion: `name` of a registered motion view, and its arguments; only for methods that need one.
         content: `name` of a registered content view, and its arguments; likewise.
         excerpt: `frames`, `step` and `place` of the excerpt of each record that a batch holds, as for `Excerpt`: by
-            default the whole record. Validation and evaluation use the one in the centre.
+            default the whole record, padded where records differ in length, if the method takes them. Validation and
+            evaluation use the one in the centre.
         max_clips: Stop after so many clips or segments.
         batch_size: Clips or segments in a batch, over all processes.
         learning_rate: The highest that the schedule gives.

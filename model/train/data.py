@@ -59,8 +59,8 @@ class TrainingData(LightningDataModule):
     Arguments are those of `TrainConfig` of the same names, and the factors that batches have.
 
     Raises:
-        ShardError, ValueError: As `SequenceStream`; also if records differ in length and there is no `excerpt`, have
-            fewer than `min_frames` frames, or cannot be made from the digits of `make_from`.
+        ShardError, ValueError: As `SequenceStream`; also if records have fewer than `min_frames` frames, or cannot be
+            made from the digits of `make_from`.
     """
 
     def __init__(
@@ -91,12 +91,10 @@ class TrainingData(LightningDataModule):
         else:
             self.stream = MadeStream(_maker(self.folder / "train", make_from), last=last, **self._options)
         least, frames = self.stream.info.features.frames
-        if least < frames:
-            found = f"the records of {data} have {least} to {frames} frames"
-            raise ValueError(f"{found}: a training takes an excerpt of each, for example --excerpt.frames {least}")
-        if frames < min_frames:
+        if least < min_frames:
+            found = f"{frames}" if least == frames else f"{least} to {frames}"
             required = f"the configuration wants at least {min_frames}"
-            raise ValueError(f"the records of {data} have {frames} frames, {required}")
+            raise ValueError(f"the records of {data} have {found} frames, {required}")
 
     def validation(self) -> SequenceStream | None:
         """The validation split, the same on every rank, or None if there is none."""

@@ -105,6 +105,7 @@ class TrainingModule(LightningModule):
             self.scale(batch.x),
             record_seeds(self.seed, batch.epoch if epoch is None else epoch, batch.indices),
             None if converted is None or self.views.motion is None else self.scale(converted),
+            batch.lengths,
         )
         labels = {name: batch.factors[name] for name in self.method.needs if name in batch.factors}
         if self.sources is not None:

@@ -124,6 +124,7 @@ def assemble(
     options = {name: getattr(config, name) for name in given}
     options["excerpt"] = config.excerpt_at()
     data = TrainingData(folder, **options, factors=sorted(method.needs - {"motion", "content", "source"}))
+    _check_lengths(data.stream.info.features, config, method)
     motion, content = (
         None if spec is None else build(spec, VIEWS, trust_code=trust_code) for spec in (config.motion, config.content)
     )
@@ -137,6 +138,16 @@ def assemble(
         sources=torch.from_numpy(sources()[1]) if "source" in method.needs else None,
     )
     return config, data, module
+
+
+def _check_lengths(features: Features, config: TrainConfig, method: Method) -> None:
+    """Reject records that differ in length where they cannot be padded."""
+    least, frames = features.frames
+    if least < frames and (config.processes > 1 or not method.takes_lengths):
+        found = f"the records of {config.data} have {least} to {frames} frames"
+        who = "several processes train" if method.takes_lengths else f"{config.model['name']} trains"
+        advice = f"take an excerpt of each, for example --excerpt.frames {least}"
+        raise ValueError(f"{found}, and {who} on records of one length only: {advice}")
 
 
 def _with_views(config: TrainConfig, features: Features, method: Method, trust_code: bool) -> TrainConfig:
@@ -199,8 +210,10 @@ def _validation_callbacks(data: TrainingData, method: Method, patience: int | No
             raise ValueError(f"{data.folder} {reason}, so there is no validation loss for --patience")
         return []
     callbacks: list[Callback] = [own.Validate(VALIDATE_EVERY, validation, patience)]
-    if validation.manifest.dataset.features.mel is None:
-        callbacks.append(own.LogImages(VALIDATE_EVERY, next(iter(validation)).x[: own.SHOWN] / 255))
+    features = validation.info.features
+    if features.mel is None:
+        clips = next(iter(validation)).x[: own.SHOWN, : features.frames[0]]  # of padded clips what all have
+        callbacks.append(own.LogImages(VALIDATE_EVERY, clips / 255))
     return callbacks
 
 

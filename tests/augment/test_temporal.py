@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from seqviews.augment import TemporalReverse, TemporalShuffle
-from seqviews.augment.temporal import take_frames
+from seqviews.augment.temporal import take_frames, within
 
 SEEDS = torch.arange(100, 105)
 
@@ -32,6 +32,15 @@ def test_shuffle_by_seed_and_by_torch_generator() -> None:
     assert torch.equal(first.sort(dim=1).values, x)
     torch.manual_seed(0)
     assert torch.equal(first, shuffle(x))
+
+
+@pytest.mark.parametrize("view", [TemporalShuffle(), TemporalReverse()], ids=lambda v: type(v).__name__)
+def test_padding_stays_and_a_clip_has_the_order_that_it_has_alone(view: TemporalShuffle | TemporalReverse) -> None:
+    lengths = [9, 1, 4, 8, 3]
+    order = within(view.draw(SEEDS, 9), torch.tensor(lengths))
+    for row, length in enumerate(lengths):
+        alone = view.draw(SEEDS[row : row + 1], length)[0].tolist()
+        assert order[row].tolist() == [*alone, *range(length, 9)]
 
 
 def test_reverse_is_always_reversed_and_frames_stay_channels_last() -> None:

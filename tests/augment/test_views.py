@@ -48,6 +48,19 @@ def test_same_seeds_same_views_in_any_batch() -> None:
     assert not torch.allclose(motion_and_order([*range(6)], shift=100)[0], motion, atol=0.01)
 
 
+def test_a_padded_clip_has_the_views_that_it_has_alone() -> None:
+    x, seeds, lengths = clips(3), torch.arange(40, 43), torch.tensor([2, 5, 3])
+    view = MultiView(VideoMotion(), TemporalShuffle())
+    views = view(x, seeds, lengths=lengths)
+    assert views.lengths is lengths
+    assert views.motion is not None
+    for row, length in enumerate(lengths.tolist()):
+        alone = view(x[row : row + 1, :length], seeds[row : row + 1])
+        assert alone.motion is not None
+        torch.testing.assert_close(views.motion[row, :length], alone.motion[0], rtol=0, atol=1e-6)
+        assert torch.equal(views.content[row, :length], alone.content[0])
+
+
 def test_motion_and_content_draw_apart() -> None:
     seeds = torch.arange(500)
     first = TemporalShuffle().draw(seeds, 8)[:, 0].double()

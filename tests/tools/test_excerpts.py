@@ -1,11 +1,11 @@
-"""Clips of different lengths from the shards to the latents: every tool takes an excerpt of them."""
+"""Clips of different lengths from the shards to the latents: every tool takes an excerpt of them, or pads them."""
 
 from pathlib import Path
 from typing import cast
 
 import numpy as np
 import pytest
-from tiny_training import write_config
+from tiny_training import SIZES, write_config
 from tool_calls import Capsys, Failure, call, last_json
 from toy_lengths import LENGTHS, ToyLengths, clip_features
 
@@ -81,10 +81,26 @@ def test_what_a_step_sees(run: Path, data: Path, tmp_path: Path, capsys: Capsys)
     assert call(check_shards.main, data, "--sheet", tmp_path / "sheet.png") == 0
 
 
+def test_a_training_on_padded_clips_is_of_whole_records(data: Path, tmp_path: Path) -> None:
+    config = write_config(tmp_path, max_clips=12, batch_size=6)
+    assert call(train.main, "--config", config, "--data", data, "--out", tmp_path / "run") == 0
+    assert call(show_views.main, "--run", tmp_path / "run", "--step", 2, "--out", tmp_path / "views.png") == 0
+    options = ("--data", data, "--out", tmp_path / "z.npz", "--split", "test")
+    assert call(encode.main, "--run", tmp_path / "run", *options) == 0
+    latents = np.load(tmp_path / "z.npz")
+    assert (latents["dynamic"].shape, latents["lengths"].tolist()) == ((6, 30, 4), [*LENGTHS])
+
+
 def test_without_an_excerpt_and_with_a_wrong_one(run: Path, data: Path, tmp_path: Path, failure: Failure) -> None:
+    config = write_config(tmp_path, model={"name": "rwae", **SIZES}, motion=None, content=None)
+    options = ("--config", config, "--data", data, "--out", tmp_path / "run")
+    message = "have 5 to 30 frames, and rwae trains on records of one length only: take an excerpt of each, for example"
+    assert f"{message} --excerpt.frames 5" in failure(train.main, *options, alone=False)
     options = ("--config", write_config(tmp_path), "--data", data, "--out", tmp_path / "run")
-    message = "have 5 to 30 frames: a training takes an excerpt of each, for example --excerpt.frames 5"
-    assert message in failure(train.main, *options, alone=False)
+    message = "have 5 to 30 frames, and several processes train on records of one length only: take an excerpt of each"
+    assert message in failure(train.main, *options, "--devices", "2", "--last", "pad", alone=False)
+    message = "have 5 to 30 frames, the configuration wants at least 6"
+    assert message in failure(train.main, *options, "--min-frames", "6", alone=False)
     for value, message in (("{frames: 0}", "is not an excerpt"), ("{steps: 2}", "not frames, and optionally step")):
         assert message in failure(train.main, *options, "--excerpt", value, alone=False)
     made = failure(train.main, *options, "--excerpt.frames", "4", "--make-from", "sklearn", alone=False)

@@ -7,18 +7,41 @@ import pytest
 import torch
 from lightning import Callback, LightningModule, Trainer
 from torch import Tensor
+from toy_lengths import ToyLengths, clip_features, segment_features
 from toy_speech import SEGMENTS, SPEAKERS, UTTERANCES
 
 from seqviews.model.train import trainer as training
 from seqviews.model.train.config import TrainConfig
 from seqviews.model.train.runs import CHECKPOINT
+from seqviews.pipeline.features import Features
+from seqviews.pipeline.prepare.write import write_shards
 
 SIZES = {"width": 0.1, "static_dim": 8, "dynamic_dim": 4, "hidden_dim": 16}
 MODELS: dict[str, dict[str, Any]] = {
     "toy": {"name": "mocogan", "categories": 2, "width": 0.1},
     "squares": {"name": "rwae", "divergence": "gan", **SIZES},
     "speech": {"name": "fhvae", "rows": 8, "hidden_dim": 16, "layers": 1},  # fewer than the sources
+    "padded_clips": {"name": "cdsvae", **SIZES},
+    "padded_segments": {"name": "cdsvae", **SIZES},
 }
+
+
+def write_padded(out: Path, features: Features, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Records that differ in length, 24 and 6, on which a training validates after four steps."""
+    monkeypatch.setattr(training, "VALIDATE_EVERY", 4)
+    toy = ToyLengths(features)
+    write_shards({"train": ["a", "b", "c", "d"], "val": ["e"]}, out, toy.records, toy.info, shard_sources=2)
+    return out
+
+
+@pytest.fixture
+def padded_clips(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    return write_padded(tmp_path / "clips", clip_features(), monkeypatch)
+
+
+@pytest.fixture
+def padded_segments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    return write_padded(tmp_path / "segments", segment_features(), monkeypatch)
 
 
 class StopAt(Callback):
