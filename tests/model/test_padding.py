@@ -56,8 +56,9 @@ def alone(views: Views) -> list[Views]:
     assert views.motion is not None
     assert views.order is not None
     return [
-        Views(*(x[row : row + 1, :length] for x in (views.anchor, views.motion, views.order)))
+        Views(views.anchor[rows, :length], views.motion[rows, :length], views.order[rows, :length])
         for row, length in enumerate(LENGTHS.tolist())
+        for rows in [slice(row, row + 1)]
     ]
 
 
@@ -116,7 +117,8 @@ def test_information_is_a_loop_over_records_padded_with_zeros(shape: tuple[int, 
         mean, deviation = torch.zeros_like(z), torch.ones_like(z)
         both = min(len(z), q.mean.shape[1])
         mean[:both], deviation[:both] = q.mean[0, :both], (0.5 * q.logvar[0, :both]).exp()
-        return float(Normal(mean, deviation).log_prob(z).sum())
+        normal: Any = Normal(mean, deviation)
+        return float(normal.log_prob(z).sum())
 
     static = Gaussian(*(torch.cat([getattr(a.static, name) for a in anchors]) for name in ("mean", "logvar")))
     log_s = densities(torch.cat([a.s for a in anchors]), static)
