@@ -27,8 +27,8 @@ def trained(toy: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, 
     seen: list[Views] = []
     original = MultiView.forward
 
-    def spy(self: MultiView, x: torch.Tensor, seeds: torch.Tensor, converted: torch.Tensor | None = None) -> Views:
-        seen.append(original(self, x, seeds, converted))
+    def spy(self: MultiView, *inputs: torch.Tensor | None) -> Views:
+        seen.append(original(self, *inputs))  # type: ignore[arg-type]
         return seen[-1]
 
     with pytest.MonkeyPatch.context() as patch:

@@ -81,7 +81,7 @@ def test_mistakes(toy: Path, trained: Path, tmp_path: Path, failure: Failure) ->
     for changes, code, message in (
         ({"learning_rat": 1}, 2, "learning_rat"),
         ({"learning_rate": "fast"}, 2, "learning_rate"),
-        ({"batch_size": 0}, 1, "batch_size, max_clips and devices must be at least 1"),
+        ({"batch_size": 0}, 1, "batch_size, max_clips, devices and nodes must be at least 1"),
         ({"precision": "16-mixed"}, 2, "precision"),
         ({"model": {"name": "cdsvae", "wide": 1}}, 1, "wide"),
         ({"model": {"width": 1.0}}, 1, "the configuration's model has no name; registered: cdsvae"),
@@ -94,7 +94,7 @@ def test_mistakes(toy: Path, trained: Path, tmp_path: Path, failure: Failure) ->
         shutil.rmtree(out, ignore_errors=True)
     rest += ["--config", write_config(tmp_path)]
     for options, code, message in (
-        (["--config", "sprite"], 2, "no preset sprite and no such file; presets: demo, "),
+        (["--config", "sprite"], 2, "no preset sprite and no such file; presets: cdsvae-timit-compact, demo, "),
         (["--data", tmp_path], 1, "no manifest.json"),
         (["--out", trained], 1, "already holds something"),
         (["--max-time", "soon"], 1, "soon is not a time such as 90s"),

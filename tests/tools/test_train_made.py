@@ -67,7 +67,7 @@ def test_what_cannot_be_made_is_an_error_in_one_sentence(
     ):
         assert message in failure(main, *rest, "--data", data, "--make-from", digits)
     mixed = failure(main, *rest, "--data", few_digits, "--make-from", "sklearn", "--window", 1)
-    assert "lanes and window are for stored records: leave them out with make_from" in mixed
+    assert "lanes, window and excerpt are for stored records: leave them out with make_from" in mixed
     assert not (tmp_path / "run").exists()
 
 
