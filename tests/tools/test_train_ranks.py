@@ -84,6 +84,13 @@ def test_two_processes_move_each_player_as_one_does(toy: Path, tmp_path: Path) -
         assert found == pytest.approx(expected, rel=5e-3, abs=5e-4)
 
 
+def check_same_losses(found: list[dict[str, float]], expected: list[dict[str, float]], rel: float) -> None:
+    assert len(found) == len(expected) == STEPS // 2
+    for some, others in zip(found, expected, strict=True):
+        losses = {name: value for name, value in others.items() if name.startswith("loss/") or name == "loss"}
+        assert {name: some[name] for name in losses} == pytest.approx(losses, rel=rel)
+
+
 @pytest.mark.slow
 def test_two_machines_log_what_one_does_and_resume(toy: Path, tmp_path: Path) -> None:
     """Two groups of processes on 127.0.0.1, as torchrun starts one on each machine; one is killed and both resumed."""
@@ -127,12 +134,9 @@ def test_two_machines_log_what_one_does_and_resume(toy: Path, tmp_path: Path) ->
     machines = run(2, "two")
     assert [done.returncode for done in machines] == [0, 0], machines[0].stderr
     one, two = rows(tmp_path / "one"), rows(tmp_path / "two")
-    assert len(one) == len(two) == STEPS // 2
-    for expected, found in zip(one, two, strict=True):
-        losses = [name for name in expected if name.startswith("loss/") or name == "loss"]
-        assert [found[name] for name in losses] == pytest.approx([expected[name] for name in losses], rel=1e-5)
+    check_same_losses(two, one, rel=1e-5)
     killed = run(2, "killed", kill="1")
     assert all(done.returncode for done in killed)
     assert "another process of this training has ended; --resume continues" in killed[0].stderr
     assert [done.returncode for done in run(2, "killed", resume=True)] == [0, 0]
-    assert rows(tmp_path / "killed") == pytest.approx(two, rel=1e-6)
+    check_same_losses(rows(tmp_path / "killed"), two, rel=1e-6)
