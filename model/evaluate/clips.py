@@ -46,6 +46,8 @@ PSNR, JUDGED = "reconstruction/foreground_psnr", "judged/"  # no factor has such
 
 Predict: TypeAlias = Callable[[Tensor], Mapping[str, Tensor]]
 """Predicts from clips `[B, T, C, H, W]`, by factor, class probabilities `[B, K]` or trajectories `[B, T, n, 2]`."""
+Results: TypeAlias = dict[str, tuple[dict[str, Tensor], dict[str, Tensor]]]
+"""By setting, the predictions of a judge and what the clips should show."""
 
 
 def possible_settings(method: Method) -> list[str]:
@@ -146,11 +148,35 @@ def score(
         identities: From `unseen_factors`; such a factor has no other metric than `eer`, an `identity_error`.
         progress: Called with the setting, the clips done and all clips.
     """
-    settings, generator = possible_settings(method), torch.Generator(device).manual_seed(seed)
-    autoencoder, sampler = cast(Autoencoder, method), cast(Sampler, method)
     scores = {PSNR: float(clips.values[PSNR].nanmean())} if PSNR in clips.values else {}
     judged = {name.removeprefix(JUDGED): value for name, value in clips.values.items() if name.startswith(JUDGED)}
-    results = {"real": (judged, clips.factors)}
+    made = _judge_made(method, judge, clips, info, device, seed, batch_size, progress)
+    results: Results = {"real": (judged, clips.factors), **made}
+    classes = {**info.static, **info.dynamic}
+    for setting, (predicted, truth) in results.items():
+        named = {name: value for name, value in predicted.items() if name not in identities}
+        scores |= {f"{setting}/{name}": value for name, value in factor_scores(named, truth, classes).items()}
+        for name in identities.keys() & truth.keys() & judged.keys() if "redrawn" not in setting else ():
+            origins = torch.arange(len(clips)).repeat(len(predicted[name]) // len(clips))
+            rate = identity_error(predicted[name], judged[name], clips.factors[name], origins, identities[name])
+            scores[f"{setting}/{name}/eer"] = rate
+    return scores
+
+
+def _judge_made(
+    method: Method,
+    judge: Predict,
+    clips: Encoded,
+    info: DatasetInfo,
+    device: torch.device | str,
+    seed: int,
+    batch_size: int,
+    progress: Progress,
+) -> Results:
+    """Judge what the method makes in every possible setting; arguments of `score`."""
+    settings, generator = possible_settings(method), torch.Generator(device).manual_seed(seed)
+    autoencoder, sampler = cast(Autoencoder, method), cast(Sampler, method)
+    results: Results = {}
     for setting, (s, z, truth) in _latents(autoencoder, settings, clips, info, seed, generator).items():
         made = (
             autoencoder.decode(s_part.to(device), z_part.to(device))
@@ -172,15 +198,7 @@ def score(
             {name: _shown(value) for name, value in _joined(first).items() if name in kept},
         )
         progress(setting, total, total)
-    classes = {**info.static, **info.dynamic}
-    for setting, (predicted, truth) in results.items():
-        named = {name: value for name, value in predicted.items() if name not in identities}
-        scores |= {f"{setting}/{name}": value for name, value in factor_scores(named, truth, classes).items()}
-        for name in identities.keys() & truth.keys() & judged.keys() if "redrawn" not in setting else ():
-            origins = torch.arange(len(clips)).repeat(len(predicted[name]) // len(clips))
-            rate = identity_error(predicted[name], judged[name], clips.factors[name], origins, identities[name])
-            scores[f"{setting}/{name}/eer"] = rate
-    return scores
+    return results
 
 
 def _latents(

@@ -42,13 +42,15 @@ def probe_factors(train: Encoded, test: Encoded) -> dict[str, float]:
     Returns:
         `probe/factor/latent/accuracy` from 0 to 1, or `probe/factor/latent/error` in the unit of the trajectory, of
         each latent in `PROBED`. Also `probe/factor/chance/METRIC`, of the most frequent class or the mean trajectory
-        of `train`.
+        of `train`. A factor none of whose classes in `test` is in `train` is left out.
     """
     scores: dict[str, float] = {}
     for (name, fitted), (_, scored) in zip(_vectors(train), _vectors(test), strict=True):
         for factor, true in test.factors.items():
             known, read = train.factors[factor], _probe(fitted)
             if true.ndim == 1:
+                if not torch.isin(true, known).any():
+                    continue
                 read.steps.append(("classes", LogisticRegression(C=0.1, tol=1e-3, max_iter=1000)))
                 metric, predicted = "accuracy", read.fit(fitted, known.numpy()).predict(scored)
                 chance = float((true == known.mode().values).double().mean())

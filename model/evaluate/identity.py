@@ -17,13 +17,16 @@ TINY = 1e-12
 def unseen_factors(judge: Judge, info: DatasetInfo, factors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The static factors none of whose classes in a split the judge was trained on: what it was, bool `[K]` each.
 
+    A factor that says nothing about pairs of clips, one class for all of them or one for each, is left out.
+
     Args:
         judge: A trained judge.
         info: Names the static factors.
         factors: Those of the clips of the split, int64 `[N]`.
     """
     seen = {name: judge.seen(name).cpu() for name, classes in info.static.items() if classes is not None}
-    return {name: mask for name, mask in seen.items() if not mask[factors[name]].any()}
+    unseen = {name: mask for name, mask in seen.items() if not mask[factors[name]].any()}
+    return {name: mask for name, mask in unseen.items() if 1 < len(set(factors[name].tolist())) < len(factors[name])}
 
 
 def identity_error(made: Tensor, real: Tensor, identities: Tensor, origins: Tensor, seen: Tensor) -> float:

@@ -32,3 +32,9 @@ def test_factors_are_read_from_the_latents_that_hold_them() -> None:
     assert scores["probe/path/z/error"] < 0.05 < scores["probe/path/z_sample/error"] < 0.5
     assert scores["probe/path/z_mean/error"] == pytest.approx(chance, abs=0.05)
     assert scores["probe/path/s/error"] == pytest.approx(chance, abs=0.05)
+
+
+def test_a_factor_of_which_no_class_was_fitted_is_left_out() -> None:
+    train, test = clips(800, 0), clips(400, 1)
+    test.factors["colour"] += 4
+    assert {name.split("/")[1] for name in probe_factors(train, test)} == {"path"}

@@ -50,11 +50,12 @@ def test_people_that_the_judge_knows_are_recognised_instead() -> None:
     info = DatasetInfo("faces", "", "", Features((4, 32, 32, 1)), {"person": list("abcde"), "sex": list("fm")}, {})
     judge = Judge((1, 32, 32), {"person": 5, "sex": 2}, {})
     judge.train().loss(torch.rand(3, 4, 1, 32, 32), {"person": torch.tensor([0, 1, 1]), "sex": torch.tensor([0, 1, 0])})
-    unseen = {"person": torch.tensor([3, 4]), "sex": torch.tensor([0, 1])}
+    unseen = {"person": torch.tensor([3, 4, 3]), "sex": torch.tensor([0, 1, 0])}
     assert {name: mask.tolist() for name, mask in unseen_factors(judge, info, unseen).items()} == {
         "person": [True, True, False, False, False]
     }
-    assert not unseen_factors(judge, info, {**unseen, "person": torch.tensor([1, 3])})
+    for known_or_alone in ([1, 3, 3], [2, 3, 4], [4, 4, 4]):
+        assert not unseen_factors(judge, info, {**unseen, "person": torch.tensor(known_or_alone)})
 
 
 def test_one_clip_of_each_person_is_an_error() -> None:
