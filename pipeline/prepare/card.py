@@ -24,7 +24,7 @@ def dataset_card(manifests: Mapping[Split, Manifest]) -> str:
     head = [
         f"license: {licence if known else 'other'}",
         *([] if known else [f"license_name: {json.dumps(info.licence)}"]),
-        f"pretty_name: {info.name}",
+        f"pretty_name: {json.dumps(info.name)}",
         f"size_categories: [{next((name for bound, name in SIZES if total < bound), 'n>10M')}]",
         f"tags: [webdataset, {'video' if features.mel is None else 'audio'}]",
         "configs:",
