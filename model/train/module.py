@@ -58,6 +58,7 @@ class TrainingModule(LightningModule):
         self.views, self.scale, self.seed = views, scale, seed
         self.learning_rate, self.steps = learning_rate, steps
         self.sources = sources  # on the host, as the indices are
+        self.source_records = None if sources is None else sources.bincount()
         self.metrics: dict[str, Tensor] = {}
 
     @property
@@ -108,9 +109,9 @@ class TrainingModule(LightningModule):
             batch.lengths,
         )
         labels = {name: batch.factors[name] for name in self.method.needs if name in batch.factors}
-        if self.sources is not None:
+        if self.sources is not None and self.source_records is not None:
             labels["source"] = self.sources[batch.indices]
-            labels["source_records"] = self.sources.bincount()[labels["source"]]
+            labels["source_records"] = self.source_records[labels["source"]]
             labels = {name: value.to(self.device, non_blocking=True) for name, value in labels.items()}
         labelled: Views = replace(views, labels=labels)
         return labelled
