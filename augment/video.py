@@ -163,8 +163,7 @@ class VideoMotion(AugmentationBase3D):
         narrow = all(2 * window_width(taps, *axis) <= axis[0] for axis in zip(input.shape[3:], size, strict=True))
         banded = narrow and input.device.type == "cpu"
         with torch.autocast(input.device.type, enabled=False):  # a view is pixels: bfloat16 would round them to 8 bits
-            # The matrices are small: computed on the parameters' device, then moved, so that a GPU never waits.
-            rows, columns, colour, offset = self._matrices(params, flags, input.shape, size, BLOCK if banded else None)
+            rows, columns, colour, offset = self._matrices(params, flags, input, size, BLOCK if banded else None)
             rows, columns = rows.to(input), (with_colour(columns, colour) if banded else columns).to(input)
             colour, offset = colour.to(input, non_blocking=True), offset.to(input, non_blocking=True)
             batch, frames, channels = input.shape[:3]
@@ -181,14 +180,20 @@ class VideoMotion(AugmentationBase3D):
 
     @staticmethod
     def _matrices(
-        params: Params, flags: dict[str, Any], shape: torch.Size, size: tuple[int, int], block: int | None
+        params: Params, flags: dict[str, Any], x: Tensor, size: tuple[int, int], block: int | None
     ) -> tuple[Band, Band, Tensor, Tensor]:
+        """Of rows and of columns, on the device of the clips; of colours, on that of the parameters.
+
+        Only numbers of a clip are moved, from the host without blocking: the host is slower at making the matrices of
+        large frames than a GPU at all else.
+        """
         params = _gated(params)
-        left, top, width, height = params["crop"].unbind(1)
         kernel = get_gaussian_kernel1d(flags["kernel_size"], params["sigma"][:, None])
-        rows = crop_and_blur(kernel, top, height, shape[3], size[0], block)
-        columns = crop_and_blur(kernel, left, width, shape[4], size[1], block)
-        return rows, columns, *_colour(params, shape[2])
+        kernel, box = kernel.to(x.device, non_blocking=True), params["crop"].to(x.device, non_blocking=True)
+        left, top, width, height = box.unbind(1)
+        rows = crop_and_blur(kernel, top, height, x.shape[3], size[0], block)
+        columns = crop_and_blur(kernel, left, width, x.shape[4], size[1], block)
+        return rows, columns, *_colour(params, x.shape[2])
 
 
 def _parts(x: Tensor, size: tuple[int, int]) -> Iterator[tuple[slice, slice]]:

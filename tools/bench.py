@@ -22,7 +22,7 @@ from seqviews.model.train.config import TrainConfig
 from seqviews.model.train.trainer import train
 from seqviews.pipeline.storage.folder import Folder
 from seqviews.tools.bench_clock import Clock
-from seqviews.tools.bench_gpu import SHARES, GpuBench
+from seqviews.tools.bench_gpu import PARTS, GpuBench
 from seqviews.tools.bench_made import bench_made
 from seqviews.tools.bench_methods import method_steps
 from seqviews.tools.bench_speech import bench_speech
@@ -93,7 +93,7 @@ def bench(arguments: argparse.Namespace) -> dict[str, Any]:
     if arguments.what == "gpu":
         names = [field.name for field in fields(GpuBench)]
         result = GpuBench(**{name: getattr(arguments, name) for name in names}).run()
-        if failed := [name for name in SHARES if "failed" in result[name]]:
+        if failed := [name for name in arguments.parts if "failed" in result[name]]:
             raise RuntimeError(
                 f"{', '.join(failed)} failed: {arguments.out}/gpu.json has the reasons and the other results"
             )
@@ -124,6 +124,7 @@ def main(argv: list[str] | None = None) -> None:
     gpu.add_argument("--device", choices=["cuda", "cpu"], default="cuda", help="where to measure")
     gpu.add_argument("--dry-run", action="store_true", help="run every part at a tiny size")
     gpu.add_argument("--sheets", type=Path, metavar="DIR", help="the sprite sheets; moving digits if not given")
+    gpu.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, help="which parts to measure")
     parser.set_defaults(json=True)
     run_tool(bench, parser, argv)
 

@@ -6,12 +6,13 @@ reconstruction of the released script's; a training of `sprites` at the paper's 
 """
 
 import json
+import os
 import platform
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from importlib.metadata import version
@@ -35,7 +36,8 @@ from seqviews.tools.bench_clock import Clock
 from seqviews.tools.bench_step import Side
 from seqviews.tools.bench_views import view_sides
 
-SHARES = {"tests": 0.1, "views": 0.15, "step": 0.2, "sprites": 0.25, "smmnist": 0.3}
+SHARES = {"tests": 0.05, "views": 0.06, "step": 0.1, "sprites": 0.09}
+PARTS = (*SHARES, "smmnist")  # the last has the time that is left
 VIEW_SHAPES = ((64, 8, 64), (512, 8, 64), (64, 16, 224), (512, 16, 224))
 TINY_VIEW_SHAPES = ((2, 2, 16),)
 STEP_SIDES = (
@@ -60,6 +62,7 @@ class GpuBench:
         dry_run: Run every part at a tiny size.
         sheets: Folder of the sprite sheets; without them moving digits take their place, and `stand_in` is true.
         digits: Folder of MNIST's IDX files, or `sklearn`.
+        parts: Which of `PARTS` to measure.
     """
 
     out: Path
@@ -68,6 +71,7 @@ class GpuBench:
     dry_run: bool = False
     sheets: Path | None = None
     digits: str = "sklearn"
+    parts: Sequence[str] = PARTS
 
     def run(self) -> dict[str, Any]:
         """All parts; a part that fails is reported in its place, and the others run.
@@ -82,10 +86,12 @@ class GpuBench:
             raise FileExistsError(f"{self.out} already holds something: remove it or choose another --out")
         self.out.mkdir(parents=True, exist_ok=True)
         result: dict[str, Any] = {"machine": self._machine(), "dry_run": self.dry_run}
-        for name, share in SHARES.items():
+        end = time.perf_counter() + 60 * self.minutes
+        for name in (part for part in PARTS if part in self.parts):
             started = time.perf_counter()
+            seconds = (end - started) if name == PARTS[-1] else 60 * self.minutes * SHARES[name]
             try:
-                result[name] = getattr(self, f"_{name}")(60 * self.minutes * share)
+                result[name] = getattr(self, f"_{name}")(max(seconds, 1.0))
             except Exception as error:  # the next part may work, and time on the device is short
                 result[name] = {"failed": f"{type(error).__name__}: {' '.join(str(error).split())[:500]}"}
             result[name]["seconds"] = round(time.perf_counter() - started, 1)
@@ -154,15 +160,24 @@ class GpuBench:
         if self.sheets is None:
             self._prepare_digits(data, digits_per_clip=1)
         else:
-            prepare(Sprites(self.sheets), data, workers=2)
+            prepare(Sprites(self.sheets), data, workers=os.cpu_count() or 1)
         return {"stand_in": self.sheets is None, **self._train("sprites", data, seconds)}
 
     def _smmnist(self, seconds: float) -> dict[str, Any]:
-        """A training for the time that is left, with its curve of validation and its verdict."""
-        data, run = self.out / "smmnist", self.out / "smmnist-run"
+        """A training on clips that are made, as long as the time allows, with its curve and its verdict.
+
+        A short one measures the rate first, as the schedule of the learning rate needs the number of clips.
+        """
+        data, run, end = self.out / "smmnist", self.out / "smmnist-run", time.perf_counter() + seconds
         self._prepare_digits(data, digits_per_clip=2)
-        result = self._train("smmnist", data, 0.7 * seconds)
-        config = EvaluateConfig(judges=self.out, judge_steps=20 if self.dry_run else 800, max_clips=512)
+        trial = self._train(
+            "smmnist", data, 60, out=self.out / "smmnist-trial", make_from=self.digits, max_clips=10_000
+        )
+        left = 0.78 * (end - time.perf_counter())
+        clips = max(10_000, round(0.95 * left * trial["clips_per_second"]))
+        result = self._train("smmnist", data, left, out=run, make_from=self.digits, max_clips=clips)
+        result["clips"] = clips
+        config = EvaluateConfig(judges=self.out, judge_steps=20 if self.dry_run else 2000, max_clips=512)
         log = read_log(run / LOG)
         curve = {name: log.get(name, torch.zeros(0).numpy()).tolist() for name in ("step", "val_loss")}
         return {**result, "curve": curve, "verdict": evaluate(Run.load(run), data, config).metrics}
@@ -170,11 +185,15 @@ class GpuBench:
     def _prepare_digits(self, out: Path, *, digits_per_clip: int) -> None:
         clips = (64, 16, 16) if self.dry_run else (20_000, 1_000, 1_000)
         frames, size = (2, 16) if self.dry_run else (15, 64)
-        prepare(MovingDigits(read_digits(self.digits), clips, digits_per_clip, frames, size), out, workers=2)
+        digits = MovingDigits(read_digits(self.digits), clips, digits_per_clip, frames, size)
+        prepare(digits, out, workers=os.cpu_count() or 1)
 
-    def _train(self, preset: str, data: Path, seconds: float) -> dict[str, Any]:
+    def _train(
+        self, preset: str, data: Path, seconds: float, *, out: Path | None = None, **changes: Any
+    ) -> dict[str, Any]:
         """Clips/s and the share of the time that the trainer waited for data."""
-        config = TrainConfig.preset(preset, data=str(data), out=str(self.out / f"{preset}-run"))
+        out = self.out / f"{preset}-run" if out is None else out
+        config = TrainConfig.preset(preset, data=str(data), out=str(out), **changes)
         if self.dry_run:
             model = {**config.model, "width": 0.125, "static_dim": 8, "hidden_dim": 16}
             config = replace(config, max_clips=200, batch_size=8, min_frames=2, model=model)

@@ -17,6 +17,7 @@ PRESETS = Path(__file__).parents[1] / "presets"
 CONFIG = "config.yaml"
 MAX_BYTES = 1 << 20
 Precision: TypeAlias = Literal["auto", "32-true", "bf16-mixed"]
+Optimizer: TypeAlias = Literal["adam", "muon"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +38,8 @@ class TrainConfig:
             evaluation use the one in the centre.
         max_clips: Stop after so many clips or segments.
         batch_size: Clips or segments in a batch, over all processes.
+        optimizer: adam is what the method chooses, Adam unless it says otherwise; muon is Muon for weights and Adam for
+            other parameters, at the same learning rate.
         learning_rate: The highest that the schedule gives.
         min_frames: Reject data whose records are shorter.
         lanes: Shards that are read in parallel, at most all; the default of `SequenceStream` if None.
@@ -67,6 +70,7 @@ class TrainConfig:
     excerpt: Mapping[str, Any] | None = None
     max_clips: int = 100_000
     batch_size: int = 64
+    optimizer: Optimizer = "adam"
     learning_rate: float = 1e-3
     min_frames: int = 2
     lanes: int | None = None
@@ -81,9 +85,9 @@ class TrainConfig:
     def __post_init__(self) -> None:
         if min(self.batch_size, self.max_clips, self.devices, self.nodes) < 1 or self.seed < 0:
             raise ValueError("batch_size, max_clips, devices and nodes must be at least 1, seed at least 0")
-        if self.last not in get_args(Last) or self.precision not in get_args(Precision):
-            choices = f"{', '.join(get_args(Last))}, and precision one of {', '.join(get_args(Precision))}"
-            raise ValueError(f"last must be one of {choices}, not {self.last!r} and {self.precision!r}")
+        for name, kind in (("last", Last), ("precision", Precision), ("optimizer", Optimizer)):
+            if getattr(self, name) not in get_args(kind):
+                raise ValueError(f"{name} must be one of {', '.join(get_args(kind))}, not {getattr(self, name)!r}")
         if self.make_from is not None and (self.lanes, self.window, self.excerpt) != (None, None, None):
             raise ValueError("lanes, window and excerpt are for stored records: leave them out with make_from")
         self.excerpt_at()
@@ -200,5 +204,12 @@ def _has_type(value: Any, annotation: str) -> bool:
         return "None" in annotation
     if "Mapping" in annotation:
         return isinstance(value, dict) and all(isinstance(name, str) for name in value)
-    kinds = {"int": (int,), "float": (int, float), "str": (str,), "Last": (str,), "Precision": (str,)}
+    kinds = {
+        "int": (int,),
+        "float": (int, float),
+        "str": (str,),
+        "Last": (str,),
+        "Precision": (str,),
+        "Optimizer": (str,),
+    }
     return not isinstance(value, bool) and isinstance(value, kinds[annotation.partition(" ")[0]])

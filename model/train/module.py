@@ -14,7 +14,9 @@ from seqviews.augment.views import MultiView, Views
 from seqviews.model.protocol import Method
 from seqviews.model.ranks import alone
 from seqviews.model.scaling import Scale
+from seqviews.model.train.config import Optimizer
 from seqviews.model.train.data import to_device
+from seqviews.model.train.muon import Muon
 from seqviews.pipeline.records import Batch
 from seqviews.pipeline.stream.stream import SequenceStream
 
@@ -33,6 +35,7 @@ class TrainingModule(LightningModule):
         views: Makes the views that the method needs.
         scale: Applied to records before their views.
         learning_rate: The highest.
+        optimizer: As in `TrainConfig`.
         steps: Batches of the whole training.
         seed: With a record's epoch and index it decides the record's views, and with the step the noise.
         sources: int64 `[N]`, the number of the source of each record of the training split; for methods that need it.
@@ -45,6 +48,7 @@ class TrainingModule(LightningModule):
         scale: Scale,
         *,
         learning_rate: float,
+        optimizer: Optimizer = "adam",
         steps: int,
         seed: int = 0,
         sources: Tensor | None = None,
@@ -56,7 +60,7 @@ class TrainingModule(LightningModule):
                 parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
         self.method = method
         self.views, self.scale, self.seed = views, scale, seed
-        self.learning_rate, self.steps = learning_rate, steps
+        self.learning_rate, self.optimizer, self.steps = learning_rate, optimizer, steps
         self.sources = sources  # on the host, as the indices are
         self.source_records = None if sources is None else sources.bincount()
         self.metrics: dict[str, Tensor] = {}
@@ -138,7 +142,12 @@ class TrainingModule(LightningModule):
 
     def configure_optimizers(self) -> Any:
         """The optimiser of each player, with its rate set at every step."""
-        optimizers = [self.method.optimizer(player, self.learning_rate) for player in self.method.players]
+        optimizers = [
+            Muon(self.method.parameters_of(player), self.learning_rate)
+            if self.optimizer == "muon"
+            else self.method.optimizer(player, self.learning_rate)
+            for player in self.method.players
+        ]
         return optimizers, [torch.optim.lr_scheduler.LambdaLR(optimizer, self._rate_at) for optimizer in optimizers]
 
     def _rate_at(self, step: int) -> float:

@@ -133,6 +133,7 @@ def assemble(
         MultiView(motion, content),  # type: ignore[arg-type]  # classes of others, which the first batch checks
         scale_of(features),
         learning_rate=config.learning_rate,
+        optimizer=config.optimizer,
         steps=config.steps,
         seed=config.seed,
         sources=torch.from_numpy(sources()[1]) if "source" in method.needs else None,

@@ -7,7 +7,7 @@ import pytest
 from tool_calls import call
 
 from seqviews.tools import bench
-from seqviews.tools.bench_gpu import SHARES
+from seqviews.tools.bench_gpu import PARTS
 
 
 def test_the_dry_run_measures_every_part(tmp_path: Path) -> None:
@@ -15,8 +15,8 @@ def test_the_dry_run_measures_every_part(tmp_path: Path) -> None:
     arguments = ["gpu", "--dry-run", "--device", "cpu", "--minutes", "0.02", "--out", out]
     assert call(bench.main, *arguments) == 0
     result = json.loads((out / "gpu.json").read_text())
-    assert [line.split(":")[0] for line in (out / "gpu.log").read_text().splitlines()] == list(SHARES)
-    assert not [result[name] for name in SHARES if "failed" in result[name]]
+    assert [line.split(":")[0] for line in (out / "gpu.log").read_text().splitlines()] == list(PARTS)
+    assert not [result[name] for name in PARTS if "failed" in result[name]]
     for rates in result["views"].values():
         assert isinstance(rates, float) or min(rates["ours"], rates["kornia"]) > 0
     assert min(result["step"]["clips_per_second"].values()) > 0
