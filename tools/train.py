@@ -59,7 +59,7 @@ def _with_named_components(args: Sequence[str]) -> list[str]:
     """Arguments with `--model NAME` and `--model=NAME` as `--model={"name": "NAME"}`."""
     merged: list[str] = []
     for arg in args:
-        if merged and merged[-1].removeprefix("--") in COMPONENTS:
+        if merged and merged[-1].startswith("--") and merged[-1][2:] in COMPONENTS:
             merged[-1] += f"={arg}"
         else:
             merged.append(arg)

@@ -158,6 +158,14 @@ def test_a_damaged_shard_stops_the_training(tmp_path: Path, failure: Failure) ->
     assert "train-000002.tar: its SHA-256" in failure(main, *options, alone=False)
 
 
+def test_a_value_that_is_called_as_a_component_is_a_value() -> None:
+    arguments = ["--data", "x", "--out", "y", "--model.dynamic_view", "motion", "--max-clips", "7", "--motion", "crop"]
+    config = config_of(make_parser().parse_args(arguments))
+    assert config.model["dynamic_view"] == "motion"
+    assert config.max_clips == 7
+    assert config.motion == {"name": "crop"}
+
+
 @pytest.mark.parametrize("preset", sorted(path.stem for path in PRESETS.glob("*.yaml")))
 def test_presets_build(preset: str) -> None:
     config = config_of(make_parser().parse_args(["--config", preset, "--data", "x", "--out", "y"]))

@@ -30,7 +30,7 @@ def moved_by_torch(steps: int) -> list[torch.Tensor]:
     net = network()
     weights = [p for p in net.parameters() if p.ndim > 1]
     matrices = [nn.Parameter(p.detach().flatten(1).clone()) for p in weights]
-    muon = torch.optim.Muon(matrices, lr=RATE, weight_decay=0.0, adjust_lr_fn="match_rms_adamw")
+    muon: torch.optim.Optimizer = torch.optim.Muon(matrices, lr=RATE, weight_decay=0.0, adjust_lr_fn="match_rms_adamw")
     adam = torch.optim.Adam([p for p in net.parameters() if p.ndim == 1], lr=RATE, betas=BETAS)
     for step in range(steps):
         gradients(net, step)

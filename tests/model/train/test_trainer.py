@@ -11,7 +11,7 @@ from toy_lengths import ToyLengths, clip_features, segment_features
 from toy_speech import SEGMENTS, SPEAKERS, UTTERANCES
 
 from seqviews.model.train import trainer as training
-from seqviews.model.train.config import TrainConfig
+from seqviews.model.train.config import Optimizer, TrainConfig
 from seqviews.model.train.runs import CHECKPOINT
 from seqviews.pipeline.features import Features
 from seqviews.pipeline.prepare.write import write_shards
@@ -60,14 +60,14 @@ def flat(state: Any) -> list[Tensor]:
     return [tensor for value in values for tensor in flat(value)]
 
 
-@pytest.mark.parametrize("data", MODELS)
+@pytest.mark.parametrize(("data", "optimizer"), [*((data, "adam") for data in MODELS), ("toy", "muon")])
 def test_it_resumes_bit_for_bit(
-    data: str, request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    data: str, optimizer: Optimizer, request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(training, "CHECKPOINT_EVERY", 3)
     monkeypatch.setattr(training, "LOG_EVERY", 1)
     folder = request.getfixturevalue(data)
-    options: dict[str, Any] = {"batch_size": 6, "max_clips": 48, "precision": "32-true"}
+    options: dict[str, Any] = {"batch_size": 6, "max_clips": 48, "precision": "32-true", "optimizer": optimizer}
     whole, halves = (
         TrainConfig(data=str(folder), out=str(tmp_path / name), model=MODELS[data], **options)
         for name in ("whole", "halves")
