@@ -17,7 +17,6 @@ from seqviews.model.protocol import Curve, Loss, Views
 from seqviews.model.ranks import gather
 
 Ablation: TypeAlias = Literal["none", "no-motion-view", "no-content-view", "all-mws", "dsvae"]
-DecodedView: TypeAlias = Literal["anchor", "motion"]
 NEEDS: dict[Ablation, frozenset[str]] = {
     "none": frozenset({"motion", "content"}),
     "no-motion-view": frozenset({"content"}),
@@ -57,9 +56,6 @@ class CDSVAE(SequentialVAE):
         feature_dim: Size of a frame's features.
         hidden_dim: Size of each LSTM's state.
         temperature: Of the contrastive estimates [P eq. 8].
-        dynamic_view: Of which view z is decoded: of the anchor, as in the paper, or of the motion view. What that view
-            hides, such as which digit a blurred blob is, then cannot reach the decoder by z. Without a motion view it
-            is the anchor.
 
     Raises:
         ValueError: If the frames are not square, not of one of these sides, or the width is not positive.
@@ -103,7 +99,6 @@ class CDSVAE(SequentialVAE):
         feature_dim: int = 128,
         hidden_dim: int = 256,
         temperature: float = 0.5,
-        dynamic_view: DecodedView = "anchor",
     ) -> None:
         super().__init__(
             frame_shape=frame_shape,
@@ -115,7 +110,7 @@ class CDSVAE(SequentialVAE):
         )
         self.alpha, self.beta, self.gamma, self.ablation = alpha, beta, gamma, ablation
         self.needs = NEEDS[ablation]
-        self.temperature, self.dynamic_view = temperature, dynamic_view
+        self.temperature = temperature
 
     def loss(self, views: Views, player: str = "model", generator: torch.Generator | None = None) -> Loss:
         """The objective for a batch.
@@ -133,18 +128,17 @@ class CDSVAE(SequentialVAE):
         with torch.autocast(features.device.type, enabled=False):
             static, content = both(self.q_static, features, content_features, lengths)
             dynamic, motion = both(self.q_dynamic, features, motion_features, lengths)
-            shown = dynamic if motion is None or self.dynamic_view == "anchor" else motion
-            s, z = static.rsample(generator), clear_padding(shown.rsample(generator), lengths)
+            s, z = static.rsample(generator), clear_padding(dynamic.rsample(generator), lengths)
             prior = self.p_dynamic(z)
         decoded = self.decode(s, z, lengths)
         with torch.autocast(features.device.type, enabled=False):
             with torch.set_grad_enabled(torch.is_grad_enabled() and self._uses_weighted_sampling):
-                mws = mws_information(gather(s), static.gather(), gather(z), shown.gather(), lengths)
+                mws = mws_information(gather(s), static.gather(), gather(z), dynamic.gather(), lengths)
             anchor = clear_padding(views.anchor, lengths)
             terms = {
                 "reconstruction": functional.mse_loss(decoded, anchor, reduction="sum") / len(s),
                 "kl_static": static.kl(Gaussian.standard(s)).mean(),
-                "kl_dynamic": clear_padding(shown.kl(prior), lengths).sum(1).mean(),
+                "kl_dynamic": clear_padding(dynamic.kl(prior), lengths).sum(1).mean(),
             }
             if content is not None:
                 terms["mi_static"] = self._contrast(static.mean, content.mean)

@@ -74,13 +74,9 @@ def shared_information(of_s: list[list[float]], of_z: list[list[float]]) -> floa
     return entropy(of_s) + entropy(of_z) - entropy(both)
 
 
-def autoencoding(model: Any, x: Tensor, s: Tensor, z: Tensor, dynamic: Gaussian | None = None) -> dict[str, float]:
-    """The terms of the evidence lower bound that samples of the posterior of a batch give, by their formulas.
-
-    z is a sample of `dynamic`, by default of the batch's own posterior.
-    """
+def autoencoding(model: Any, x: Tensor, s: Tensor, z: Tensor) -> dict[str, float]:
+    """The terms of the evidence lower bound that samples of the posterior of a batch give, by their formulas."""
     posterior, decoded, batch = model.encode(x), model.decode(s, z), len(x)
-    dynamic = posterior.dynamic if dynamic is None else dynamic
     terms = {"reconstruction": 0.0, "kl_dynamic": 0.0}
     for i in range(batch):
         for t in range(z.shape[1]):
@@ -88,7 +84,7 @@ def autoencoding(model: Any, x: Tensor, s: Tensor, z: Tensor, dynamic: Gaussian 
             prefix = torch.cat([z[i : i + 1, :t], torch.zeros_like(z[:1, :1])], dim=1)  # the last step is not read
             prior = model.p_dynamic(prefix)
             p = independent(Gaussian(prior.mean[0, t], prior.logvar[0, t]))
-            q = independent(Gaussian(dynamic.mean[i, t], dynamic.logvar[i, t]))
+            q = independent(Gaussian(posterior.dynamic.mean[i, t], posterior.dynamic.logvar[i, t]))
             terms["kl_dynamic"] += float(kl_divergence(q, p)) / batch
     unit = Gaussian(torch.zeros_like(s), torch.zeros_like(s))
     of_s = kl_divergence(independent(posterior.static), independent(unit))

@@ -159,9 +159,9 @@ def test_a_damaged_shard_stops_the_training(tmp_path: Path, failure: Failure) ->
 
 
 def test_a_value_that_is_called_as_a_component_is_a_value() -> None:
-    arguments = ["--data", "x", "--out", "y", "--model.dynamic_view", "motion", "--max-clips", "7", "--motion", "crop"]
+    arguments = ["--out", "y", "--data", "motion", "--max-clips", "7", "--motion", "crop"]
     config = config_of(make_parser().parse_args(arguments))
-    assert config.model["dynamic_view"] == "motion"
+    assert config.data == "motion"
     assert config.max_clips == 7
     assert config.motion == {"name": "crop"}
 

@@ -41,10 +41,9 @@ def naive_terms(model: CDSVAE, v: Views, generator: torch.Generator) -> dict[str
     assert v.motion is not None
     assert v.order is not None
     anchor, motion, content = (model.encode(x) for x in (v.anchor, v.motion, shuffled(v.anchor, v.order)))
-    shown = motion.dynamic if model.dynamic_view == "motion" else anchor.dynamic
-    s, z = anchor.static.rsample(generator), shown.rsample(generator)
-    terms, batch = autoencoding(model, v.anchor, s, z, shown), len(s)
-    log_s, log_z = densities(s, anchor.static), densities(z, shown)
+    s, z = anchor.static.rsample(generator), anchor.dynamic.rsample(generator)
+    terms, batch = autoencoding(model, v.anchor, s, z), len(s)
+    log_s, log_z = densities(s, anchor.static), densities(z, anchor.dynamic)
     terms["mi_static"] = contrast(anchor.static.mean, content.static.mean)
     terms["mi_dynamic"] = contrast(anchor.dynamic.mean.flatten(1), motion.dynamic.mean.flatten(1))
     terms["mi_between"] = shared_information(log_s, log_z)
@@ -53,14 +52,9 @@ def naive_terms(model: CDSVAE, v: Views, generator: torch.Generator) -> dict[str
     return terms
 
 
-@pytest.mark.parametrize(
-    ("layout", "side", "arguments"),
-    [(CDSVAE, 16, {}), (CDSVAE, 16, {"dynamic_view": "motion"}), (ReleasedCDSVAE, 64, {})],
-)
-def test_each_term_is_a_naive_loop_over_the_papers_formula(
-    layout: type[CDSVAE], side: int, arguments: dict[str, Any]
-) -> None:
-    model, v = small_model((3, side, side), layout, **arguments), views(side=side)
+@pytest.mark.parametrize(("layout", "side"), [(CDSVAE, 16), (ReleasedCDSVAE, 64)])
+def test_each_term_is_a_naive_loop_over_the_papers_formula(layout: type[CDSVAE], side: int) -> None:
+    model, v = small_model((3, side, side), layout), views(side=side)
     for name, parameter in model.named_parameters():
         if not name.startswith(("encoder.", "decoder.", "dynamic_prior.", "z_prior_")):
             nn.init.normal_(parameter)  # latents that differ between clips, so that no term is near zero
