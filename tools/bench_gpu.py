@@ -186,7 +186,7 @@ class GpuBench:
         clips = (64, 16, 16) if self.dry_run else (20_000, 1_000, 1_000)
         frames, size = (2, 16) if self.dry_run else (15, 64)
         digits = MovingDigits(read_digits(self.digits), clips, digits_per_clip, frames, size)
-        prepare(digits, out, workers=os.cpu_count() or 1)
+        prepare(digits, out, codec="npy", workers=os.cpu_count() or 1)  # compressing them would take most of the time
 
     def _train(
         self, preset: str, data: Path, seconds: float, *, out: Path | None = None, **changes: Any

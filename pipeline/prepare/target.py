@@ -30,7 +30,7 @@ class StoredShard:
 class Target:
     """A folder for the splits of the data set that a plan describes. It is sent to other processes, so it must pickle.
 
-    Each shard has a record beside it: its SHA-256, its numbers of records and of omitted sources, the plan and the
+    Next to each shard is a record: its SHA-256, its numbers of records and of omitted sources, the plan and the
     part. On disk the record is a file until the split is complete, in object storage the object's metadata. By it a
     restart skips the shard. Any number of processes may write the same shards: on disk a shard is replaced by the same
     bytes, in object storage nothing is replaced.

@@ -158,7 +158,7 @@ def test_a_damaged_shard_stops_the_training(tmp_path: Path, failure: Failure) ->
     assert "train-000002.tar: its SHA-256" in failure(main, *options, alone=False)
 
 
-def test_a_value_that_is_called_as_a_component_is_a_value() -> None:
+def test_a_value_may_have_the_name_of_a_component() -> None:
     arguments = ["--out", "y", "--data", "motion", "--max-clips", "7", "--motion", "crop"]
     config = config_of(make_parser().parse_args(arguments))
     assert config.data == "motion"

@@ -52,13 +52,12 @@ def test_weights_move_as_by_torchs_muon_and_the_rest_as_by_adam(layout: torch.me
     for step in range(5):
         gradients(net, step)
         optimizer.step()
-    # not exactly: with channels last, products of bfloat16 are summed in another order
+    # Not exactly: with channels last, products in bfloat16 are summed in another order.
     for ours, theirs in zip(net.parameters(), moved_by_torch(5), strict=True):
-        torch.testing.assert_close(ours.detach(), theirs, rtol=0, atol=1e-3)
-        assert (ours.detach() - theirs).norm() < 0.02 * RATE * 5 * theirs.numel() ** 0.5
+        torch.testing.assert_close(ours.detach(), theirs, rtol=0, atol=RATE / 100)
 
 
-def test_the_rate_is_that_of_its_group() -> None:
+def test_the_rate_of_its_group_is_used() -> None:
     net = network()
     before = [p.detach().clone() for p in net.parameters()]
     optimizer = Muon(net.parameters(), RATE)
