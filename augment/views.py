@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +21,8 @@ class Views:
         labels: Tensors `[B, ...]` by name that the method needs besides the views, for example factors.
         lengths: int64 `[B]`, where records differ in length: the number of frames of each, beyond which anchor and
             motion are padding and the order leaves it where it is. None if nothing is padded.
+        changed_content: float32, the shape of the anchor: the content view, where its frames are not just those of the
+            anchor in that order.
     """
 
     anchor: Tensor
@@ -28,17 +30,20 @@ class Views:
     order: Tensor | None = None
     labels: Mapping[str, Tensor] = field(default_factory=dict)
     lengths: Tensor | None = None
+    changed_content: Tensor | None = None
 
     @property
     def content(self) -> Tensor:
         """The content view, the shape of the anchor, gathered on use: a frame encoder can permute its features instead.
+
+        That holds where `changed_content` is None.
 
         Raises:
             ValueError: If there is no order.
         """
         if self.order is None:
             raise ValueError("there is no content view: create MultiView with content=TemporalShuffle(), for example")
-        return take_frames(self.anchor, self.order)
+        return take_frames(self.anchor, self.order) if self.changed_content is None else self.changed_content
 
 
 class MotionView(Protocol):
@@ -58,12 +63,21 @@ class ContentView(Protocol):
         """An order int64 `[B, T]`, one row per seed."""
 
 
+@runtime_checkable
+class ChangesFrames(Protocol):
+    """A content view that changes the frames besides their order."""
+
+    def change(self, x: Tensor, seeds: Tensor) -> Tensor:
+        """The frames of the view, of those `[B, T, ...]` in its order; the draws are a function of the seeds `[B]`."""
+
+
 class MultiView(nn.Module):
     """A batch and its views, drawn from one seed per record.
 
     Args:
         motion: The motion view, for example `VideoMotion()`, or `StoredVoices(4)` for speech; None computes none.
-        content: The content view, `TemporalShuffle()` or `TemporalReverse()`; None computes none.
+        content: The content view, `TemporalShuffle()` or `TemporalReverse()`; None computes none. One that
+            `ChangesFrames` is computed, others are an order.
     """
 
     motion: MotionView | None
@@ -88,13 +102,15 @@ class MultiView(nn.Module):
             lengths: int64 `[B]`, as in `Batch.lengths`, on the device of x; None if nothing is padded.
         """
         anchor = to_unit(x)
-        motion = order = None
+        motion = order = changed = None
         if self.motion is not None:
             motion = self.motion(anchor if converted is None else converted, self.motion.draw(seeds))
         if self.content is not None:
             order = self.content.draw(seeds, x.shape[1]).to(x.device, non_blocking=True)
             order = order if lengths is None else within(order, lengths)
-        return Views(anchor, motion, order, lengths=lengths)
+            if isinstance(self.content, ChangesFrames):
+                changed = self.content.change(take_frames(anchor, order), seeds)
+        return Views(anchor, motion, order, lengths=lengths, changed_content=changed)
 
 
 def to_unit(x: Tensor) -> Tensor:

@@ -16,7 +16,13 @@ class Clock(Callback):
         self.stages, self.steps, self.last = defaultdict[str, float](float), 0, 0.0
 
     def summary(self, batch_size: int) -> dict[str, Any]:
-        """Clips/s, and the share of each stage in percent."""
+        """Clips/s, and the share of each stage in percent.
+
+        Raises:
+            ValueError: If no step was measured.
+        """
+        if self.steps <= WARM_UP:
+            raise ValueError(f"the time was over after {self.steps} steps, and the first {WARM_UP} are not measured")
         total = sum(self.stages.values())
         return {
             "clips_per_second": round((self.steps - WARM_UP) * batch_size / total, 1),

@@ -115,9 +115,9 @@ class CDSVAE(SequentialVAE):
     def loss(self, views: Views, player: str = "model", generator: torch.Generator | None = None) -> Loss:
         """The objective for a batch.
 
-        The content view's features are the anchor's, permuted, and of each view only the latent that is compared is
-        computed. Everything but the frames' networks runs without autocast, as densities need float32. The generator,
-        on the model's device, draws the samples of s and z; torch's default one if None.
+        The content view's features are the anchor's, permuted, unless its frames are changed; of each view only the
+        latent that is compared is computed. Everything but the frames' networks runs without autocast, as densities
+        need float32. The generator, on the model's device, draws the samples of s and z; torch's default one if None.
 
         Raises:
             ValueError: If the frames have another shape than the model's, or a view that is needed is missing.
@@ -128,16 +128,17 @@ class CDSVAE(SequentialVAE):
         with torch.autocast(features.device.type, enabled=False):
             static, content = both(self.q_static, features, content_features, lengths)
             dynamic, motion = both(self.q_dynamic, features, motion_features, lengths)
-            s, z = static.rsample(generator), clear_padding(dynamic.rsample(generator), lengths)
+            decoded_static = self._decoded_static(static, content)
+            s, z = decoded_static.rsample(generator), clear_padding(dynamic.rsample(generator), lengths)
             prior = self.p_dynamic(z)
         decoded = self.decode(s, z, lengths)
         with torch.autocast(features.device.type, enabled=False):
             with torch.set_grad_enabled(torch.is_grad_enabled() and self._uses_weighted_sampling):
-                mws = mws_information(gather(s), static.gather(), gather(z), dynamic.gather(), lengths)
+                mws = mws_information(gather(s), decoded_static.gather(), gather(z), dynamic.gather(), lengths)
             anchor = clear_padding(views.anchor, lengths)
             terms = {
                 "reconstruction": functional.mse_loss(decoded, anchor, reduction="sum") / len(s),
-                "kl_static": static.kl(Gaussian.standard(s)).mean(),
+                "kl_static": decoded_static.kl(Gaussian.standard(s)).mean(),
                 "kl_dynamic": clear_padding(dynamic.kl(prior), lengths).sum(1).mean(),
             }
             if content is not None:
@@ -148,6 +149,10 @@ class CDSVAE(SequentialVAE):
             terms |= {"static_off_diagonal": mws.static_off_diagonal, "dynamic_off_diagonal": mws.dynamic_off_diagonal}
             return Loss(self._total(terms), terms)
 
+    def _decoded_static(self, static: Gaussian, content: Gaussian | None) -> Gaussian:
+        """Of which of the posteriors of s, of the anchor and of the content view, a sample is decoded."""
+        return static
+
     def _view_features(self, views: Views, features: Tensor) -> tuple[Tensor | None, Tensor | None]:
         """Features of the motion and of the content view, if they are needed."""
         given = {"motion": views.motion, "content": views.order}
@@ -157,8 +162,8 @@ class CDSVAE(SequentialVAE):
         motion = content = None
         if "motion" in self.needs and views.motion is not None:
             motion = self._features(views.motion, views.lengths, keep_statistics=True)
-        if "content" in self.needs and views.order is not None:
-            content = features.gather(1, views.order[..., None].expand_as(features))
+        if "content" in self.needs:
+            content = self.content_features(views, features)
         return motion, content
 
     def _contrast(self, anchor: Tensor, positive: Tensor) -> Tensor:

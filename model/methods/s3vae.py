@@ -99,16 +99,14 @@ class S3VAE(SequentialVAE):
     def loss(self, views: Views, player: str = "model", generator: torch.Generator | None = None) -> Loss:
         """The objective for a batch; the generator, on the model's device, draws the samples of s and z.
 
-        The content view's features are the anchor's, permuted.
-
         Raises:
             ValueError: If the frames have another shape than the model's, or the content view is missing.
         """
-        if views.order is None:
-            raise ValueError("the loss needs the content view, which the batch does not have")
         batch = self.autoencode(views.anchor, generator)
+        shuffled = self.content_features(views, batch.features)
+        if shuffled is None:
+            raise ValueError("the loss needs the content view, which the batch does not have")
         with torch.autocast(views.anchor.device.type, enabled=False):
-            shuffled = batch.features.gather(1, views.order[..., None].expand_as(batch.features))
             means = batch.static.mean
             terms = batch.elbo_terms()
             other = own_rows(gather(means).roll(1, 0))

@@ -16,7 +16,7 @@ from seqviews.model.layers.clips import ClipDecoder, ClipEncoder, FrameShape
 from seqviews.model.layers.recurrent import DynamicPosterior, DynamicPrior, StaticPosterior
 from seqviews.model.layers.segments import MelShape, SegmentDecoder, SegmentEncoder
 from seqviews.model.padding import clear_padding, join_frames, split_frames
-from seqviews.model.protocol import Curve, Method, Posterior
+from seqviews.model.protocol import Curve, Method, Posterior, Views
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -110,13 +110,14 @@ class SequentialVAE(Method):
         else:
             self.encoder = ClipEncoder(frame_shape, feature_dim, width)
             self.decoder = ClipDecoder(frame_shape, latent_dim, width)
-        self.static_posterior = StaticPosterior(feature_dim, hidden_dim, self.static_dim)
+        self.static_posterior: nn.Module = StaticPosterior(feature_dim, hidden_dim, self.static_dim)
         self.dynamic_posterior = DynamicPosterior(feature_dim, hidden_dim, self.dynamic_dim)
         self.dynamic_prior = DynamicPrior(hidden_dim, self.dynamic_dim)
 
     def q_static(self, features: Tensor, lengths: Tensor | None = None) -> Gaussian:
         """q(s given x) `[B, S]` of features `[B, T, F]`."""
-        return self.static_posterior(features, lengths)  # type: ignore[no-any-return]
+        static: Gaussian = self.static_posterior(features, lengths)
+        return static
 
     def q_dynamic(self, features: Tensor, lengths: Tensor | None = None) -> Gaussian:
         """q(z given x) `[B, T, D]` of features `[B, T, F]`; N(0, I) beyond the lengths."""
@@ -177,6 +178,12 @@ class SequentialVAE(Method):
             s, z = static.rsample(generator), clear_padding(dynamic.rsample(generator), lengths)
             prior = self.p_dynamic(z)
         return Autoencoded(x, features, static, dynamic, s, z, prior, self.decode(s, z, lengths), lengths)
+
+    def content_features(self, views: Views, features: Tensor) -> Tensor | None:
+        """Features `[B, T, F]` of the content view, None without one; the anchor's, permuted, if its frames are."""
+        if views.changed_content is not None:
+            return self._features(views.changed_content, views.lengths, keep_statistics=True)
+        return None if views.order is None else features.gather(1, views.order[..., None].expand_as(features))
 
     def _features(self, x: Tensor, lengths: Tensor | None = None, *, keep_statistics: bool = False) -> Tensor:
         """Features `[B, T, F]` of sequences `[B, T, *frame_shape]`, in their dtype; 0 beyond the lengths.

@@ -20,7 +20,17 @@ from seqviews.model.train.runs import CHECKPOINT, LOG, Run
 from seqviews.tools import evaluate, train
 
 MISSING = {"tiny_gan": "encode", "mean_clip": "encode", "source_table": "sample_static"}
-OWN = ["cdsvae", "cdsvae_recordings", "cdsvae_released", "dsvae", "fhvae", "mocogan", "rwae", "s3vae"]
+OWN = [
+    "cdsvae",
+    "cdsvae_modulated",
+    "cdsvae_recordings",
+    "cdsvae_released",
+    "dsvae",
+    "fhvae",
+    "mocogan",
+    "rwae",
+    "s3vae",
+]
 STEPS = 20
 
 
