@@ -151,6 +151,7 @@ def _log_panels(run: Run) -> list[Panel]:
     log = read_log(path) if path.is_file() else {}
     if not len(log.get("step", ())):
         return []
+    log["records"] = run.config.batch_size * log["step"]
     curves = run.method.curves
     panels = [Panel.of_image("terms", "Learning curves", TERMS, terms_figure(log, curves))]
     if (information := information_figure(log, curves, run.config.batch_size)) is not None:

@@ -22,12 +22,12 @@ MEANS = 12  # a curve's running mean is over this part of it
 COLUMNS, DPI = 3, 150
 COLOURS = ("#1f5fa8", "#c2570c", "#4b7a2b", "#7b3f98", "#00707a")
 SATURATED_COLOUR = "#b3261e"
-NOT_DRAWN = ("step", "epoch")
+NOT_DRAWN = ("step", "records", "epoch")
 FIRST = {"loss": Curve("loss"), "val_loss": Curve("loss on the validation split")}
 LAST = {"gradient_norm": Curve("norm of the gradients", unit=""), "learning_rate": Curve("learning rate", unit="")}
 
 Log: TypeAlias = Mapping[str, NDArray[np.float64]]
-"""Columns by name, each as long as `step`; NaN where a row has no value."""
+"""Columns by name, each as long as `step`; NaN where a row has no value. Curves are over `records`, if there are."""
 
 
 def read_log(path: Path) -> dict[str, NDArray[np.float64]]:
@@ -122,7 +122,7 @@ def _mark_saturated(axes: Axes, log: Log, curves: Mapping[str, Curve]) -> None:
     for name, curve in curves.items():
         if weights := [log[weight] for weight in curve.saturation if weight in log]:
             saturated = np.min(weights, axis=0) < SATURATED
-            steps.append(log["step"][saturated])
+            steps.append(_seen(log)[saturated])
             values.append(log[name][saturated])
     if len(np.concatenate(steps)):
         label = "saturated: not informative"
@@ -158,18 +158,22 @@ def error_figure(
 
 
 def _plot(axes: Axes, log: Log, name: str, colour: str, label: str | None = None) -> None:
-    """A column over the steps, faint, and its running mean."""
+    """A column over the records seen or the steps, faint, and its running mean."""
     there = np.isfinite(log[name])
-    steps, values = log["step"][there], log[name][there]
+    steps, values = _seen(log)[there], log[name][there]
     axes.plot(steps, values, color=colour, alpha=0.3, linewidth=1, marker="o" if len(values) == 1 else "")
     places, reach = np.arange(len(values)), len(values) // MEANS // 2
     sums = np.concatenate([[0.0], values.cumsum()])
     first, end = np.maximum(places - reach, 0), np.minimum(places + reach + 1, len(values))
     axes.plot(steps, (sums[end] - sums[first]) / (end - first), color=colour, linewidth=1.6, label=label)
-    axes.set_xlabel("step", fontsize=9)
+    axes.set_xlabel("records seen" if "records" in log else "step", fontsize=9)
     axes.tick_params(labelsize=8)
     axes.grid(color="#dddddd", linewidth=0.6)
     axes.spines[["top", "right"]].set_visible(False)
+
+
+def _seen(log: Log) -> NDArray[np.float64]:
+    return log["records"] if "records" in log else log["step"]
 
 
 def _legend(axes: Axes) -> None:

@@ -81,6 +81,21 @@ def test_the_running_mean_is_that_of_the_points_around_and_one_point_can_be_seen
     assert validation.lines[0].get_marker() == "o"
 
 
+def test_curves_are_over_the_records_seen_where_the_log_has_them(figures: list[Figure]) -> None:
+    columns = log([0.5, SATURATED / 2])
+    by_records = {**columns, "records": 16 * columns["step"]}
+    for of_terms in (True, False):
+        for drawn in (columns, by_records):
+            if of_terms:
+                terms_figure(drawn, {})
+            else:
+                information_figure(drawn, CDSVAE.curves, batch_size=None)
+        for by_step, by_record in zip(figures[-2].axes, figures[-1].axes, strict=True):
+            assert (by_step.get_xlabel(), by_record.get_xlabel()) == ("step", "records seen")
+            for line, other in zip(by_step.lines, by_record.lines, strict=True):
+                assert np.array_equal(np.asarray(other.get_xdata()), 16 * np.asarray(line.get_xdata()))
+
+
 def dots(axes: Axes) -> list[list[float]]:
     """What is marked as saturated, once in the legend."""
     marked = [line for line in axes.lines if str(line.get_label()).startswith("saturated")]
