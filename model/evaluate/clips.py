@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from seqviews.model.evaluate.encode import REPORT_EVERY, Encoded, collect, encode, no_progress, samples
-from seqviews.model.evaluate.identity import identity_error
+from seqviews.model.evaluate.identity import colour_error, identity_error
 from seqviews.model.evaluate.metrics import factor_scores, foreground_psnr
 from seqviews.model.protocol import Autoencoder, Method, Posterior, Sampler, missing_capabilities, require
 from seqviews.model.scaling import Scale
@@ -42,7 +42,7 @@ REQUIRED = {
 PURPOSES = dict.fromkeys(("encode", "decode"), "reconstructions and swaps")
 PURPOSES |= {"sample_static": "draws of s", "sample_dynamic": "draws of z"}
 """What is left out without a capability."""
-PSNR, JUDGED = "reconstruction/foreground_psnr", "judged/"  # no factor has such a name
+PSNR, JUDGED, COLOUR = "reconstruction/foreground_psnr", "judged/", "mean_colour"  # no factor has such a name
 
 Predict: TypeAlias = Callable[[Tensor], Mapping[str, Tensor]]
 """Predicts from clips `[B, T, C, H, W]`, by factor, class probabilities `[B, K]` or trajectories `[B, T, n, 2]`."""
@@ -84,8 +84,9 @@ def judge_real_clips(
     with every factor.
 
     Returns:
-        The clips. Their values are the predictions of the judge, `judged/FACTOR`, and if the method can encode and
-        decode, the latents, a sample of each and `PSNR`, `metrics.foreground_psnr` of the reconstructions, `[N]`.
+        The clips. Their values are the predictions of the judge, `judged/FACTOR`, the mean colour `COLOUR`, `[N, C]`,
+        and if the method can encode and decode, the latents, a sample of each and `PSNR`, `metrics.foreground_psnr` of
+        the reconstructions, `[N]`.
 
     Raises:
         ValueError: If there are fewer than two, which cannot be swapped.
@@ -93,7 +94,7 @@ def judge_real_clips(
     autoencoder, generator = cast(Autoencoder, method), torch.Generator(device).manual_seed(seed)
 
     def predict(x: Tensor) -> dict[str, Tensor]:
-        return {f"{JUDGED}{name}": value for name, value in judge(x).items()}
+        return {COLOUR: x.mean((1, 3, 4)), **{f"{JUDGED}{name}": value for name, value in judge(x).items()}}
 
     def keep(x: Tensor, posterior: Posterior, batch: Batch) -> dict[str, Tensor]:
         decoded = autoencoder.decode(posterior.static.mean, posterior.dynamic.mean)
@@ -145,7 +146,8 @@ def score(
         device: Where to compute.
         seed: Decides the pairs and the draws.
         batch_size: Clips decoded at a time.
-        identities: From `unseen_factors`; such a factor has no other metric than `eer`, an `identity_error`.
+        identities: From `unseen_factors`; such a factor has no other metric than `eer`, an `identity_error`, and in
+            real clips `colour_eer`, a `colour_error`.
         progress: Called with the setting, the clips done and all clips.
     """
     scores = {PSNR: float(clips.values[PSNR].nanmean())} if PSNR in clips.values else {}
@@ -160,6 +162,8 @@ def score(
             origins = torch.arange(len(clips)).repeat(len(predicted[name]) // len(clips))
             rate = identity_error(predicted[name], judged[name], clips.factors[name], origins, identities[name])
             scores[f"{setting}/{name}/eer"] = rate
+    for name in identities.keys() & clips.factors.keys():
+        scores[f"real/{name}/colour_eer"] = colour_error(clips.values[COLOUR], clips.factors[name])
     return scores
 
 

@@ -50,12 +50,32 @@ def identity_error(made: Tensor, real: Tensor, identities: Tensor, origins: Tens
         >>> identity_error(faces, faces, torch.tensor([7, 7, 8, 8]), torch.arange(4), torch.tensor([True, True]))
         0.0
     """
-    first, second = _descriptions(made, seen), _descriptions(real, seen)
-    compared = origins[:, None] != torch.arange(len(real))
+    return _error_rate(_descriptions(made, seen) @ _descriptions(real, seen).T, identities, origins)
+
+
+def colour_error(colours: Tensor, identities: Tensor) -> float:
+    """As `identity_error`, of two real clips by the Euclidean distance of their mean colours: what needs no face.
+
+    Where it is low, people differ by clothes, background or light, and an `identity_error` may be of those.
+
+    Args:
+        colours: The mean colour of each clip, `[M, C]`.
+        identities: The person of each, int64 `[M]`.
+
+    Raises:
+        ValueError: As `identity_error`.
+    """
+    distances = (colours[:, None] - colours).norm(dim=2)
+    return _error_rate(-distances, identities, torch.arange(len(colours)))
+
+
+def _error_rate(scores: Tensor, identities: Tensor, origins: Tensor) -> float:
+    """Of scores `[N, M]` of clips of these origins with real clips, themselves left out."""
+    compared = origins[:, None] != torch.arange(scores.shape[1])
     same = (identities[origins][:, None] == identities)[compared]
     if not 0 < int(same.sum()) < len(same):
         raise ValueError("an equal error rate of identity requires two people, one of them in two clips")
-    return equal_error_rate((first @ second.T)[compared].numpy(), same.numpy())
+    return equal_error_rate(scores[compared].numpy(), same.numpy())
 
 
 def _descriptions(probabilities: Tensor, seen: Tensor) -> Tensor:

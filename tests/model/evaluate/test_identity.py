@@ -3,7 +3,7 @@ import torch
 from sklearn.metrics import roc_curve
 from torch import Tensor
 
-from seqviews.model.evaluate.identity import identity_error, unseen_factors
+from seqviews.model.evaluate.identity import colour_error, identity_error, unseen_factors
 from seqviews.model.evaluate.judge import Judge
 from seqviews.pipeline.features import Features
 from seqviews.pipeline.manifest import DatasetInfo
@@ -34,6 +34,22 @@ def test_the_error_is_that_of_a_loop_over_pairs(noise: float) -> None:
     nearest = abs(accepted - (1 - found)).argmin()
     error = identity_error(made, real, shown, origins, seen)
     assert min(accepted[nearest], 1 - found[nearest]) <= error <= max(accepted[nearest], 1 - found[nearest])
+
+
+def test_mean_colours_are_compared_by_their_distance() -> None:
+    generator = torch.Generator().manual_seed(0)
+    shown = torch.arange(30) % 5
+    colours = torch.rand(5, 3, generator=generator)[shown] + 0.3 * torch.rand(30, 3, generator=generator)
+    pairs = [(a, b) for a in range(30) for b in range(30) if a != b]
+    scores = [-float(((colours[a] - colours[b]) ** 2).sum() ** 0.5) for a, b in pairs]
+    accepted, found, _ = roc_curve([bool(shown[a] == shown[b]) for a, b in pairs], scores)
+    nearest = abs(accepted - (1 - found)).argmin()
+    error = colour_error(colours, shown)
+    assert 0.01 < error < 0.4
+    assert min(accepted[nearest], 1 - found[nearest]) <= error <= max(accepted[nearest], 1 - found[nearest])
+    assert colour_error(shown[:, None].float(), shown) == 0
+    with pytest.raises(ValueError, match="requires two people"):
+        colour_error(colours, torch.arange(30))
 
 
 def test_clips_of_the_wrong_person_are_found() -> None:
