@@ -101,17 +101,19 @@ class _GlobalNorm(nn.modules.batchnorm._BatchNorm):
             self.running_mean.lerp_(mean.to(self.running_mean), self.momentum)  # type: ignore[union-attr,arg-type]
             self.running_var.lerp_(unbiased.to(self.running_var), self.momentum)  # type: ignore[union-attr,arg-type]
         normalised = centred * torch.rsqrt(variance + self.eps).to(x.dtype).view(shape)
-        return (normalised * self.weight.view(shape) + self.bias.view(shape)).to(input.dtype)
+        if self.affine:
+            normalised = normalised * self.weight.view(shape) + self.bias.view(shape)
+        return normalised.to(input.dtype)
 
 
 def synchronise_batch_norm(module: nn.Module) -> None:
     """Make every batch norm of a module use the statistics of the global batch, in place; its state keeps its names.
 
     Raises:
-        ValueError: If a norm has no running statistics or no weights, which no network here is without.
+        ValueError: If a norm has no running statistics, which no network here is without.
     """
     for name, norm in list(module.named_modules()):
         if isinstance(norm, nn.modules.batchnorm._BatchNorm) and not isinstance(norm, _GlobalNorm):
-            if not (norm.affine and norm.track_running_stats and norm.momentum is not None):
-                raise ValueError(f"{name} cannot span processes: it needs weights and running statistics")
+            if not norm.track_running_stats or norm.momentum is None:
+                raise ValueError(f"{name} cannot span processes: it needs running statistics and a momentum")
             norm.__class__ = _GlobalNorm

@@ -56,4 +56,4 @@ def test_one_process_is_the_whole_batch() -> None:
     assert_close(norm(x), reference(x))
     assert_close(norm.state_dict()["0.running_var"], reference.running_var)
     with pytest.raises(ValueError, match="0 cannot"):
-        synchronise_batch_norm(nn.Sequential(nn.BatchNorm2d(4, affine=False)))
+        synchronise_batch_norm(nn.Sequential(nn.BatchNorm2d(4, track_running_stats=False)))
