@@ -1,4 +1,4 @@
-"""A content view whose frames are moved as well: what is shown stays, where and in which order does not."""
+"""A content view that changes the positions of what is shown, and the order of the frames."""
 
 import torch
 from torch import Tensor
@@ -9,16 +9,16 @@ from seqviews.augment.temporal import TemporalShuffle, take_frames
 
 
 class ShiftedShuffle(TemporalShuffle):
-    """Frames in a random order, each of them moved by up to some pixels, for objects that are told by their shape.
+    """Frames in a random order, each shifted by a random number of pixels, for objects that differ by their shape.
 
-    A shuffled clip has the places of the clip; an encoder can find there what belongs to the motion. What a shift
-    brings in from outside the frame is black.
+    A clip that is only shuffled keeps the positions of its objects, which belong to the motion. Pixels from outside
+    the frame are black.
 
     Args:
-        pixels: The largest shift in each direction; every whole number of pixels from -pixels to pixels is as likely.
+        pixels: The largest shift in each direction; shifts are uniform over the integers from -pixels to pixels.
 
     Raises:
-        ValueError: If there is no pixel to shift by.
+        ValueError: If pixels is less than 1.
 
     >>> view = ShiftedShuffle(pixels=1)
     >>> view.draw_shifts(torch.tensor([3]), frames=4).tolist()  # down and to the right
@@ -32,18 +32,25 @@ class ShiftedShuffle(TemporalShuffle):
         self.pixels = pixels
 
     def draw_shifts(self, seeds: Tensor, frames: int) -> Tensor:
-        """How far the frames move down and to the right, for each seed: int64 `[B, T, 2]`."""
+        """The shifts of the frames down and to the right, in pixels, for each seed: int64 `[B, T, 2]`."""
         draws = uniform(seeds, 2 * frames, Purpose.SHIFT) * (2 * self.pixels + 1)
         return draws.to(torch.int64).view(-1, frames, 2) - self.pixels
 
     def change(self, x: Tensor, seeds: Tensor) -> Tensor:
-        """The frames of a shuffled clip `[B, T, C, H, W]`, moved as the seeds `[B]` say."""
+        """The frames of shuffled clips `[B, T, C, H, W]`, shifted by the draws for seeds int64 `[B]`.
+
+        Raises:
+            ValueError: As `shift_frames`.
+        """
         return shift_frames(x, self.draw_shifts(seeds, x.shape[1]), self.pixels)
 
     def forward(self, x: Tensor, order: Tensor | None = None, shifts: Tensor | None = None) -> Tensor:
-        """The frames of `x` `[B, T, C, H, W]` in an order int64 `[B, T]`, moved by shifts int64 `[B, T, 2]`.
+        """The frames of `x` `[B, T, C, H, W]` in an order int64 `[B, T]`, shifted by int64 `[B, T, 2]`.
 
-        Those that are None are drawn from torch's generator.
+        No shift exceeds `pixels`. What is None is drawn from torch's generator.
+
+        Raises:
+            ValueError: As `shift_frames`.
         """
         seeds = fresh_seeds(x.shape[0])
         order = self.draw(seeds, x.shape[1]) if order is None else order
@@ -52,14 +59,21 @@ class ShiftedShuffle(TemporalShuffle):
 
 
 def shift_frames(x: Tensor, shifts: Tensor, pixels: int) -> Tensor:
-    """Frames `[B, T, C, H, W]` moved down and to the right by shifts `[B, T, 2]` of at most some pixels.
+    """Frames `[B, T, C, H, W]` shifted down and to the right by int64 `[B, T, 2]`, of which none exceeds `pixels`.
+
+    Raises:
+        ValueError: If they are not clips, or the largest shift would leave nothing of a frame.
 
     >>> shift_frames(torch.eye(3).view(1, 1, 1, 3, 3), torch.tensor([[[0, 1]]]), pixels=1).view(3, 3)
     tensor([[0., 1., 0.],
             [0., 0., 1.],
             [0., 0., 0.]])
     """
+    if x.ndim != 5:
+        raise ValueError(f"frames can be shifted in clips [B, T, C, H, W], not in segments {list(x.shape)}")
     height, width = x.shape[-2:]
+    if pixels >= min(height, width):
+        raise ValueError(f"pixels is {pixels}, but frames are {height} x {width}: a shift would leave nothing of them")
     padded = functional.pad(x.flatten(0, 1), (pixels, pixels, pixels, pixels))
     windows = padded.unfold(2, height, 1).unfold(3, width, 1)
     down, right = (pixels - shifts.to(x.device, non_blocking=True)).flatten(0, 1).unbind(1)

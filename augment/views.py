@@ -36,7 +36,7 @@ class Views:
     def content(self) -> Tensor:
         """The content view, the shape of the anchor, gathered on use: a frame encoder can permute its features instead.
 
-        That holds where `changed_content` is None.
+        The latter only where `changed_content` is None.
 
         Raises:
             ValueError: If there is no order.

@@ -19,7 +19,8 @@ dynamic_redrawn (of such a generator: one latent drawn anew, where accuracy is h
 the other latent as in the first clip). Metrics: accuracy, inception_score, intra_entropy H(y|x) and inter_entropy H(y)
 in nats for a factor with classes; error in pixels for a trajectory. Where classes are pairs, such as two digits, also
 top_two_accuracy: the two most probable of the ten digits are the pair, as published accuracies count it; two equal
-digits are never right. Also reconstruction/foreground_psnr in dB, over the pixels that are not black in the real clip.
+digits are never right. Of a factor none of whose classes the judge was trained on, such as people, there is eer alone,
+and real/FACTOR/colour_eer, that of the mean colours of real clips. Also reconstruction/foreground_psnr in dB, over the pixels that are not black in the real clip.
 
 Of both: use/static_exchanged, static_drawn, dynamic_exchanged and dynamic_drawn, how much the decoded records change
 when a latent is replaced, relative to unrelated records. Of clips: probe/factor/latent/METRIC, what linear models read

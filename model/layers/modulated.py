@@ -1,33 +1,11 @@
-"""Networks in which s says how a frame is drawn, not what is added to it: for clips, and for few of them."""
+"""A decoder of clips in which s scales and shifts what z has drawn, in place of being concatenated with it."""
 
 from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 
-from seqviews.model.gaussian import Gaussian
 from seqviews.model.layers.clips import FrameShape, stage_channels
-from seqviews.model.layers.recurrent import GaussianHead
-from seqviews.model.padding import clear_padding
-
-
-class PooledStaticPosterior(nn.Module):
-    """q(s given x): features `[B, T, F]` to a Gaussian `[B, S]`, from the mean over frames of a layer of each.
-
-    The same for every order of the frames, by construction.
-    """
-
-    def __init__(self, feature_dim: int, hidden_dim: int, static_dim: int) -> None:
-        super().__init__()
-        self.frame = nn.Sequential(nn.Linear(feature_dim, 2 * hidden_dim), nn.ReLU())
-        self.pooled = nn.Sequential(nn.Linear(2 * hidden_dim, 2 * hidden_dim), nn.ReLU())
-        self.head = GaussianHead(2 * hidden_dim, static_dim)
-
-    def forward(self, features: Tensor, lengths: Tensor | None = None) -> Gaussian:
-        """Of each record's own frames; the lengths, int64 `[B]`, are those of padded records."""
-        frames = clear_padding(self.frame(features), lengths)
-        count = features.shape[1] if lengths is None else lengths[:, None]
-        return self.head(self.pooled(frames.sum(1) / count))  # type: ignore[no-any-return]
 
 
 class ModulatedDecoder(nn.Module):

@@ -73,5 +73,12 @@ def test_alone_it_draws_from_torchs_generator() -> None:
     assert torch.equal(first, view(x))
     still = torch.arange(5).repeat(6, 1), torch.zeros(6, 5, 2, dtype=torch.int64)
     assert torch.equal(view(x, *still), x)
+
+
+def test_what_cannot_be_shifted_is_an_error() -> None:
     with pytest.raises(ValueError, match="pixels is 0; it must be at least 1"):
         ShiftedShuffle(0)
+    with pytest.raises(ValueError, match="pixels is 7, but frames are 9 x 7"):
+        ShiftedShuffle(7)(clips())
+    with pytest.raises(ValueError, match=r"not in segments \[6, 5, 80\]"):
+        MultiView(content=ShiftedShuffle(3))(torch.rand(6, 5, 80), SEEDS)

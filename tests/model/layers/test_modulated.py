@@ -1,4 +1,4 @@
-"""The modulated networks, against the formula in their docstrings."""
+"""The modulated decoder, against the formula in its docstring."""
 
 import torch
 from torch import nn
@@ -6,7 +6,7 @@ from torch.nn.functional import conv2d, conv_transpose2d
 from torch.testing import assert_close
 
 from seqviews.model.layers.clips import ClipDecoder
-from seqviews.model.layers.modulated import ModulatedDecoder, PooledStaticPosterior
+from seqviews.model.layers.modulated import ModulatedDecoder
 
 
 def test_a_frame_is_the_formula_with_s_in_every_stage() -> None:
@@ -40,18 +40,3 @@ def test_it_has_the_stages_of_the_clip_decoder() -> None:
         assert frames.shape == (3, 1, side, side)
         assert frames.dtype == torch.float32
         assert 0 <= frames.min() < frames.max() <= 1
-
-
-def test_a_pooled_posterior_is_a_mean_over_the_records_own_frames() -> None:
-    torch.manual_seed(0)
-    posterior = PooledStaticPosterior(5, 4, 3).double()
-    features, lengths = torch.randn(3, 6, 5, dtype=torch.float64), torch.tensor([6, 1, 4])
-    padded = posterior(features, lengths)
-    for row, length in enumerate(lengths.tolist()):
-        pooled = sum(posterior.frame(features[row, t]) for t in range(length)) / length
-        mean, logvar = nn.functional.linear(posterior.pooled(pooled), posterior.head.weight, posterior.head.bias).chunk(
-            2
-        )
-        assert_close((padded.mean[row], padded.logvar[row]), (mean, logvar))
-        alone = posterior(features[row : row + 1, :length].flip(1))
-        assert_close(alone.mean[0], mean)
