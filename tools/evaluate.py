@@ -20,7 +20,8 @@ the other latent as in the first clip). Metrics: accuracy, inception_score, intr
 in nats for a factor with classes; error in pixels for a trajectory. Where classes are pairs, such as two digits, also
 top_two_accuracy: the two most probable of the ten digits are the pair, as published accuracies count it; two equal
 digits are never right. Of a factor none of whose classes the judge was trained on, such as people, there is eer alone,
-and real/FACTOR/colour_eer, that of the mean colours of real clips. Also reconstruction/foreground_psnr in dB, over the pixels that are not black in the real clip.
+and real/FACTOR/colour_eer, that of the mean colours of real clips. Also reconstruction/foreground_psnr in dB, over the
+pixels that are not black in the real clip.
 
 Of both: use/static_exchanged, static_drawn, dynamic_exchanged and dynamic_drawn, how much the decoded records change
 when a latent is replaced, relative to unrelated records. Of clips: probe/factor/latent/METRIC, what linear models read
