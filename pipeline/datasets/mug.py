@@ -34,8 +34,11 @@ class Unusable(ValueError):
     """A take that cannot be used: the kind of fault, and a message that names its folder."""
 
     def __init__(self, fault: Fault, message: str) -> None:
-        super().__init__(message)
-        self.fault = fault
+        super().__init__(fault, message)  # both, so that it survives pickling
+        self.fault, self.message = fault, message
+
+    def __str__(self) -> str:
+        return self.message
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from seqviews.tools.prepare_mug import main
 
 def test_all_is_counted(tmp_path: Path, capsys: Capsys, failure: Failure) -> None:
     tree = write_tree(tmp_path / "mug")
-    options = ("--mug", tree, "--face", "centre", "--size", 16, "--min-frames", 6, "--workers", 1)
+    options = ("--mug", tree, "--face", "centre", "--size", 16, "--min-frames", 6, "--workers", 2)
     lossy = ("--codec", "jpeg", "--quality", 90, "--page-frames", 4)
     assert call(main, *options, *lossy, "--out", tmp_path / "out", "--json") == 0
     printed = capsys.readouterr()
