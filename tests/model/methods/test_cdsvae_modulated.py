@@ -40,6 +40,45 @@ def test_terms_are_of_the_s_of_the_content_view_and_the_z_of_the_anchor() -> Non
     assert terms["mi_dynamic"].item() == pytest.approx(of_both, rel=1e-6)
 
 
+@torch.no_grad()
+def test_a_swap_is_told_by_its_s() -> None:
+    method, v, generator = model(beta_swap=3.0, temperature_swap=0.3), views(), torch.Generator().manual_seed(3)
+    method.eval()
+    loss = method.loss(v, generator=torch.Generator().manual_seed(3))
+    static, dynamic = method.encode(v.content).static, method.encode(v.anchor).dynamic
+    s, z = static.rsample(generator), dynamic.rsample(generator)
+    means = []
+    for i in range(5):
+        frames = [method.decode_frames(s[i - 1][None], z[i, t][None]) for t in (0, 1, 2, 2, 3)]
+        means.append(method.encode(torch.stack(frames, 1)).static.mean[0])
+    others = [static.mean[i - 1] for i in range(5)]
+    expected = contrast(torch.stack(means), torch.stack(others), 0.3)
+    assert loss.terms["swap_static"].item() == pytest.approx(expected, rel=1e-6)
+    without = model(beta_swap=0.0).eval().loss(v, generator=torch.Generator().manual_seed(3))
+    assert_close(loss.total, without.total - 3.0 * loss.terms["swap_static"])
+
+
+def test_the_gradient_of_a_swap_reaches_its_latents_and_the_decoder_but_not_what_encodes_it() -> None:
+    method, v = model(), views()
+    s, z = torch.randn(5, 6).double().requires_grad_(), torch.randn(5, 4, 3).double().requires_grad_()
+    static = method.encode(v.anchor).static
+    method._further_terms(static, s, z, None)["swap_static"].backward()
+    assert s.grad is not None
+    assert z.grad is not None
+    assert (s.grad.abs().amin(), z.grad.abs().amin()) > (0, 0)
+    reached = {name.split(".")[0] for name, weight in method.named_parameters() if weight.grad is not None}
+    assert reached == {"decoder"}
+
+
+def test_padding_is_not_swapped() -> None:
+    method = model().eval()
+    static = method.encode(torch.rand(3, 7, 1, 16, 16).double()).static
+    s, z = torch.randn(3, 6).double(), torch.randn(3, 7, 3).double()
+    of_five = method._further_terms(static, s, z[:, :5], None)
+    z[:, 5:] = 9
+    assert_close(method._further_terms(static, s, z, torch.tensor([5, 5, 5])), of_five)
+
+
 def test_without_a_content_view_s_is_of_the_anchor() -> None:
     v = views()
     plain = Views(v.anchor)
