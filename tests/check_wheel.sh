@@ -19,7 +19,7 @@ for name in names:
     importlib.import_module(name)
 expected = {"seqviews.pipeline.datasets.sprites", "seqviews.augment.video", "seqviews.model.methods.cdsvae", "seqviews.tools.cli"}
 assert expected <= set(names), f"missing from the wheel: {expected - set(names)}"
-for data in ("presets/demo.yaml", "report/templates/clips.html"):
+for data in ("presets/smmnist/demo.yaml", "report/templates/clips.html"):
     assert (importlib.resources.files("seqviews.model") / data).is_file(), f"missing from the wheel: {data}"
 print(f"{len(names)} modules import from {seqviews.__file__}")
 END

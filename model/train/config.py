@@ -165,7 +165,7 @@ def presets() -> list[str]:
     >>> presets()[:2]
     ['cdsvae-timit-compact', 'demo']
     """
-    return sorted(path.stem for path in PRESETS.glob("*.yaml"))
+    return sorted(path.stem for path in PRESETS.glob("*/*.yaml"))
 
 
 def preset_path(name: str) -> Path:
@@ -174,9 +174,11 @@ def preset_path(name: str) -> Path:
     Raises:
         ValueError: If there is neither.
     """
-    for path in (PRESETS / f"{name}.yaml", Path(name)):
-        if path.is_file():
+    for path in PRESETS.glob("*/*.yaml"):
+        if path.stem == name:
             return path
+    if (path := Path(name)).is_file():
+        return path
     raise ValueError(f"no preset {name} and no such file; presets: {', '.join(presets())}")
 
 

@@ -17,7 +17,7 @@ from toy_clips import ToyClips
 from seqviews.model.registry import MODELS, VIEWS, build
 from seqviews.model.report.grids import views_grid
 from seqviews.model.train import trainer
-from seqviews.model.train.config import PRESETS, TrainConfig
+from seqviews.model.train.config import TrainConfig, presets
 from seqviews.model.train.preview import views_at
 from seqviews.model.train.runs import LOG, Run
 from seqviews.pipeline.prepare.write import prepare
@@ -166,7 +166,7 @@ def test_a_value_may_have_the_name_of_a_component() -> None:
     assert config.motion == {"name": "crop"}
 
 
-@pytest.mark.parametrize("preset", sorted(path.stem for path in PRESETS.glob("*.yaml")))
+@pytest.mark.parametrize("preset", presets())
 def test_presets_build(preset: str) -> None:
     config = config_of(make_parser().parse_args(["--config", preset, "--data", "x", "--out", "y"]))
     assert config == TrainConfig.preset(preset, data="x", out="y")
