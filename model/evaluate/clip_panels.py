@@ -43,7 +43,8 @@ TEXTS = {
     "swap_grid": (
         "Swaps",
         "Top row: real clips that the s (who) of each column is taken from. Left column: real clips that the z "
-        "(motion) of each row is taken from. Every other clip is decoded from the two. As in the paper's Figures 3, 5 and 7.",
+        "(motion) of each row is taken from. Every other clip is decoded from the two. As in the paper's "
+        "Figures 3, 5 and 7.",
     ),
     "exchanges": (
         "Exchanges",
