@@ -72,7 +72,8 @@ class Features:
 
     def __post_init__(self) -> None:
         if self.min_frames is not None and not 1 <= self.min_frames < self.shape[0]:
-            raise ValueError(f"records of {self.min_frames} to {self.shape[0]} frames: the least must be 1 or more")
+            found = f"records of {self.min_frames} to {self.shape[0]} frames"
+            raise ValueError(f"{found}: the least number must be at least 1 and below the greatest")
         if self.mel is None:
             self._check_clips()
             return

@@ -130,7 +130,8 @@ class Manifest:
         mistake = jsonschema.exceptions.best_match(islice(_validator().iter_errors(raw), 100))
         if mistake is not None:
             text = mistake.message  # the value, which may be long, then the reason
-            raise ValueError(f"at {mistake.json_path}: {text if len(text) <= 200 else '...' + text[-200:]}")
+            place = repr(mistake.json_path[:100])[1:-1]  # it holds names from the file
+            raise ValueError(f"at {place}: {text if len(text) <= 200 else '...' + text[-200:]}")
         shards: Sequence[ShardEntry]
         if isinstance(raw["shards"], dict):
             shards = ShardTable.from_bytes(raw["split"], read(raw["shards"]["file"]), raw["shards"]["sha256"])
@@ -148,7 +149,7 @@ def _check_version(raw: Mapping[str, Any]) -> None:
     if isinstance(schema, int) and schema > SCHEMA_VERSION:
         encoders = raw.get("encoders")
         writer = encoders.get("seqviews") if isinstance(encoders, dict) else None
-        needed = f"seqviews {writer[:20]}" if isinstance(writer, str) else "a newer seqviews"
+        needed = f"seqviews {writer[:20]}" if isinstance(writer, str) and writer.isprintable() else "a newer seqviews"
         versions = f"schema version {schema}, this seqviews reads {SCHEMA_VERSION}"
         raise ValueError(f"written by {needed} with {versions}: upgrade it, pip install -U seqviews")
 

@@ -3,6 +3,7 @@
 import io
 import json
 import math
+import re
 from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Any
@@ -17,6 +18,7 @@ from seqviews.pipeline.shards.images import decode_image, encode_image
 from seqviews.pipeline.shards.strict_json import parse_object, plain
 
 MAX_JSON_BYTES = 1 << 20
+_NPY_SHAPE = re.compile(rb"'shape': \((\d{1,9},|\d{1,9}(?:, \d{1,9}){1,9})\), \}")
 
 
 def encoder_versions(codec: Codec) -> dict[str, str]:
@@ -122,9 +124,9 @@ def decode_array(data: bytes | memoryview, stored: int, chosen: range, out: NDAr
         ValueError: If the array has another shape or type, or one of the values is not finite.
     """
     if out.dtype == np.float16:
-        out[:] = _npy_array(data, (len(out), stored, *out.shape[2:]), out.dtype)[:, _slice(chosen)]
+        out[:] = npy_array(data, (len(out), stored, *out.shape[2:]), out.dtype)[:, _slice(chosen)]
     else:
-        out[:] = _npy_array(data, (stored, *out.shape[1:]), out.dtype)[_slice(chosen)]
+        out[:] = npy_array(data, (stored, *out.shape[1:]), out.dtype)[_slice(chosen)]
     if out.dtype.kind == "f" and not _all_finite(out):
         raise ValueError("a value is not finite")
 
@@ -139,7 +141,15 @@ def _all_finite(values: NDArray[Any]) -> bool:
     return bool(np.isfinite(values).all())
 
 
-def _npy_array(data: bytes | memoryview, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
+def npy_shape(data: bytes | memoryview) -> tuple[int, ...]:
+    """The shape that the header of a .npy file states. Raises `ValueError` if it is none of `npy_array`."""
+    found = _NPY_SHAPE.search(data, 10, 10 + int.from_bytes(data[8:10], "little"))
+    if found is None:
+        raise ValueError(f"not a version 1.0 .npy array: {bytes(data[:100])!r}")
+    return tuple(map(int, found[1].rstrip(b",").split(b", ")))
+
+
+def npy_array(data: bytes | memoryview, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
     """Return a view of a .npy file; its header is compared with numpy's own, which numpy would evaluate."""
     start = 10 + int.from_bytes(data[8:10], "little")
     header = bytes(data[10:start])

@@ -38,13 +38,16 @@ def collate(
 
     Raises:
         ShardError: If a record contradicts the features or the classes.
-        ValueError: If a record is shorter than the excerpt.
+        ValueError: If a record is shorter than the excerpt, or the batch does not fit the memory.
     """
     greatest = features.shape[0] if excerpt is None else excerpt.frames
-    # what is not written to takes no memory, so the greatest number of frames costs nothing
-    x = np.empty((size, greatest, *features.shape[1:]), features.dtype)
     voices = features.converted_shape
-    converted = None if voices is None else np.empty((size, voices[0], greatest, *voices[2:]), np.float16)
+    try:  # what is not written to takes no memory, so the greatest number of frames costs nothing
+        x = np.empty((size, greatest, *features.shape[1:]), features.dtype)
+        converted = None if voices is None else np.empty((size, voices[0], greatest, *voices[2:]), np.float16)
+    except MemoryError:
+        found = f"{size} records of {greatest} frames of {list(features.shape[1:])}"
+        raise ValueError(f"a batch of {found} does not fit the memory: take fewer, or a shorter excerpt") from None
     keys, names, indices = [""] * size, [""] * size, [0] * size
     chosen = [(0, range(0))] * size
     factors: list[Mapping[str, Factor]] = [{}] * size

@@ -1,4 +1,4 @@
-"""Untrusted data: `ShardError`, or exactly what other readers find. The attacks are in hostile_reading.py."""
+"""Untrusted data: `ShardError`, or exactly what other readers find. The attacks are in hostile_*.py."""
 
 import multiprocessing
 from collections.abc import Callable
@@ -6,6 +6,7 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import hostile_pages
 import hostile_reading
 import pytest
 from hostile_reading import Report
@@ -54,3 +55,17 @@ def test_attacks(
         assert report.rejected == len(seeds)
     if attacks is hostile_reading.sizes:
         assert (report.rejected, report.read) == (4, 1)
+
+
+MANY_PAGES = [(codec, range(i * 500, i * 500 + 500), 900, 400) for i, codec in enumerate(hostile_pages.STORED)]
+SOME_PAGES = [(codec, range(i * 20, i * 20 + 20), 30, 10) for i, codec in enumerate(hostile_pages.STORED)]
+
+
+@pytest.mark.parametrize(
+    ("codec", "seeds", "rejected", "read"),
+    [*SOME_PAGES[::3], *(pytest.param(*case, marks=pytest.mark.slow) for case in MANY_PAGES)],
+)
+def test_attacks_on_pages_and_lengths(tmp_path: Path, codec: str, seeds: range, rejected: int, read: int) -> None:
+    report = in_new_process(hostile_pages.attack, tmp_path, codec, seeds)
+    assert report.rejected > rejected
+    assert report.read > read

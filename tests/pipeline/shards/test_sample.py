@@ -1,19 +1,25 @@
 """decode_sample in the pipelines of other readers gives what the stream gives."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import numpy as np
 import pytest
 from toy_clips import ToyClips
 from toy_lengths import clip_features, segment_features, write
 
 from seqviews.pipeline import SequenceStream, decode_sample
+from seqviews.pipeline.features import Features
 from seqviews.pipeline.manifest import load_manifest
 from seqviews.pipeline.prepare.write import prepare
-from seqviews.pipeline.records import ShardError
+from seqviews.pipeline.records import Clip, ShardError
+from seqviews.pipeline.shards.codec import encode_record
+from seqviews.pipeline.shards.images import encode_image
 
+FRAMES = np.zeros((1, 16, 16, 3), np.uint8)
 Decode: TypeAlias = Callable[[Any], dict[str, Any]]
 Reader: TypeAlias = Callable[[list[str], Decode, Path], Iterator[dict[str, Any]]]
 
@@ -78,6 +84,29 @@ def test_it_equals_the_stream(
                 assert (read[key]["converted"] == batch.converted[i][:, : len(x)]).all()
 
 
+def test_pages_are_read_in_order_or_not_at_all() -> None:
+    """Past the thousandth page, names have four digits; a shorter record has None in the columns that it lacks."""
+    features = Features((1003, 2, 2, 3), codec="npy", page_frames=1)
+    frames = np.random.default_rng(0).integers(0, 256, features.shape, dtype=np.uint8)
+    members = encode_record(Clip("a", frames, {}, "a"), features)
+    sample = {"__key__": "a", **dict(reversed(members.items()))}
+    for known in (features, None):
+        read = decode_sample({**sample, "frames-1003.npy": None}, known)["x"].permute(0, 2, 3, 1)
+        np.testing.assert_array_equal(read.numpy(), frames)
+        with pytest.raises(ShardError, match=r"sample a: its frames are in frames-000\.npy, .*, not in"):
+            decode_sample({**sample, "frames-007.npy": None}, known)
+
+
+def test_with_features_a_record_that_lacks_its_last_page_is_not_taken_for_lower_frames() -> None:
+    features = Features((32, 16, 16, 3), codec="png", page_frames=8)
+    members = encode_record(Clip("a", np.zeros(features.shape, np.uint8), {}, "a"), features)
+    for lacking in ({"frames-003.png": None}, {"frames-002.png": None, "frames-003.png": None}):
+        with pytest.raises(ShardError, match=r"its frames are in frames-000\.png, .*, not in frames-000\.png, "):
+            decode_sample({"__key__": "a", **members, **lacking}, features)
+    with pytest.raises(ShardError, match=r"its frames are \[16, 16, 3\], not \[16, 16, 1\]"):
+        decode_sample({"__key__": "a", **members}, replace(features, shape=(32, 16, 16, 1)))
+
+
 def test_without_features_grey_has_three_channels(few_digits: Path) -> None:
     urls = [str(path) for path in (few_digits / "val").glob("*.tar")]
     for record in with_webdataset(urls, decode_sample, Path()):
@@ -93,6 +122,14 @@ def test_without_features_grey_has_three_channels(few_digits: Path) -> None:
         ({"frames.webp": b"no image"}, "sample a: "),
         ({"frames.webp": "text"}, "is decoded already, to str"),
         ({"frames.webp": None, "frames.npy": b"\x80\x04N."}, "sample a: "),
+        ({"frames.webp": None}, "sample a: has no frames"),
+        ({"frames-001.webp": b"", "frames.webp": None}, "in frames-001.webp, not in frames-000.webp"),
+        ({"frames.gif": b"", "frames.webp": None}, "frames.gif is none of webp, png, jpg, npy"),
+        ({"json": {"frames": 0}, "frames.webp": encode_image(FRAMES, "webp", None)}, "has 1 frames, its JSON says 0"),
+        ({"json": {"frames": 3}, "frames.webp": encode_image(FRAMES, "webp", None)}, "not whole frames"),
+        ({"json": {"frames": 1e999}}, "frames is inf, not an integer"),
+        ({"json": b'{"frames": 2, "factors": []}'}, "its factors are no object"),
+        ({"frames.webp": None, "frames.npy": b"\x93NUMPY\1\0\xff\0" + b"(" * 255}, "not a version 1.0 .npy"),
     ],
 )
 def test_what_cannot_be_decoded(change: dict[str, Any], message: str) -> None:
