@@ -18,14 +18,14 @@ from seqviews.pipeline.features import Features
 from seqviews.pipeline.manifest import SPLITS, DatasetInfo, Split
 from seqviews.pipeline.records import Clip, Progress, silent
 from seqviews.pipeline.sources.faces import MARGIN, Box, centre_box, find_face, median_box
-from seqviews.pipeline.sources.survey import FileSurvey, hash_files, survey_files, until
+from seqviews.pipeline.sources.survey import FileSurvey, first_leak, hash_files, survey_files, until
 from seqviews.pipeline.sources.video import fit, list_images, read_image
 
 Face: TypeAlias = Literal["cascade", "centre", "none"]
 Fault: TypeAlias = Literal["empty", "damaged", "sizes", "short"]
 EXPRESSIONS = ("anger", "disgust", "fear", "happiness", "sadness", "surprise")
 NEUTRAL = "neutral"
-SUBJECT, TAKE = re.compile(r"\d{3}"), re.compile(r"take\d{3}")
+SUBJECT, TAKE = re.compile(r"[0-9]{3}"), re.compile(r"take[0-9]{3}")
 RATE = 19.0  # pictures a second
 LOOKED_AT = 5  # pictures of a take in which a face is looked for
 
@@ -139,6 +139,8 @@ class TakeReader:
             images = list_images(file)
         except ValueError as error:
             raise Unusable("empty", str(error)) from None
+        except OSError as error:
+            raise Unusable("damaged", f"{file} cannot be read: {error.strerror}") from None
         if len(images) < self.min_frames:
             raise Unusable("short", f"{file} has {len(images)} pictures, fewer than {self.min_frames}")
         looked_at = set(np.linspace(0, len(images) - 1, LOOKED_AT).astype(int).tolist())
@@ -150,6 +152,7 @@ class TakeReader:
                 sizes.setdefault((picture.shape[0], picture.shape[1]), image)
                 if number in looked_at:
                     pictures.append(picture)
+            digest = hash_files(images)
         except InterruptedError:
             raise
         except (ValueError, OSError) as error:
@@ -159,7 +162,7 @@ class TakeReader:
             found = f"{first} is {width} x {height} and {second.name} is {width_2} x {height_2}"
             raise Unusable("sizes", f"{found}: the pictures of a take must have the same size")
         box = find_face(pictures) if self.face == "cascade" else None
-        return TakeSurvey(len(images), RATE, hash_files(images), face=box, size=next(iter(sizes)))
+        return TakeSurvey(len(images), RATE, digest, face=box, size=next(iter(sizes)))
 
 
 def survey_mug(
@@ -177,7 +180,8 @@ def survey_mug(
     `strict` raises an error instead of skipping a take.
 
     Raises:
-        ValueError: If no take of a split is left, or with `strict` one would be skipped, or has no face in it.
+        ValueError: If no take of a split is left, two people of different splits have the same pictures, or with
+            `strict` a take would be skipped, or has no face in it.
     """
     takes: list[tuple[Take, TakeSurvey]] = []
     skipped: list[Unusable] = []
@@ -197,6 +201,9 @@ def survey_mug(
     for split in SPLITS:
         if split not in {splits[take.subject] for take, _ in takes}:
             raise ValueError(f"no take of the split {split} is left{f': {skipped[0]}' if skipped else ''}")
+    if leak := first_leak((take, splits[take.subject], survey) for take, survey in takes):
+        shared = f"{leak[0].folder} and {leak[1].folder} hold the same pictures"
+        raise ValueError(f"{shared}, and their people are in different splits: remove one of them")
     return Mug(tuple(takes), dict(splits), tree, tuple(skipped), faceless, reader, size)
 
 
@@ -275,10 +282,14 @@ class Mug:
         return [take.name for take, _ in self.takes if self.splits[take.subject] == split]
 
     def records(self, source: str, rng: np.random.Generator) -> Iterator[Clip]:
-        """The one clip of a take; nothing is random."""
+        """The one clip of a take; nothing is random. Raises `ValueError` if its pictures have changed."""
         take, survey = self._by_name[source]
-        box = self.box(take, survey)
-        frames = [fit(box.cut(read_image(image)), self.size, grey=False) for image in list_images(take.folder)]
+        box, images = self.box(take, survey), list_images(take.folder)
+        frames = [fit(box.cut(read_image(image)), self.size, grey=False) for image in images]
+        if len(images) != survey.frames or hash_files(images) != survey.sha256:
+            raise ValueError(
+                f"{take.folder} has changed since the takes were read: prepare them again, to another --out"
+            )
         subjects = self.info.static["subject"] or []
         factors = {"subject": subjects.index(take.subject), "expression": self._expressions.index(take.expression)}
         yield Clip(source.replace("/", "-"), np.stack(frames), factors, source, RATE)

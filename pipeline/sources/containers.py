@@ -2,6 +2,7 @@
 
 import os
 import re
+import struct
 from pathlib import Path
 from typing import BinaryIO
 
@@ -12,6 +13,7 @@ VIDEO_START = re.compile(
 )
 JPEG_MARKER = re.compile(rb"\xff+([\x01-\xfe])")
 JPEG_STANDALONE = {0x01, *range(0xD0, 0xD9)}
+JPEG_FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 UNKNOWN_SIZE = 0x7FFF_F000  # the size that a WAV written to a pipe states, or more
 SEGMENT, CLUSTER = 0x18538067, 0x1F43B675
 
@@ -33,6 +35,22 @@ def jpeg_is_complete(data: bytes) -> bool:
         if marker not in JPEG_STANDALONE:
             position += int.from_bytes(data[position : position + 2], "big")
     return False
+
+
+def image_pixels(data: bytes) -> int:
+    """The number of pixels that the header of a PNG or JPEG states, which a decoder allocates; else 0."""
+    if data.startswith(b"\x89PNG") and len(data) >= 24:
+        columns, rows = struct.unpack_from(">II", data, 16)
+        return int(rows * columns)
+    position = 2 if data.startswith(b"\xff\xd8") else len(data)
+    while match := JPEG_MARKER.search(data, position):
+        position, marker = match.end(), match[1][0]
+        if marker in JPEG_FRAMES and len(data) >= position + 7:
+            rows, columns = struct.unpack_from(">HH", data, position + 3)
+            return int(rows * columns)
+        if marker not in JPEG_STANDALONE:
+            position += int.from_bytes(data[position : position + 2], "big")
+    return 0
 
 
 def gif_is_complete(path: Path) -> bool:

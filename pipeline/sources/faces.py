@@ -15,6 +15,8 @@ MARGIN = 1.3
 """The side of what is kept of a picture, over that of the box, which reaches from the brows to the chin."""
 SIDES = (256, 192)
 """Pixels of the shorter side of a picture in which a face is looked for, and then, if there is none."""
+LONGEST = 8
+"""The longer side of a picture in which a face is looked for, at most, over the shorter."""
 CENTRE = 0.75
 
 
@@ -77,6 +79,8 @@ def _largest_face(picture: NDArray[np.uint8], side: int) -> Box | None:
     import torch
     from torch.nn.functional import interpolate
 
+    if max(picture.shape[:2]) > LONGEST * min(picture.shape[:2]):
+        return None  # a strip, which would be large when its shorter side is `side`
     ratio = min(picture.shape[:2]) / side
     height, width = (round(length / ratio) for length in picture.shape[:2])
     image = torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None]

@@ -15,12 +15,13 @@ from numpy.typing import NDArray
 from seqviews.pipeline.features import Features
 from seqviews.pipeline.records import Clip
 from seqviews.pipeline.sources import exif
-from seqviews.pipeline.sources.containers import jpeg_is_complete
+from seqviews.pipeline.sources.containers import image_pixels, jpeg_is_complete
 from seqviews.pipeline.sources.decode import decode_video, over_black, upright, video_info
 from seqviews.pipeline.sources.survey import FileSurvey, hash_files, until
 from seqviews.pipeline.sources.windows import Window
 
 IMAGES = {".png", ".jpg", ".jpeg", ".webp"}
+MAX_PIXELS = 1 << 27
 
 
 def list_images(folder: Path) -> list[Path]:
@@ -41,11 +42,15 @@ def read_image(path: Path) -> NDArray[np.uint8]:
 
     A JPEG is rotated and mirrored as its Exif states.
 
-    Raises `ValueError` if the image is damaged or truncated, or not 8 bits grey or RGB.
+    Raises `ValueError` if the image is damaged, truncated or too large, or not 8 bits grey or RGB.
     """
+    if not path.is_file() and path.exists():  # a pipe might never end
+        raise ValueError(f"{path} is not a file")
     data, suffix = path.read_bytes(), path.suffix.lower()
     jpeg = suffix not in {".png", ".webp"}
     decode = imagecodecs.jpeg_decode if jpeg else getattr(imagecodecs, f"{suffix[1:]}_decode")
+    if image_pixels(data) > MAX_PIXELS:
+        raise ValueError(f"{path} states a size of over {MAX_PIXELS >> 20} million pixels")
     try:
         pixels = decode(data)
     except (RuntimeError, ValueError) as error:

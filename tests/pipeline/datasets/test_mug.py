@@ -1,5 +1,10 @@
 """MUG: what is found in a tree, who is in which split, and takes that cannot be used."""
 
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import imagecodecs
@@ -12,6 +17,7 @@ from toy_clips import digests
 
 from seqviews.pipeline.datasets import mug as mug_module
 from seqviews.pipeline.datasets.mug import EXPRESSIONS, Mug, TakeReader, assign_people, find_takes, survey_mug
+from seqviews.pipeline.prepare.failures import Failure
 from seqviews.pipeline.prepare.write import prepare
 from seqviews.pipeline.shards.check import check_dataset
 from seqviews.pipeline.sources.faces import MARGIN, Box
@@ -33,7 +39,7 @@ def survey(folder: Path, reader: TakeReader = CENTRE, *, strict: bool = False, s
 
 
 def test_takes_are_found_with_and_without_the_outer_folder_and_the_others_counted(tree: Path) -> None:
-    for name in ("001/anger/take1", "001/anger/extra", "002/boredom/take000"):
+    for name in ("001/anger/take1", "001/anger/take\uff10\uff10\uff10", "002/boredom/take000"):
         write_take(tree / "subjects3" / name, [])
     (tree / "subjects3" / "readme.txt").write_text("")
     (tree / "subjects3" / "series").mkdir()
@@ -79,6 +85,15 @@ def test_the_records_are_the_pictures(tree: Path, tmp_path: Path) -> None:
     np.testing.assert_array_equal(clip.frames, [fit(pixels, 16, grey=False) for pixels in expected])
 
 
+KINDS: dict[str, Callable[[Path], None]] = {"folder": Path.mkdir, "pipe": os.mkfifo}
+CONTENTS: dict[str, Callable[[bytes], bytes]] = {
+    "no bytes": lambda data: b"",
+    "png": lambda data: imagecodecs.png_encode(picture(np.random.default_rng(0))),
+    "bomb": lambda data: re.sub(rb"(?s)(\xff\xc0.{3}).{4}", b"\\1\xff\xdc\xff\xdc", data),
+}
+FAULTS = ["empty", "short", "sizes", "cut", "cmyk", "16 bits", "link", "odd name", *KINDS, *CONTENTS]
+
+
 def broken(folder: Path, fault: str) -> str:
     """Give a take a fault; returns a part of the message."""
     image = folder / "img_0002.jpg"
@@ -98,13 +113,28 @@ def broken(folder: Path, fault: str) -> str:
     if fault == "cmyk":
         Image.new("CMYK", (32, 24)).save(image)
         return "img_0002.jpg is uint8 with 4 channels: convert it to 8 bits"
+    if fault in KINDS:
+        image.unlink()
+        KINDS[fault](image)
+        return "img_0002.jpg is not a file"
+    if fault == "link":
+        image.unlink()
+        image.symlink_to("nowhere")
+        return "No such file"
+    if fault in CONTENTS:
+        image.write_bytes(CONTENTS[fault](image.read_bytes()))
+        return "128 million pixels" if fault == "bomb" else "img_0002.jpg cannot be decoded"
+    if fault == "odd name":
+        odd = os.fsdecode(b"img_\xff\n.jpg")
+        image.rename(folder / odd).write_bytes(b"")
+        return f"{odd} cannot be decoded"
     assert fault == "16 bits"
     image.unlink()
     (folder / "img_0002.png").write_bytes(imagecodecs.png_encode(np.zeros((24, 32, 3), np.uint16)))
     return "img_0002.png is uint16 with 3 channels: convert it to 8 bits"
 
 
-@pytest.mark.parametrize("fault", ["empty", "short", "sizes", "cut", "cmyk", "16 bits"])
+@pytest.mark.parametrize("fault", FAULTS)
 def test_a_take_that_cannot_be_used_is_skipped_and_counted(tree: Path, fault: str) -> None:
     folder = tree / "subjects3" / "002" / "anger" / "take000"
     message = broken(folder, fault)
@@ -117,6 +147,50 @@ def test_a_take_that_cannot_be_used_is_skipped_and_counted(tree: Path, fault: st
     with pytest.raises(ValueError, match="take000") as caught:
         survey(tree, strict=True)
     assert message in str(caught.value)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs another user")
+def test_a_take_that_must_not_be_read_is_skipped_and_counted() -> None:
+    folder = Path(tempfile.mkdtemp())  # its parents are open to all users
+    folder.chmod(0o755)
+    person = write_tree(folder) / "002"
+    anger, fear = (person / name / "take000" for name in ("anger", "fear"))
+    anger.chmod(0)
+    (fear / "img_0003.jpg").chmod(0)
+    os.seteuid(65534)
+    try:
+        skipped = [str(skip) for skip in survey(folder).skipped]
+    finally:
+        os.seteuid(0)
+    assert skipped[0] == f"{anger} cannot be read: Permission denied"
+    assert "Permission denied" in skipped[1]
+    assert str(fear / "img_0003.jpg") in skipped[1]
+    shutil.rmtree(folder)
+
+
+def test_takes_that_change_after_the_survey_are_not_written(tree: Path, tmp_path: Path) -> None:
+    mug, listed = survey(tree), list[Failure]()
+    prepare(mug, tmp_path / "good", shard_sources=4)
+    image = tree / "subjects3" / "002" / "anger" / "take000" / "img_0002.jpg"
+    data = image.read_bytes()
+    for change in (image.unlink, lambda: image.write_bytes(data + b"\0")):
+        change()
+        with pytest.raises(ValueError, match="anger/take000 has changed since the takes were read"):
+            prepare(mug, tmp_path / "none", shard_sources=4)
+    prepare(mug, tmp_path / "out", shard_sources=4, workers=2, max_failures=1, failed=listed.append)
+    assert [failure.source for failure in listed] == ["002/anger/take000"]
+    image.write_bytes(data)
+    prepare(survey(tree), tmp_path / "out", shard_sources=4, retry=listed)
+    assert digests(tmp_path / "out") == digests(tmp_path / "good")
+
+
+def test_two_people_with_the_same_pictures_are_in_one_split(tree: Path) -> None:
+    splits = survey(tree).splits
+    other = next(person for person in splits if splits[person] != splits["001"])
+    take = tree / "subjects3" / other / "anger" / "take001"
+    take.symlink_to(tree / "subjects3" / "001" / "anger" / "take000")
+    with pytest.raises(ValueError, match=r"anger/take00. and .*anger/take00. hold the same pictures"):
+        survey(tree)
 
 
 def test_a_split_without_takes_is_an_error(tree: Path) -> None:
