@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,10 +23,10 @@ from seqviews.model.train.runs import LOG, Run
 from seqviews.pipeline.files import cache_folder, make_folder, write_atomically
 from seqviews.pipeline.manifest import Split
 from seqviews.pipeline.records import Progress
+from seqviews.pipeline.stream.excerpt import Excerpt, Place
 
 if TYPE_CHECKING:
     from seqviews.pipeline.storage.folder import Folder
-    from seqviews.pipeline.stream.excerpt import Place
     from seqviews.pipeline.stream.stream import SequenceStream
 
 JUDGE_BATCH = 64
@@ -90,16 +90,22 @@ class Evaluation:
 
 
 class Task:
-    """What is evaluated: a run on a device, and the streams of a data set."""
+    """What is evaluated: a run on a device, and the streams of a data set.
+
+    A run on excerpts is evaluated on excerpts from the middle of each record; a run on whole records that differ in
+    length on as many frames from the middle of each as the shortest has.
+    """
 
     def __init__(self, run: Run, data: Folder | Path | str, config: EvaluateConfig, progress: Progress) -> None:
         self.run, self.data, self.config, self.progress, self.device = run, data, config, progress, default_device()
         self.curves = _log_panels(run)
-        excerpt = run.config.excerpt_at("centre")
-        self.stream = split_stream(data, config.split, batch_size=config.batch_size, seed=config.seed, excerpt=excerpt)
+        self.excerpt = run.config.excerpt_at("centre")
+        self.stream = self.open(config.split, batch_size=config.batch_size)
+        least = self.stream.info.features.min_frames
+        if least is not None:  # it was trained on whole records, padded; swaps and judges are for one length
+            self.excerpt = Excerpt(least, place="centre")
+            self.stream = self.open(config.split, batch_size=config.batch_size)
         self.info = self.stream.info
-        if self.info.features.min_frames is not None:
-            raise ValueError(f"the records of {data} differ in length: evaluate a run that was trained on excerpts")
         self.method, self.scale = self.load(run)
 
     def load(self, run: Run) -> tuple[Any, Scale]:
@@ -108,10 +114,10 @@ class Task:
         check_records(method, scale, self.info, self.device)
         return method, scale
 
-    def open(self, split: Split, place: Place = "centre") -> SequenceStream:
-        """Another split of the data set, of excerpts at a place if the run was trained on excerpts."""
-        excerpt = self.run.config.excerpt_at(place)
-        return split_stream(self.data, split, batch_size=JUDGE_BATCH, seed=self.config.seed, excerpt=excerpt)
+    def open(self, split: Split, place: Place = "centre", batch_size: int = JUDGE_BATCH) -> SequenceStream:
+        """A split of the data set, of excerpts at a place if the run is evaluated on excerpts."""
+        excerpt = self.excerpt and replace(self.excerpt, place=place)
+        return split_stream(self.data, split, batch_size=batch_size, seed=self.config.seed, excerpt=excerpt)
 
     def finish(
         self,
@@ -133,6 +139,9 @@ class Task:
             "method": f"{method}, {sum(p.numel() for p in self.method.parameters()):,} parameters",
             "baseline": "none" if self.config.baseline is None else str(self.config.baseline.folder),
             "draws": f"{DRAWS} per clip",
+            "frames": "all of each record"
+            if self.excerpt is None
+            else f"{self.excerpt.frames} of each, from its middle",
             "seed": str(self.config.seed),
             "torch": torch.__version__,
         }

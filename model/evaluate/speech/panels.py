@@ -22,7 +22,7 @@ from seqviews.model.scaling import Scale
 from seqviews.pipeline.features import Features
 
 if TYPE_CHECKING:
-    from seqviews.pipeline.stream.recordset import RecordSet
+    from seqviews.pipeline.stream.stream import SequenceStream
 
 SHOWN = 8  # speakers
 MAX_SEGMENTS = 15  # of an utterance that is played
@@ -68,13 +68,14 @@ def choose_utterances(keys: Sequence[str], speakers: Tensor, count: int = SHOWN,
     return chosen
 
 
-def read_utterances(records: RecordSet, segments: Encoded, names: Sequence[str]) -> list[SpokenSegments]:
+def read_utterances(stream: SequenceStream, segments: Encoded, names: Sequence[str]) -> list[SpokenSegments]:
     """The first segments, in order, of the utterances of these names in a split, all of whose segments are encoded."""
     rows: dict[str, list[int]] = {name: [] for name in names}
     for row in sorted(range(len(segments)), key=segments.keys.__getitem__):
         if (name := utterance_of(segments.keys[row])) in rows and len(rows[name]) < MAX_SEGMENTS:
             rows[name].append(row)
-    batch = records.batch(segments.indices[list(itertools.chain(*rows.values()))])
+    chosen = segments.indices[list(itertools.chain(*rows.values()))]
+    batch = stream.sets[0].batch(chosen, excerpt=stream.excerpt)
     lengths = [len(found) for found in rows.values()]
     parts = torch.split(batch.x, lengths)
     converted: Sequence[Tensor | None] = [None] * len(parts)

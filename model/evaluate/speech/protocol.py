@@ -62,7 +62,7 @@ def evaluate_speech(task: Task) -> Evaluation:
     if not missing_capabilities(method, "decode"):
         metrics |= latent_use(method, segments, task.device, seed)
         names = panels.choose_utterances(segments.keys, segments.factors["speaker"], seed=seed)
-        utterances = panels.read_utterances(task.stream.sets[0], segments, names)
+        utterances = panels.read_utterances(task.stream, segments, names)
         shown.insert(0, panels.cross_panel(method, scale, utterances, task.device))
         players = panels.players(method, scale, utterances[:PLAYED], info.features, task.device, seed)
     return task.finish(

@@ -30,7 +30,7 @@ def test_long_utterances_of_different_speakers_are_chosen() -> None:
 def test_utterances_are_read_in_order(speech: Path) -> None:
     stream = SequenceStream(speech / "test", 16, seed=3)
     names = ["test3-s2", "test0-s9"]
-    utterances = read_utterances(stream.sets[0], encode(PerfectSpeech(), stream, SCALE), names)
+    utterances = read_utterances(stream, encode(PerfectSpeech(), stream, SCALE), names)
     assert [utterance.name for utterance in utterances] == names
     stored: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
     for batch in stream:
