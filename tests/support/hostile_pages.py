@@ -23,7 +23,7 @@ from seqviews.pipeline.manifest import load_manifest
 from seqviews.pipeline.records import ShardError
 from seqviews.pipeline.shards.check import check_dataset
 from seqviews.pipeline.shards.sample import decode_sample
-from seqviews.pipeline.stream.excerpt import Excerpt
+from seqviews.pipeline.stream.excerpt import Excerpt, Place
 from seqviews.pipeline.stream.stream import SequenceStream
 
 Pixels: TypeAlias = NDArray[np.uint8]
@@ -60,7 +60,8 @@ NUMBERS: list[Any] = [
     None,
     True,
 ]
-WHERE = ("random", "first", "centre", "all")
+WHERE: list[Place] = ["random", "first", "centre", "all"]
+CHROMA = ["440", "411", "444"]
 
 
 def saved(pixels: Pixels, kind: str, mode: str = "RGB", **options: Any) -> bytes:
@@ -119,17 +120,17 @@ CHANGES: dict[str, Change] = {
     "grey": lambda rng, data, x: saved(x, "JPEG", "L"),
     "colour": lambda rng, data, x: saved(x, "JPEG"),
     "cmyk": lambda rng, data, x: saved(x, "JPEG", "CMYK"),
-    "12 bits": lambda rng, data, x: imagecodecs.jpeg_encode(x.astype(np.uint16) << 4, bitspersample=12),
-    "16 bits": lambda rng, data, x: imagecodecs.png_encode(x.astype(np.uint16) << 8),
-    "lossless jpeg": lambda rng, data, x: imagecodecs.ljpeg_encode(x[..., 0]),
+    "12 bits": lambda rng, data, x: bytes(imagecodecs.jpeg_encode(x.astype(np.uint16) << 4, bitspersample=12)),
+    "16 bits": lambda rng, data, x: bytes(imagecodecs.png_encode(x.astype(np.uint16) << 8)),
+    "lossless jpeg": lambda rng, data, x: bytes(imagecodecs.ljpeg_encode(x[..., 0])),
     "progressive": lambda rng, data, x: saved(x, "JPEG", progressive=True),
     "turned": lambda rng, data, x: saved(x, "JPEG", exif=turned()),
     "turned webp": lambda rng, data, x: saved(x, "WEBP", exif=turned()),
     "profile": lambda rng, data, x: saved(x, "JPEG", icc_profile=bytes(99)),
     "comment": lambda rng, data, x: saved(x, "JPEG", comment=b"hello"),
     "restart markers": lambda rng, data, x: saved(x, "JPEG", restart_marker_blocks=1),
-    "rgb": lambda rng, data, x: imagecodecs.jpeg8_encode(x, level=90, outcolorspace="RGB"),
-    "chroma": lambda rng, data, x: imagecodecs.jpeg8_encode(x, level=90, subsampling=pick(rng, ["440", "411", "444"])),
+    "rgb": lambda rng, data, x: bytes(imagecodecs.jpeg8_encode(x, level=90, outcolorspace="RGB")),
+    "chroma": lambda rng, data, x: bytes(imagecodecs.jpeg8_encode(x, level=90, subsampling=pick(rng, CHROMA))),
     "quality": lambda rng, data, x: saved(x, "WEBP", quality=int(rng.integers(100))),
     "lossless": lambda rng, data, x: saved(x, "WEBP", lossless=True),
     "alpha": lambda rng, data, x: saved(np.dstack([x, x[..., :1]]), "WEBP", "RGBA"),
@@ -205,7 +206,7 @@ def attacks(split: Path, features: Features, seeds: range) -> Iterator[Attack]:
             path.write_bytes(tar_of(change(rng, members(good), features)))
             claim(split, entry_of(path, max(1, sum(name.endswith("json") for name, _ in members(path)))), manifest)
             what = change.__name__
-        for excerpt in (None, Excerpt(3, 2, pick(rng, list(WHERE))), Excerpt(int(rng.integers(1, 40)))):
+        for excerpt in (None, Excerpt(3, 2, pick(rng, WHERE)), Excerpt(int(rng.integers(1, 40)))):
             attack = functools.partial(same_clips, split, features, excerpt)
             yield f"{what} {seed} {excerpt}", functools.partial(in_a_sentence, attack)
         yield f"{what} {seed} checked", functools.partial(in_a_sentence, lambda: is_sound(split))

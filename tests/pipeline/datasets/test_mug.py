@@ -88,7 +88,7 @@ def test_the_records_are_the_pictures(tree: Path, tmp_path: Path) -> None:
 KINDS: dict[str, Callable[[Path], None]] = {"folder": Path.mkdir, "pipe": os.mkfifo}
 CONTENTS: dict[str, Callable[[bytes], bytes]] = {
     "no bytes": lambda data: b"",
-    "png": lambda data: imagecodecs.png_encode(picture(np.random.default_rng(0))),
+    "png": lambda data: bytes(imagecodecs.png_encode(picture(np.random.default_rng(0)))),
     "bomb": lambda data: re.sub(rb"(?s)(\xff\xc0.{3}).{4}", b"\\1\xff\xdc\xff\xdc", data),
 }
 FAULTS = ["empty", "short", "sizes", "cut", "cmyk", "16 bits", "link", "odd name", *KINDS, *CONTENTS]
