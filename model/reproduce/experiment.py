@@ -74,11 +74,14 @@ class Row:
         """
         if scale not in self.config:
             raise ValueError(f"the row {self.name} has no configuration for --scale {scale}")
-        values = {**read_yaml(preset_path(self.config[scale])), **shared}
-        for name, value in self.overrides.items():
-            merged = isinstance(value, Mapping) and isinstance(values.get(name), Mapping) and "name" not in value
-            values[name] = {**values[name], **value} if merged else value
-        return TrainConfig.from_mapping({**values, **given}, f"the row {self.name}")
+        try:
+            values = {**read_yaml(preset_path(self.config[scale])), **shared}
+            for name, value in self.overrides.items():
+                merged = isinstance(value, Mapping) and isinstance(values.get(name), Mapping) and "name" not in value
+                values[name] = {**values[name], **value} if merged else value
+            return TrainConfig.from_mapping({**values, **given}, f"{self.config[scale]} with its overrides")
+        except ValueError as error:
+            raise ValueError(f"the row {self.name}: {error}") from None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -104,3 +104,9 @@ def test_unknown_names_and_scales() -> None:
     row = Experiment.read("table1").rows[0]
     with pytest.raises(ValueError, match="the row MoCoGAN has no configuration for --scale large"):
         row.train_config("large", {}, data="data", out="out")  # type: ignore[arg-type]
+    for shared, message in (
+        ({"batch_size": 0}, "the row MoCoGAN: batch_size, "),
+        ({"sead": 1}, "the row MoCoGAN: mocogan-sprites-compact with its overrides is not .*: it sets 'sead'"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            row.train_config("compact", shared, data="data", out="out")
