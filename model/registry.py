@@ -6,7 +6,8 @@ and its arguments are plain data.
 
 import inspect
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
@@ -120,12 +121,42 @@ def build(spec: Mapping[str, Any], kind: Kind, *, trust_code: bool = False) -> n
     cls, arguments = resolve(spec, kind, trust_code=trust_code)
     parser = ArgumentParser(exit_on_error=False)
     parser.add_class_arguments(cls, kind.noun, fail_untyped=False)
-    try:
+    with _one_sentence(spec, kind):
         made: nn.Module = getattr(parser.instantiate(parser.parse_object({kind.noun: arguments})), kind.noun)
+    return made
+
+
+def check_arguments(spec: Mapping[str, Any], kind: Kind, decided: Iterable[str]) -> None:
+    """Check the class and the arguments that an entry names, before there is a data set.
+
+    Args:
+        spec: As of `resolve`.
+        kind: What it must be.
+        decided: Arguments that the data set decides, which may be missing.
+
+    Raises:
+        ValueError: As `build`, but for what the constructor itself finds.
+
+    Example:
+        >>> check_arguments({"name": "cdsvae", "alpha": 1.0}, MODELS, ["frame_shape"])
+    """
+    from jsonargparse import ArgumentParser
+
+    cls, arguments = resolve(spec, kind)
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_class_arguments(cls, kind.noun, skip=set(decided) - arguments.keys(), fail_untyped=False)
+    with _one_sentence(spec, kind):
+        parser.parse_object({kind.noun: arguments})
+
+
+@contextmanager
+def _one_sentence(spec: Mapping[str, Any], kind: Kind) -> Iterator[None]:
+    """Whatever is raised, as a `ValueError` that names the class."""
+    try:
+        yield
     except Exception as error:  # jsonargparse raises its own error class around whatever the constructor raised
         message = re.sub(r"\s+", " ", str(error)).removeprefix("Parser key ")
         raise ValueError(f"cannot build the {kind.noun} {spec['name']}: {message}") from error
-    return made
 
 
 def _check_plain(value: Any, depth: int = MAX_DEPTH) -> None:

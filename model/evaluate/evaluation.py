@@ -14,7 +14,7 @@ from seqviews.model.evaluate.encode import Encoded, encode, no_progress, samples
 from seqviews.model.evaluate.factor_probe import FITTED, PROBED, probe_factors
 from seqviews.model.evaluate.identity import unseen_factors
 from seqviews.model.evaluate.judge_training import cached_judge
-from seqviews.model.evaluate.speech.protocol import evaluate_speech
+from seqviews.model.evaluate.speech.protocol import check_speech, evaluate_speech
 from seqviews.model.evaluate.task import EvaluateConfig, Evaluation, Task
 from seqviews.model.evaluate.use import ignored_latents, latent_use
 from seqviews.model.protocol import Posterior
@@ -47,18 +47,36 @@ def evaluate(
             the capabilities that every evaluation requires.
         ShardError: If a shard contradicts the manifest.
     """
-    task = Task(run, data, config or EvaluateConfig(), progress)
+    task = check_evaluation(run, data, config, progress)
     return _evaluate_clips(task) if task.info.modality == "clip" else evaluate_speech(task)
+
+
+def check_evaluation(
+    run: Run, data: Folder | Path | str, config: EvaluateConfig | None = None, progress: Progress = no_progress
+) -> Task:
+    """Check that a run, trained or not, can be evaluated, before any record is read; arguments as of `evaluate`.
+
+    Raises:
+        ValueError, ShardError: As `evaluate`.
+    """
+    task = Task(run, data, config or EvaluateConfig(), progress)
+    if task.info.modality == "segment":
+        check_speech(task)
+        return task
+    if task.config.baseline is not None:
+        raise ValueError("a baseline can be given for speech only")
+    clips.possible_settings(task.method)
+    if not task.stream.factors:
+        raise ValueError(f"{task.info.name} has no factors, which a judge is trained on")
+    sets = [stream.sets[0] for stream in (task.stream, task.open("train"), task.open("val"))]
+    check_agreement(sets, task.stream.factors, task.stream.excerpt)
+    return task
 
 
 def _evaluate_clips(task: Task) -> Evaluation:
     config, info, method, scale, device = task.config, task.info, task.method, task.scale, task.device
-    if config.baseline is not None:
-        raise ValueError("a baseline can be given for speech only")
     settings = clips.possible_settings(method)
     train, val = task.open("train", "random"), task.open("val")
-    sets = [stream.sets[0] for stream in (task.stream, train, val)]
-    check_agreement(sets, task.stream.factors, task.stream.excerpt)
     progress, seed, size = task.progress, config.seed, config.batch_size
     steps, maximum = config.judge_steps, config.max_clips
     judge = cached_judge(config.judges, train, val, seed=seed, device=device, steps=steps, progress=progress)

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal, Self, TypeAlias, TypeVar
+from types import UnionType
+from typing import Any, Literal, Self, TypeAlias, TypeVar, get_args, get_origin, get_type_hints
 
+from seqviews.model.evaluate.task import EvaluateConfig
 from seqviews.model.train.config import TrainConfig, preset_path, read_yaml
 
 EXPERIMENTS = Path(__file__).parents[1] / "experiments"
+RAW = "{raw}"
+GIVEN = ("data", "out", "seed")  # to `reproduce`
+OPTIONS = [f.name for f in fields(EvaluateConfig) if str(f.type).startswith("int")]  # numbers that a YAML file may set
 Scale: TypeAlias = Literal["compact", "paper"]
 T = TypeVar("T")
 
@@ -56,22 +61,27 @@ class Row:
         """The name as that of a folder."""
         return "".join(c if c.isalnum() else "-" for c in self.name.lower()).strip("-")
 
-    def train_config(self, scale: Scale, data: str, out: str, seed: int, max_clips: int | None = None) -> TrainConfig:
+    def train_config(self, scale: Scale, shared: Mapping[str, Any], **given: Any) -> TrainConfig:
         """The training of the row.
+
+        Args:
+            scale: Of which configuration.
+            shared: Fields that all rows of the experiment have, before `overrides`.
+            given: Fields that are set last, at least `data` and `out`.
 
         Raises:
             ValueError: If there is no configuration of this scale, or it is not one.
         """
         if scale not in self.config:
             raise ValueError(f"the row {self.name} has no configuration for --scale {scale}")
-        values = dict(read_yaml(preset_path(self.config[scale])))
-        for name, value in self.overrides.items():
-            merged = isinstance(value, Mapping) and isinstance(values.get(name), Mapping) and "name" not in value
-            values[name] = {**values[name], **value} if merged else value
-        values |= {"data": data, "out": out, "seed": seed}
-        if max_clips is not None:
-            values["max_clips"] = max_clips
-        return TrainConfig.from_mapping(values, f"the row {self.name}")
+        try:
+            values = {**read_yaml(preset_path(self.config[scale])), **shared}
+            for name, value in self.overrides.items():
+                merged = isinstance(value, Mapping) and isinstance(values.get(name), Mapping) and "name" not in value
+                values[name] = {**values[name], **value} if merged else value
+            return TrainConfig.from_mapping({**values, **given}, f"{self.config[scale]} with its overrides")
+        except ValueError as error:
+            raise ValueError(f"the row {self.name}: {error}") from None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +95,8 @@ class Experiment:
         rows: Its rows.
         prepare: The preparation tool and its arguments, in which `{raw}` is the folder of raw data; empty if the data
             set has to be prepared before.
+        prepare_at: More of these arguments, by scale.
+        training: Fields of `TrainConfig` that all rows have on data that `prepare` made, `{raw}` as there.
         baseline: Name of the row with which the others are compared in pairs, for speech.
         evaluation: Options of `seqviews evaluate`, such as `judge_steps`.
         differs: Sentences on what differs from the paper.
@@ -94,7 +106,9 @@ class Experiment:
     title: str
     columns: list[Column]
     rows: list[Row]
-    prepare: list[str] = field(default_factory=list)
+    prepare: list[str | int] = field(default_factory=list)
+    prepare_at: Mapping[str, list[str | int]] = field(default_factory=dict)
+    training: Mapping[str, Any] = field(default_factory=dict)
     baseline: str | None = None
     evaluation: Mapping[str, int] = field(default_factory=dict)
     differs: list[str] = field(default_factory=list)
@@ -104,7 +118,7 @@ class Experiment:
         """The experiment of a name, as in `experiments()`, or of a YAML file.
 
         Raises:
-            ValueError: If there is neither, or the file has an unknown key, lacks one, or has a value of another type.
+            ValueError: If there is neither, or the file has an unknown key, lacks one, or has a value that is wrong.
 
         Example:
             >>> Experiment.read("table4").columns[0].title
@@ -119,12 +133,39 @@ class Experiment:
                 raise ValueError(f"{path} has no {key}: it is not an experiment")
             values[key] = [_build(kind, value, f"{path}, {key} {i}") for i, value in enumerate(values[key], 1)]
         experiment = _build(cls, values, str(path))
-        names = [row.slug for row in experiment.rows]
-        if len(set(names)) < len(names):
-            raise ValueError(f"{path} has two rows of one name")
-        if experiment.baseline is not None and experiment.baseline not in {row.name for row in experiment.rows}:
-            raise ValueError(f"{path} has no row {experiment.baseline}, which is its baseline")
+        for problem in experiment._problems():
+            raise ValueError(f"{path} {problem}")
         return experiment
+
+    def preparation(self, scale: Scale, raw: str) -> list[str]:
+        """The tool that prepares the data of a scale from a folder of raw data, and its arguments."""
+        return [str(argument).replace(RAW, raw) for argument in [*self.prepare, *self.prepare_at.get(scale, [])]]
+
+    def training_on(self, raw: str) -> dict[str, Any]:
+        """`training` with the folder of raw data."""
+        return {
+            name: value.replace(RAW, raw) if isinstance(value, str) else value for name, value in self.training.items()
+        }
+
+    def _problems(self) -> Iterator[str]:
+        """What is wrong with it besides keys and types."""
+        slugs = [row.slug for row in self.rows]
+        if len(set(slugs)) < len(slugs):
+            yield "has two rows of one name"
+        if self.baseline is not None and self.baseline not in {row.name for row in self.rows}:
+            yield f"has no row {self.baseline}, which is its baseline"
+        tool = str(self.prepare[0])[:100] if self.prepare else "prepare_"
+        if not tool.startswith("prepare_"):
+            yield f"prepares with {tool!r}, which is not a preparation tool such as prepare_folder"
+        for scale in {scale for scales in (self.prepare_at, *(row.config for row in self.rows)) for scale in scales}:
+            if scale not in get_args(Scale):
+                yield f"has something for the scale {scale[:100]!r}: scales are {', '.join(get_args(Scale))}"
+        for name in {name for changes in (self.training, *(row.overrides for row in self.rows)) for name in changes}:
+            if name in GIVEN:
+                yield f"sets {name}, which is an argument of reproduce: leave it out"
+        for name, value in self.evaluation.items():
+            if name not in OPTIONS or value < (0 if name == "seed" else 1):
+                yield f"sets {name[:100]} to {value} in evaluation: it takes positive numbers for {', '.join(OPTIONS)}"
 
 
 def experiments() -> list[str]:
@@ -143,13 +184,26 @@ def _build(kind: type[T], values: Any, where: str) -> T:
     known = {f.name: f for f in fields(kind)}  # type: ignore[arg-type]  # all of them are dataclasses
     if unknown := sorted(str(name)[:100] for name in values.keys() - known.keys()):
         raise ValueError(f"{where} has an unknown key {unknown[0]!r}; known: {', '.join(known)}")
-    types = {"str": str, "bool": bool, "list": list, "Mapping": Mapping}
+    hints = get_type_hints(kind)
     for name, value in values.items():
-        annotation = str(known[name].type)
-        expected = types[annotation.partition("[")[0].partition(" ")[0]]
-        if not isinstance(value, expected) and not (value is None and "None" in annotation):
-            raise ValueError(f"{where}: {name} is {str(value)[:100]!r}, not {annotation}")
+        if not _fits(value, hints[name]):
+            raise ValueError(f"{where}: {name} is {str(value)[:100]!r}, not {known[name].type}")
     try:
         return kind(**values)
     except TypeError as error:
         raise ValueError(f"{where}: {str(error).partition('() ')[2]}") from None
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Whether a value of YAML is of a type, and all that it holds; whole numbers are floats, too."""
+    origin, inner = get_origin(hint), get_args(hint)
+    if origin is UnionType:
+        return any(_fits(value, each) for each in inner)
+    if origin is list:
+        return isinstance(value, list) and all(_fits(each, inner[0]) for each in value)
+    if origin is Mapping:
+        key, each = inner
+        return isinstance(value, Mapping) and all(_fits(k, key) and _fits(v, each) for k, v in value.items())
+    if hint is Any or isinstance(value, bool):
+        return hint in (Any, bool)
+    return isinstance(value, (int, float) if hint is float else hint)

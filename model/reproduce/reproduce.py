@@ -6,26 +6,25 @@ import json
 import logging
 import os
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from seqviews.model.evaluate.encode import no_progress
-from seqviews.model.registry import MODELS, find_class
-from seqviews.model.report.curves import read_log
-from seqviews.model.reproduce.experiment import Experiment, Row, Scale
+from seqviews.model.evaluate.speech.attacks import GROUPS
+from seqviews.model.reproduce.experiment import Experiment, Scale
 from seqviews.model.reproduce.jobs import Job, run_jobs
 from seqviews.model.reproduce.table import Measured, Table
-from seqviews.model.train.config import TrainConfig
-from seqviews.model.train.runs import LOG, Run
-from seqviews.model.train.trainer import assemble
+from seqviews.model.reproduce.training import Training
+from seqviews.model.train.runs import Run
 from seqviews.pipeline.files import make_folder, write_atomically
-from seqviews.pipeline.manifest import SPLITS, load_manifest
+from seqviews.pipeline.manifest import SPLITS, DatasetInfo, load_manifest
 from seqviews.pipeline.records import Progress
 from seqviews.pipeline.storage.urls import open_folder
 
-REPORT, TICK = "evaluation/report.html", 60.0  # what an evaluation writes last; seconds
+TICK = 60.0  # seconds
 logger = logging.getLogger("seqviews")
 
 
@@ -40,6 +39,9 @@ class ReproduceConfig:
         seeds: Of the trainings of each row.
         jobs: Trainings side by side.
         max_clips: Records that each training sees; those of its configuration if None.
+
+    Raises:
+        ValueError: If a seed is given twice.
     """
 
     data: str
@@ -49,38 +51,17 @@ class ReproduceConfig:
     jobs: int = 1
     max_clips: int | None = None
 
-
-@dataclass(frozen=True, slots=True)
-class Training:
-    """A row with a seed: its configuration, and whether it is evaluated."""
-
-    row: Row
-    config: TrainConfig
-
-    @property
-    def folder(self) -> Path:
-        """Of the run."""
-        return Path(self.config.out)
-
-    @property
-    def evaluated(self) -> bool:
-        """Whether nothing is left to do."""
-        return (self.folder / REPORT).is_file()
-
-    def records(self) -> int:
-        """Records that it was trained on so far, by its log."""
-        steps = 0
-        with suppress(OSError, ValueError):  # while it is written
-            logged = read_log(self.folder / LOG)
-            steps = int(logged["step"].max()) if len(logged.get("step", ())) else 0
-        return self.config.max_clips if self.evaluated else min(self.config.max_clips, steps * self.config.batch_size)
+    def __post_init__(self) -> None:
+        if len(set(self.seeds)) < len(self.seeds):
+            raise ValueError(f"seeds are {', '.join(map(str, self.seeds))}: give each once")
 
 
 def reproduce(experiment: Experiment, config: ReproduceConfig, progress: Progress = no_progress) -> Table:
     """Reproduce an experiment, and leave `table.md`, `table.json` and `report.html` in `config.out`.
 
-    Every configuration is checked against the data before any training starts. Interrupted, however it ends, it resumes
-    when it is called again: what is done is kept, and trainings continue from their checkpoints.
+    Every configuration is checked before the data is prepared, and against the data before any training starts.
+    Interrupted, however it ends, it resumes when it is called again: what is done is kept, and trainings continue from
+    their checkpoints.
 
     Args:
         experiment: The table.
@@ -92,33 +73,36 @@ def reproduce(experiment: Experiment, config: ReproduceConfig, progress: Progres
             another reproduction or one that is running.
         ChildProcessError: If a preparation, training or evaluation fails.
     """
-    for training in _trainings(experiment, config, config.data):
-        find_class(str(training.config.model.get("name")), MODELS)
     raw = _needs_preparation(experiment, config)
+    data = str(config.out / "data") if raw else config.data
+    shared = experiment.training_on(config.data) if raw else {}
+    trainings = _trainings(experiment, config, data, shared)
+    for training in trainings:
+        training.check_classes()
     make_folder(config.out)
     with _alone(config.out):
-        data = str(config.out / "data") if raw else config.data
         if raw and not all((config.out / "data" / split / "manifest.json").is_file() for split in SPLITS):
-            arguments = [argument.format(raw=config.data) for argument in experiment.prepare]
+            arguments = experiment.preparation(config.scale, config.data)
             _run([_job(config, "the preparation", [*arguments, "--out", data])], 1)
-        trainings = _trainings(experiment, config, data)
-        for training in trainings:
-            _check(training, config.out)
+        _check(experiment, trainings, config.out)
         _train(trainings, config, progress)
         _evaluate(experiment, trainings, config)
-        table = _table(experiment, trainings, config, data)
+        table = _table(experiment, trainings, config)
         table.write(config.out)
         return table
 
 
-def _trainings(experiment: Experiment, config: ReproduceConfig, data: str) -> list[Training]:
+def _trainings(experiment: Experiment, config: ReproduceConfig, data: str, shared: Mapping[str, Any]) -> list[Training]:
     """Every row with every seed."""
-    runs = config.out / "runs"
-    return [
-        Training(row, row.train_config(config.scale, data, str(runs / f"{row.slug}-{seed}"), seed, config.max_clips))
-        for seed in config.seeds
-        for row in experiment.rows
-    ]
+    given: dict[str, Any] = {"data": data}
+    if config.max_clips is not None:
+        given["max_clips"] = config.max_clips
+    trainings = []
+    for seed in config.seeds:
+        for row in experiment.rows:
+            out = str(config.out / "runs" / f"{row.slug}-{seed}")
+            trainings.append(Training(row, row.train_config(config.scale, shared, out=out, seed=seed, **given)))
+    return trainings
 
 
 def _needs_preparation(experiment: Experiment, config: ReproduceConfig) -> bool:
@@ -148,19 +132,37 @@ def _alone(out: Path) -> Iterator[None]:
         yield
 
 
-def _check(training: Training, out: Path) -> None:
-    """Check that a row fits the data, and that what was asked for in `out` before is the same."""
-    path = _config_path(training, out)
-    text = replace(training.config, out="").to_yaml()
-    if path.is_file() and path.read_text() != text:
-        raise ValueError(f"{path} is of another reproduction than these arguments: choose another --out")
-    if not path.is_file():
-        try:
-            assemble(training.config)
-        except ValueError as error:
-            raise ValueError(f"the row {training.row.name}: {error}") from None
+def _check(experiment: Experiment, trainings: Sequence[Training], out: Path) -> None:
+    """Check that rows can be trained and evaluated on the data, and that what was asked for before is the same."""
+    new = {}
+    for training in trainings:
+        path = _config_path(training, out)
+        text = replace(training.config, out="").to_yaml()
+        if path.is_file() and path.read_text() != text:
+            raise ValueError(f"{path} is of another reproduction than these arguments: choose another --out")
+        if not path.is_file():
+            training.check_data(experiment)
+            new[path] = text
+    _check_columns(experiment, load_manifest(open_folder(trainings[0].config.data) / "test").dataset)
+    for path, text in new.items():
         make_folder(path.parent)
         write_atomically(path, text.encode())
+
+
+def _check_columns(experiment: Experiment, info: DatasetInfo) -> None:
+    """Check that an evaluation on the data can give a metric of every column."""
+    factors = [*info.static, *info.dynamic]
+
+    def possible(metric: str) -> bool:
+        kind, *rest = metric.split("/")
+        if info.modality == "segment":
+            return kind in {*GROUPS, "use", "probe"}
+        return len(rest) < 2 or rest[0] in factors  # such as use/static_exchanged or swap/motion/accuracy
+
+    for column in experiment.columns:
+        if not any(map(possible, column.metrics)):
+            known = f"{info.modality}s with the factors {', '.join(factors)}"
+            raise ValueError(f"{info.name} has {known}: the column {column.title!r} of {experiment.name} is of others")
 
 
 def _config_path(training: Training, out: Path) -> Path:
@@ -217,7 +219,7 @@ def _run(jobs: Sequence[Job], side_by_side: int) -> None:
         run_jobs(jobs, side_by_side, lambda: None, TICK)
 
 
-def _table(experiment: Experiment, trainings: Sequence[Training], config: ReproduceConfig, data: str) -> Table:
+def _table(experiment: Experiment, trainings: Sequence[Training], config: ReproduceConfig) -> Table:
     measured = {}
     for row in experiment.rows:
         of_row = [training for training in trainings if training.row is row]
@@ -225,12 +227,14 @@ def _table(experiment: Experiment, trainings: Sequence[Training], config: Reprod
         method = Run.load(of_row[0].folder).method
         parameters = sum(parameter.numel() for parameter in method.parameters())
         measured[row.name] = Measured(metrics, parameters, of_row[0].config.max_clips)
-    manifest = load_manifest(open_folder(data) / "test")
+    first = trainings[0].config
+    manifest = load_manifest(open_folder(first.data) / "test")
     about = {
         "scale": config.scale,
         "seeds": ", ".join(map(str, config.seeds)),
         "data": f"{manifest.dataset.name}, test split, {len(manifest)} records",
         "SHA-256 of the data": manifest.digest,
+        "training": "stored records" if first.make_from is None else "records made anew in every epoch",
         "evaluation": json.dumps(dict(experiment.evaluation)) if experiment.evaluation else "as by default",
     }
     return Table(experiment, measured, about)

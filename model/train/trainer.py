@@ -18,7 +18,7 @@ from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from seqviews.augment.views import MultiView
 from seqviews.model.protocol import Method
 from seqviews.model.ranks import synchronise_batch_norm
-from seqviews.model.registry import MODELS, VIEWS, build, resolve
+from seqviews.model.registry import MODELS, VIEWS, build, check_arguments, resolve
 from seqviews.model.scaling import scale_of
 from seqviews.model.train import callbacks as own
 from seqviews.model.train.config import CONFIG, TrainConfig
@@ -95,6 +95,18 @@ def is_first_process() -> bool:
     """Whether this process reports, by what torchrun, Slurm and Lightning set before a process group is up."""
     ranks = ("RANK",) if "RANK" in os.environ else ("SLURM_PROCID", "NODE_RANK", "LOCAL_RANK")
     return all(os.environ.get(name, "0") == "0" for name in ranks)
+
+
+def check_classes(config: TrainConfig) -> None:
+    """Check the method and the views that a configuration names, and their arguments, before its data is prepared.
+
+    Raises:
+        ValueError: If one is not registered, or does not take an argument.
+    """
+    check_arguments(config.model, MODELS, ["frame_shape", "sources"])
+    for view in (config.motion, config.content):
+        if view is not None:
+            check_arguments(view, VIEWS, ["voices"])
 
 
 def assemble(

@@ -15,7 +15,7 @@ from untrained import save_run
 
 from seqviews.model import registry
 from seqviews.model.protocol import Loss, Method, Views
-from seqviews.model.registry import MODELS, VIEWS, build, find_class
+from seqviews.model.registry import MODELS, VIEWS, build, check_arguments, find_class
 from seqviews.model.train.config import CONFIG
 from seqviews.model.train.runs import Run
 from seqviews.tools import encode, show_views, train
@@ -144,3 +144,15 @@ def test_arguments_that_a_class_does_not_take_are_named(tmp_path: Path) -> None:
     for name, value in {"wide": 1, "width": "broad", "frame_shape": [3, 16]}.items():
         with pytest.raises(ValueError, match=f"cannot build the model cdsvae: .*{name}"):
             build({**TINY["model"], "frame_shape": [3, 16, 16], name: value}, MODELS)
+
+
+def test_arguments_are_checked_without_those_that_the_data_decides() -> None:
+    check_arguments({"name": "cdsvae", "beta": 2.0}, MODELS, ["frame_shape"])
+    for arguments, decided, message in (
+        ({}, [], "frame_shape"),
+        ({"bta": 2.0}, ["frame_shape"], "bta"),
+        ({"beta": "much"}, ["frame_shape"], "beta"),
+        ({"frame_shape": "square"}, ["frame_shape"], "frame_shape"),
+    ):
+        with pytest.raises(ValueError, match=f"cannot build the model cdsvae: .*{message}"):
+            check_arguments({"name": "cdsvae", **arguments}, MODELS, decided)

@@ -3,6 +3,7 @@
 import fcntl
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -48,11 +49,31 @@ def test_what_cannot_be_reproduced_is_one_sentence_before_anything_is_trained(
     alone = write_experiment(tmp_path, rows=[{"name": "ours", "config": {"compact": str(tmp_path / "ours.yaml")}}])
     assert "tiny needs a prepared data set, and" in failure(main, alone, "--data", tmp_path, "--out", out)
     assert f"there is no {tmp_path}/x" in failure(main, "table1", "--data", tmp_path / "x", "--out", out)
+    assert "seeds are 1, 1: give each once" in failure(main, "table1", "--data", toy, "--out", out, "--seeds", "1", "1")
+    ours = {"name": "ours", "config": {"compact": str(tmp_path / "ours.yaml")}}
+    misspelt = write_experiment(
+        tmp_path, rows=[{**ours, "overrides": {"model": {"alhpa": 1}}}], prepare=["prepare_sprites"]
+    )
+    line = failure(main, misspelt, "--data", tmp_path, "--out", out)
+    assert "the row ours: cannot build the model cdsvae: " in line
+    assert "alhpa" in line
     assert not out.exists()
     line = failure(main, "table1", "--data", speech, "--out", out)
     assert "the row MoCoGAN: cannot build the model mocogan: " in line
     assert "MoCoGAN is for clips" in line
-    assert not (out / "runs").exists()
+    for changes, message in (
+        ({"overrides": {"model": {"name": "fhvae"}}}, "the row other: cannot build the model fhvae: .* for segments"),
+        ({}, "the row other: a baseline can be given for speech only"),
+    ):
+        rows = [ours, {**ours, "name": "other", **changes}]
+        experiment = write_experiment(tmp_path, rows=rows, baseline="ours")
+        assert re.search(message, failure(main, experiment, "--data", toy, "--out", out))
+    experiment = write_experiment(tmp_path, rows=[ours], evaluation={"max_clips": 3})
+    assert "the row ours: max_clips is for clips only" in failure(main, experiment, "--data", speech, "--out", out)
+    experiment = write_experiment(tmp_path, rows=[ours])
+    line = failure(main, experiment, "--data", toy, "--out", out)
+    assert "toy has clips with the factors shade, path: the column 'Acc' of tiny is of others" in line
+    assert [path.name for path in out.iterdir()] == [".lock"]
     with (out / ".lock").open() as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         assert f"{out} is in use by another" in failure(main, "table1", "--data", speech, "--out", out)

@@ -36,18 +36,26 @@ PLAYED = 3  # utterances
 SPEAKER_HELD = 0.2  # an equal error rate; below it, a linear attack reads the speaker from z
 
 
+def check_speech(task: Task) -> None:
+    """Check that a run can be evaluated on segments of speech.
+
+    Raises:
+        ValueError: As `evaluate`.
+    """
+    require(task.method, "encode", purpose="error rates of speakers")
+    if "speaker" not in task.stream.factors:
+        raise ValueError(f"{task.info.name} has no factor speaker, which an error rate of speakers requires")
+    if task.config.max_clips is not None:
+        raise ValueError("max_clips is for clips only: of speech, pairs of all segments are scored")
+
+
 def evaluate_speech(task: Task) -> Evaluation:
-    """Evaluate a run on segments of speech.
+    """Evaluate a run that `check_speech` accepts on segments of speech.
 
     Raises:
         ValueError, ShardError: As `evaluate`.
     """
     info, method, scale, seed = task.info, task.method, task.scale, task.config.seed
-    require(method, "encode", purpose="error rates of speakers")
-    if "speaker" not in task.stream.factors:
-        raise ValueError(f"{info.name} has no factor speaker, which an error rate of speakers requires")
-    if task.config.max_clips is not None:
-        raise ValueError("max_clips is for clips only: of speech, pairs of all segments are scored")
     runs = [_Encoder("", method, scale)]
     if task.config.baseline is not None:
         runs.append(_Encoder("baseline_", *task.load(task.config.baseline)))
