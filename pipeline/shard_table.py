@@ -85,9 +85,9 @@ class ShardTable(Sequence[ShardEntry]):
             raise ValueError(f"{TABLE}: a shard has fewer than {MIN_SHARD_BYTES} or more than {MAX_SHARD_BYTES} bytes")
         if (np.diff(rows["number"].astype(np.int64)) <= 0).any():
             raise ValueError(f"{TABLE}: two shards have the same name, or they are not sorted")
-        heads, counts = np.unique(self._heads, return_counts=True)
+        heads, counts = np.unique(self.heads, return_counts=True)
         if (counts > 1).any():
-            alike = np.isin(self._heads, heads[counts > 1])
+            alike = np.isin(self.heads, heads[counts > 1])
             digests = [row.tobytes() for row in rows["sha256"][alike]]
             if len(set(digests)) < len(digests):
                 raise ValueError(f"{TABLE}: two shards have the same SHA-256, so the same keys")
@@ -100,10 +100,10 @@ class ShardTable(Sequence[ShardEntry]):
         return buffer.getvalue()
 
     @property
-    def _heads(self) -> NDArray[np.uint64]:
-        """The first eight bytes of each SHA-256."""
-        heads: NDArray[np.uint64] = np.frombuffer(self.rows["sha256"].tobytes(), "<u8").reshape(-1, 4)[:, 0]
-        return heads
+    def heads(self) -> NDArray[np.uint64]:
+        """The first eight bytes of each SHA-256, as numbers."""
+        heads: NDArray[np.uint64] = np.frombuffer(self.rows["sha256"].tobytes(), ">u8").reshape(-1, 4)[:, 0]
+        return heads.astype(np.uint64)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -135,3 +135,36 @@ def record_counts(shards: Sequence[ShardEntry]) -> NDArray[np.int64]:
     if isinstance(shards, ShardTable):
         return shards.rows["records"].astype(np.int64)
     return np.fromiter((shard.records for shard in shards), np.int64, len(shards))
+
+
+class ShardNumbers:
+    """Finds shards by their SHA-256, with 16 bytes a shard.
+
+    Example:
+        >>> entries = [ShardEntry(f"train-{k:06d}.tar", 5, 20480, f"{9 - k:064x}") for k in range(3)]
+        >>> numbers = ShardNumbers(entries)
+        >>> [numbers.find(f"{k:064x}") for k in (9, 8, 7, 6)], numbers.find("lost+found")
+        ([0, 1, 2, None], None)
+    """
+
+    def __init__(self, shards: Sequence[ShardEntry]) -> None:
+        self._shards = shards
+        if isinstance(shards, ShardTable):
+            heads = shards.heads
+        else:
+            heads = np.fromiter((_head(shard.sha256) for shard in shards), np.uint64, len(shards))
+        self._order = np.argsort(heads)
+        self._heads = heads[self._order]
+
+    def find(self, sha256: str) -> int | None:
+        """Return the position of a shard; None if there is none with this SHA-256."""
+        try:
+            head = np.uint64(_head(sha256))
+        except (ValueError, OverflowError):
+            return None
+        first, end = np.searchsorted(self._heads, head), np.searchsorted(self._heads, head, "right")
+        return next((int(n) for n in self._order[first:end] if self._shards[int(n)].sha256 == sha256), None)
+
+
+def _head(sha256: str) -> int:
+    return int(sha256[:16], 16)

@@ -1,21 +1,21 @@
 """Shard plain WebDataset tars that others made: videos, images or sound, with labels in JSON members."""
 
 import argparse
-import sys
 from typing import Any
 
-from seqviews.pipeline.datasets.tars import TarDataset, TarLayout, survey_tars
+from seqviews.pipeline.datasets.tar_survey import TarLayout, Unread, survey_tars
+from seqviews.pipeline.datasets.tars import TarDataset
 from seqviews.pipeline.prepare.failures import failure_limit
 from seqviews.pipeline.sources.tars import expand_tars
 from seqviews.tools.prepare_folder import add_cutting, make_cutter
-from seqviews.tools.preparing import add_codec, add_options, prepare_with
+from seqviews.tools.preparing import add_codec, add_options, prepare_with, to_retry
 from seqviews.tools.run import progress_bar, run_tool, tool_parser
 
 SHOWN = 20
 
 
 def prepare_tars(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Write the splits; returns what was written, and the samples that cannot be read."""
+    """Write the splits; returns what was written and what was left out, by split."""
     kind, extension = next((k, e) for k in ("video", "images", "audio") if (e := getattr(arguments, k)))
     cutter = make_cutter({"images": "frames"}.get(kind, kind), arguments)  # type: ignore[arg-type]  # one of the three
     train, val, test = arguments.splits
@@ -29,16 +29,16 @@ def prepare_tars(arguments: argparse.Namespace) -> dict[str, Any]:
     )
     with progress_bar() as progress:
         survey = survey_tars(layout, cutter, arguments.workers, progress)
-    total = len(survey.samples) + len(survey.broken)
-    if len(survey.broken) > failure_limit(arguments.max_failures, total):
-        listed = "; ".join(survey.broken[:SHOWN]) + ("; ..." if len(survey.broken) > SHOWN else "")
-        found = f"{len(survey.broken)} of {total} samples and tars cannot be read"
-        raise ValueError(f"{found}: {listed}: mend them, or accept them with --max-failures")
-    for broken in survey.broken:
-        print(f"left out: {broken}", file=sys.stderr)
     about = {"licence": arguments.licence, "attribution": arguments.attribution}
-    written: dict[str, Any] = prepare_with(TarDataset.of(layout, cutter, survey, arguments.name, **about), arguments)
-    return {**written, "broken": survey.broken}
+    dataset = TarDataset.of(layout, cutter, survey, arguments.name, Unread.planned(arguments.out), **about)
+    broken = [(source, sample) for source, samples in dataset.broken.items() for sample in samples]
+    total = dataset.parameters["tar_samples"]
+    if len(broken) > failure_limit(arguments.max_failures, total):
+        names = [f"{source.partition('-')[2]}/{s.name}: {s.reason}" if s.name else s.reason for source, s in broken]
+        listed = "; ".join(list(dict.fromkeys(names))[:SHOWN]) + ("; ..." if len(broken) > SHOWN else "")
+        found = f"{len(broken)} of {total} samples and ends of tars cannot be read"
+        raise ValueError(f"{found}: {listed}: mend them, or accept them with --max-failures")
+    return prepare_with(dataset, arguments, retry=dataset.to_retry(to_retry(arguments)))
 
 
 def main(argv: list[str] | None = None) -> None:

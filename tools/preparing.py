@@ -2,9 +2,8 @@
 
 import argparse
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import nullcontext
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, get_args
 
@@ -103,9 +102,15 @@ def add_codec(parser: argparse.ArgumentParser) -> None:
 
 
 def prepare_with(
-    dataset: Preprocessor, arguments: argparse.Namespace, progress: Progress | None = None
+    dataset: Preprocessor,
+    arguments: argparse.Namespace,
+    progress: Progress | None = None,
+    retry: Collection[Failure] | None = None,
 ) -> dict[str, dict[str, Any]]:
-    """Write all splits with the options above; returns records, shards and bytes by split."""
+    """Write all splits with the options above; returns records, shards and bytes by split.
+
+    `retry` are the failures to retry, by default those in the files of --retry.
+    """
     names = ("seed", "shard_sources", "workers", "part", "max_failures")
     options = {name: getattr(arguments, name) for name in names}
     options |= {name: getattr(arguments, name, None) for name in ("codec", "quality", "page_frames")}
@@ -115,9 +120,8 @@ def prepare_with(
         raise ValueError("--address and --resources are for --engine ray: add it, or leave them out")
     failures: list[Failure] = []
     with nullcontext(progress) if progress else progress_bar() as report:
-        manifests = prepare(
-            dataset, arguments.out, **options, retry=to_retry(arguments), failed=failures.append, progress=report
-        )
+        options["retry"] = to_retry(arguments) if retry is None else retry
+        manifests = prepare(dataset, arguments.out, **options, failed=failures.append, progress=report)
     return summary(manifests, failures)
 
 
@@ -133,6 +137,6 @@ def summary(manifests: Mapping[Any, Manifest], failures: list[Failure]) -> dict[
         for split, m in manifests.items()
     }
     for failure in failures:
-        print(f"left out: {failure.source} of {failure.split}: {failure.reason}", file=sys.stderr)
-        written[failure.split].setdefault("failures", []).append(asdict(failure))
+        print(f"left out: {failure}", file=sys.stderr)
+        written[failure.split].setdefault("failures", []).append(failure.as_json())
     return written

@@ -4,128 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
-from threading import Event
 from typing import Any
 
 import numpy as np
 
+from seqviews.pipeline.datasets.tar_survey import SurveyedSample, TarLayout, TarSurvey, Unread
 from seqviews.pipeline.features import Features
-from seqviews.pipeline.manifest import DatasetInfo, Split
-from seqviews.pipeline.records import KEY_PATTERN, Progress, Record, silent
-from seqviews.pipeline.shards.codec import decode_json
-from seqviews.pipeline.sources.survey import Cutter, FileSurvey, until
-from seqviews.pipeline.sources.tars import BrokenTar, Sample, read_samples, sample_file, tar_name
+from seqviews.pipeline.manifest import SPLITS, DatasetInfo, Split
+from seqviews.pipeline.prepare.failures import BrokenSample, Failure
+from seqviews.pipeline.records import KEY_PATTERN, Record
+from seqviews.pipeline.sources.survey import Cutter
+from seqviews.pipeline.sources.tars import read_samples, sample_file, tar_name
 
 MAX_CLASSES = 100_000
-
-
-@dataclass(frozen=True, slots=True)
-class TarLayout:
-    """Where the samples are, and what is used of each.
-
-    Attributes:
-        tars: Paths, `pipe:` commands and URLs.
-        extension: Of the member to cut, as `mp4`; with `images`, of all members that are frames.
-        images: Whether a sample is several images.
-        factors: Fields of the JSON member that are factors; every one is static.
-        identity: The field whose hash decides the split; by default the content of the member does, so that no two
-            splits have the same.
-        fractions: Of train, val and test.
-
-    Raises:
-        ValueError: If the fractions are below 0 or do not add up to 1, or a factor has no valid name.
-    """
-
-    tars: tuple[str, ...]
-    extension: str
-    images: bool = False
-    factors: tuple[str, ...] = ()
-    identity: str | None = None
-    fractions: tuple[float, float, float] = (0.8, 0.1, 0.1)
-
-    def __post_init__(self) -> None:
-        if min(self.fractions) < 0 or abs(sum(self.fractions) - 1) > 1e-6:
-            raise ValueError(f"the fractions of the splits are {list(self.fractions)}: they must add up to 1")
-        for name in self.factors:
-            if not re.fullmatch(r"[a-z0-9_]{1,80}", name):
-                raise ValueError(f"factor {name!r}: names consist of a-z 0-9 _")
-
-    def labels(self, sample: Sample) -> dict[str, str]:
-        """Return the factors and the identity of a sample. Raises `ValueError` if one is missing or no label."""
-        wanted = [*self.factors, *([self.identity] if self.identity else [])]
-        about = decode_json(sample.get("json", b"{}")) if wanted else {}
-        for name in wanted:
-            if not isinstance(about.get(name), str | int) or len(str(about[name])) > 200:
-                raise ValueError(f"its JSON has no field {name} that is a word or an integer")
-        return {name: str(about[name]) for name in wanted}
-
-    def split(self, decisive: str) -> Split:
-        """Return the split that a hash of a text decides."""
-        number = int.from_bytes(hashlib.sha256(decisive.encode()).digest()[:8], "big") / 2**64
-        train, val, _ = self.fractions
-        return "train" if number < train else "val" if number < train + val else "test"
-
-
-@dataclass(frozen=True, slots=True)
-class SurveyedSample:
-    """A sample that can be read: its tar and its number there, name, split, labels and survey."""
-
-    tar: int
-    number: int
-    name: str
-    split: Split
-    labels: Mapping[str, str]
-    survey: FileSurvey
-
-
-@dataclass(slots=True)
-class TarSurvey:
-    """The samples of tars, and a sentence for each that is broken."""
-
-    samples: list[SurveyedSample] = field(default_factory=list)
-    broken: list[str] = field(default_factory=list)
-
-
-def survey_tars(layout: TarLayout, cutter: Cutter, threads: int = 1, progress: Progress = silent) -> TarSurvey:
-    """Read every sample once, `threads` tars at a time."""
-    stop, pool, total = Event(), ThreadPoolExecutor(threads), TarSurvey()
-    try:
-        surveys = pool.map(lambda tar: _survey(layout, cutter, tar, stop), range(len(layout.tars)))
-        for done, found in enumerate(surveys, start=1):
-            total.samples += found.samples
-            total.broken += found.broken
-            progress("tars read", done, len(layout.tars))
-    finally:
-        stop.set()
-        pool.shutdown(cancel_futures=True)
-    return total
-
-
-def _survey(layout: TarLayout, cutter: Cutter, tar: int, stop: Event) -> TarSurvey:
-    found, url = TarSurvey(), layout.tars[tar]
-    try:
-        for number, sample in enumerate(until(stop, read_samples(url))):
-            name = f"{tar_name(url)}/{sample['__key__']}"
-            try:
-                labels = layout.labels(sample)
-                with sample_file(sample, layout.extension, layout.images) as file:
-                    survey = cutter.survey(file, stop)
-            except (ImportError, InterruptedError):
-                raise
-            except Exception as error:  # about one sample: the others are read too
-                # the message has the name of a temporary file
-                reason = re.sub(r"\S*seqviews-\w+(/\S+)?", "", " ".join(str(error).split())).strip()
-                found.broken.append(f"{name}: {reason}")
-                continue
-            split = layout.split(labels[layout.identity] if layout.identity else survey.sha256)
-            found.samples.append(SurveyedSample(tar, number, name, split, labels, survey))
-    except BrokenTar as error:
-        found.broken.append(str(error))
-    return found
 
 
 @dataclass(frozen=True)
@@ -134,38 +28,44 @@ class TarDataset:
 
     Attributes:
         layout, cutter: Where the samples are, and what cuts them.
-        samples, features: The samples that can be read, and the features of the records; see `of`.
-        broken: Number of those that cannot.
+        survey: What was found there.
+        unread: What the first survey could not read.
+        features: The features of the records; see `of`.
         name: Name of the data set, `[a-z0-9_-]{1,80}`.
         licence, attribution: The licence of the records, and the people to credit.
     """
 
     layout: TarLayout
     cutter: Cutter
-    samples: Sequence[SurveyedSample]
+    survey: TarSurvey
+    unread: Unread
     features: Features
-    broken: int
     name: str
     licence: str = "unknown"
     attribution: str = "unknown"
 
     @classmethod
-    def of(cls, layout: TarLayout, cutter: Cutter, survey: TarSurvey, name: str, **about: str) -> TarDataset:
-        """Return the data set of a survey.
+    def of(
+        cls, layout: TarLayout, cutter: Cutter, survey: TarSurvey, name: str, unread: Unread | None = None, **about: str
+    ) -> TarDataset:
+        """Return the data set of a survey; `unread` is what the plan in its folder states, if there is one.
 
         Raises:
             ValueError: If the name is invalid, no sample for training is long enough, or a factor has too many classes.
         """
         if not KEY_PATTERN.fullmatch(name):
             raise ValueError(f"the name {name!r} does not consist of 1 to 80 of a-z 0-9 _ -: choose another --name")
-        long = [sample for sample in survey.samples if cutter.window.count(sample.survey.frames)]
+        unread = unread or Unread.of(survey)
+        long = [s for s in survey.samples if cutter.window.count(s.survey.frames) and not unread.has(s)]
         train = [sample.survey for sample in long if sample.split == "train"]
         if not train:
-            raise ValueError(f"no sample for training has {cutter.window.frames} frames, of {len(survey.samples)} read")
+            broken = f"; {survey.broken[0][2].reason}" if survey.broken else ""
+            read = f"of {len(survey.samples)} read{broken}"
+            raise ValueError(f"no sample for training has {cutter.window.frames} frames, {read}")
         features = cutter.features([sample.survey for sample in long], train)
         # the sums are used up, and the samples are sent to every process
-        samples = tuple(replace(sample, survey=replace(sample.survey, sums=None)) for sample in long)
-        dataset = cls(layout, cutter, samples, features, len(survey.broken), name, **about)
+        survey = replace(survey, samples=[replace(s, survey=replace(s.survey, sums=None)) for s in survey.samples])
+        dataset = cls(layout, cutter, survey, unread, features, name, **about)
         for factor, classes in dataset._classes.items():
             if len(classes) > MAX_CLASSES:
                 raise ValueError(f"the factor {factor} has {len(classes)} classes, over {MAX_CLASSES}: leave it out")
@@ -178,21 +78,32 @@ class TarDataset:
 
     @cached_property
     def parameters(self) -> dict[str, Any]:
-        """Everything that decides the records: the cutter, and a hash of the samples, their splits and labels."""
-        facts = [(s.name, s.number, s.split, sorted(s.labels.items()), s.survey.sha256) for s in self.samples]
+        """Everything that decides the records: the cutter, and a hash of the samples, their splits and labels.
+
+        `tar_samples` is the number of samples, and of splits that lack the end of a tar; `unread` is what the first
+        survey could not read.
+        """
+        facts = [(s.name, s.number, s.split, sorted(s.labels.items()), s.survey.sha256) for s in self._planned]
         sha256 = hashlib.sha256(repr(facts).encode()).hexdigest()
-        split_by = self.layout.identity or "content"
-        return {"samples_sha256": sha256, **self.cutter.parameters, "split_by": split_by, "broken_samples": self.broken}
+        known = sum(not self.unread.has(sample) for sample in self.survey.samples)
+        total = known + len(self.unread.samples) + len(self.unread.tails) * len(self._splits)
+        split_by = {"split_by": self.layout.identity or "content", "tar_samples": total}
+        unread = {"unread": self.unread.as_json()} if self.unread != Unread() else {}
+        return {"samples_sha256": sha256, **self.cutter.parameters, **split_by, **unread}
 
     def sources(self, split: Split) -> Sequence[str]:
-        """The tars that have samples of a split, by number and name, each with the split."""
-        return [self._source(split, tar) for tar in sorted({s.tar for s in self.samples if s.split == split})]
+        """The tars that have samples of a split, by number and name, each with the split.
 
-    def records(self, source: str, rng: np.random.Generator) -> Iterator[Record]:
-        """The records of a tar's samples in a split, in order."""
-        wanted = self._by_source[source]
-        tar = next(iter(wanted.values())).tar
-        for number, sample in enumerate(read_samples(self.layout.tars[tar])):
+        A broken sample is one of train, until it is known where it belongs, and a tar with an end that cannot be read
+        is one of each split.
+        """
+        return self._sources[split]
+
+    def records(self, source: str, rng: np.random.Generator) -> Iterator[Record | BrokenSample]:
+        """The records of a tar's samples in a split, in order, then the samples that are left out."""
+        wanted = self._by_source.get(source, {})
+        tar = int(source.partition("/")[2].partition("-")[0])
+        for number, sample in enumerate(read_samples(self.layout.tars[tar]) if wanted else ()):
             if number in wanted:
                 found = wanted[number]
                 stem = re.sub(r"[^a-z0-9]+", "-", found.name.rpartition("/")[2].lower()).strip("-")[:50]
@@ -202,16 +113,76 @@ class TarDataset:
                 with sample_file(sample, self.layout.extension, self.layout.images) as file:
                     yield from self.cutter.records(file, key, rng, source=found.name, **facts)
             if number == max(wanted):
-                return  # a tar that is cut has been reported
+                break  # a tar that is cut has been reported
+        yield from self.broken.get(source, ())
+
+    @cached_property
+    def broken(self) -> dict[str, list[BrokenSample]]:
+        """By source, what is left out now: what cannot be read, and what was mended but does not fit the data set."""
+        found: dict[str, list[BrokenSample]] = {}
+        for tar, _, broken in self.survey.broken:
+            splits: Sequence[Split] = ["train"] if broken.name else self._splits
+            for split in splits:
+                found.setdefault(self._source(split, tar), []).append(broken)
+        for sample in self._mended:
+            if reason := self._unfit(sample):
+                broken = BrokenSample(sample.name.partition("/")[2], f"{reason}: prepare all tars in a new folder")
+                found.setdefault(self._source("train", sample.tar), []).append(broken)
+        return found
+
+    def to_retry(self, failures: Collection[Failure]) -> list[Failure]:
+        """Return failures of all sources that those may belong to: the same tars in every split."""
+        tars = {failure.source.partition("/")[2]: failure for failure in failures}
+        sources = [(split, source) for split in SPLITS for source in self.sources(split)]
+        others = [(split, source, tars.get(source.partition("/")[2])) for split, source in sources]
+        return [*failures, *(replace(f, split=split, source=source) for split, source, f in others if f)]
+
+    def _unfit(self, sample: SurveyedSample) -> str:
+        """Return why a sample that was mended cannot be added; empty if it can."""
+        if self._source(sample.split, sample.tar) not in self._sources[sample.split]:
+            return f"belongs to the split {sample.split}, in which no other sample of its tar is"
+        for name, classes in self._classes.items():
+            if sample.labels[name] not in classes:
+                return f"its {name} {sample.labels[name]} is not in the data set"
+        (least, greatest), (frames, _) = self.features.frames, self.cutter.window.frame_counts([sample.survey.frames])
+        if not least <= frames <= greatest:
+            return f"has {frames} frames, others {least} to {greatest}"
+        return ""
+
+    @cached_property
+    def _planned(self) -> list[SurveyedSample]:
+        return [sample for sample in self._long if not self.unread.has(sample)]
+
+    @cached_property
+    def _mended(self) -> list[SurveyedSample]:
+        return [sample for sample in self._long if self.unread.has(sample)]
+
+    @property
+    def _long(self) -> list[SurveyedSample]:
+        return [sample for sample in self.survey.samples if self.cutter.window.count(sample.survey.frames)]
+
+    @cached_property
+    def _splits(self) -> list[Split]:
+        """The splits that the data set has."""
+        found = {sample.split for sample in self._planned}
+        return [split for split in SPLITS if split in found]
 
     @cached_property
     def _classes(self) -> dict[str, list[str]]:
-        return {name: sorted({sample.labels[name] for sample in self.samples}) for name in self.layout.factors}
+        return {name: sorted({sample.labels[name] for sample in self._planned}) for name in self.layout.factors}
+
+    @cached_property
+    def _sources(self) -> dict[Split, list[str]]:
+        tars = {split: {sample.tar for sample in self._planned if sample.split == split} for split in SPLITS}
+        tars["train"] |= {tar for tar, _ in self.unread.samples}
+        for split in self._splits:
+            tars[split] |= {tar for tar, _ in self.unread.tails}
+        return {split: [self._source(split, tar) for tar in sorted(numbers)] for split, numbers in tars.items()}
 
     @cached_property
     def _by_source(self) -> dict[str, dict[int, SurveyedSample]]:
         found: dict[str, dict[int, SurveyedSample]] = {}
-        for sample in self.samples:
+        for sample in [*self._planned, *(sample for sample in self._mended if not self._unfit(sample))]:
             found.setdefault(self._source(sample.split, sample.tar), {})[sample.number] = sample
         return found
 

@@ -1,7 +1,7 @@
 """The data set card, `README.md` as the Hugging Face Hub reads it, and `croissant.json`, both from the manifests."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from seqviews.pipeline.manifest import Manifest, Split
@@ -88,29 +88,47 @@ def croissant(manifests: Mapping[Split, Manifest]) -> str:
         "license": info.licence,
         "creator": {"@type": "sc:Organization", "name": info.attribution},
         "distribution": distribution,
-        "recordSet": [_records(split, list(manifest.factors)) for split, manifest in manifests.items()]
-        if listed
-        else [],
+        "recordSet": [_records(split, manifest.factors) for split, manifest in manifests.items()] if listed else [],
     }
     return json.dumps(found, indent=1) + "\n"
 
 
-_CONTEXT = {
+_CONTEXT = {  # the official one of Croissant 1.0, of which readers expect every key
     "@language": "en",
     "@vocab": "https://schema.org/",
-    "sc": "https://schema.org/",
-    "cr": "http://mlcommons.org/croissant/",
+    "citeAs": "cr:citeAs",
+    "column": "cr:column",
     "conformsTo": "dct:conformsTo",
-    "dct": "http://purl.org/dc/terms/",
+    "cr": "http://mlcommons.org/croissant/",
+    "rai": "http://mlcommons.org/croissant/RAI/",
+    "data": {"@id": "cr:data", "@type": "@json"},
     "dataType": {"@id": "cr:dataType", "@type": "@vocab"},
+    "dct": "http://purl.org/dc/terms/",
+    "equivalentProperty": "cr:equivalentProperty",
+    "examples": {"@id": "cr:examples", "@type": "@json"},
     "extract": "cr:extract",
     "field": "cr:field",
     "fileProperty": "cr:fileProperty",
+    "fileObject": "cr:fileObject",
     "fileSet": "cr:fileSet",
+    "format": "cr:format",
     "includes": "cr:includes",
+    "isLiveDataset": "cr:isLiveDataset",
     "jsonPath": "cr:jsonPath",
+    "key": "cr:key",
+    "md5": "cr:md5",
+    "parentField": "cr:parentField",
+    "path": "cr:path",
     "recordSet": "cr:recordSet",
+    "references": "cr:references",
+    "regex": "cr:regex",
+    "repeated": "cr:repeated",
+    "replace": "cr:replace",
+    "samplingRate": "cr:samplingRate",
+    "sc": "https://schema.org/",
+    "separator": "cr:separator",
     "source": "cr:source",
+    "subField": "cr:subField",
     "transform": "cr:transform",
 }
 
@@ -120,20 +138,20 @@ def _file(name: str, kind: str, sha256: str) -> dict[str, Any]:
     return {**about, "contentUrl": name, "encodingFormat": kind, "sha256": sha256}
 
 
-def _records(split: Split, factors: list[str]) -> dict[str, Any]:
-    paths = {"key": "$.key", "source": "$.source", **{name: f"$.factors.{name}" for name in factors}}
+def _records(split: Split, factors: Collection[str]) -> dict[str, Any]:
+    """The keys, and the JSON member as it is: mlcroissant applies no JSON path to the members of a tar."""
+    about = f"JSON with key, source, frames and rate{', and of factors ' + ', '.join(factors) if factors else ''}"
+    name = {"extract": {"fileProperty": "filename"}, "transform": {"regex": r"(.+)\.json"}}
+    content = {"extract": {"fileProperty": "content"}}
     fields = [
         {
             "@type": "cr:Field",
-            "@id": f"{split}/{name}",
-            "name": name,
+            "@id": f"{split}/{field}",
+            "name": field,
+            "description": description,
             "dataType": "sc:Text",
-            "source": {
-                "fileSet": {"@id": f"{split}-records"},
-                "extract": {"fileProperty": "content"},
-                "transform": {"jsonPath": path},
-            },
+            "source": {"fileSet": {"@id": f"{split}-records"}, **source},
         }
-        for name, path in paths.items()
+        for field, description, source in (("key", "name of the record", name), ("json", about, content))
     ]
     return {"@type": "cr:RecordSet", "@id": split, "name": split, "field": fields}

@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from seqviews.pipeline.manifest import SPLITS, Split
 from seqviews.pipeline.shards.strict_json import parse_object
@@ -17,12 +18,27 @@ MAX_REASON = 300
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A source that is left out of a shard, and why."""
+    """A source, or a sample of it, that is left out of a shard, and why.
+
+    Attributes:
+        split, shard, source: Where it is missing.
+        reason: Why, in one line.
+        sample: The key of the sample; empty if it is the source.
+    """
 
     split: Split
     shard: str
     source: str
     reason: str
+    sample: str = ""
+
+    def __str__(self) -> str:
+        """Its name, split and reason."""
+        return f"{self.source}{self.sample and '/' + self.sample} of {self.split}: {self.reason}"
+
+    def as_json(self) -> dict[str, Any]:
+        """The attributes, without an empty one."""
+        return {name: value for name, value in asdict(self).items() if value}
 
     @classmethod
     def of(cls, split: Split, shard: str, source: str, error: Exception) -> Failure:
@@ -31,6 +47,23 @@ class Failure:
         if not reason or not isinstance(error, ValueError | OSError):
             reason = f"{type(error).__name__}: {reason}"
         return cls(split, shard, source, reason[:MAX_REASON])
+
+
+@dataclass(frozen=True, slots=True)
+class BrokenSample:
+    """A sample of a source that cannot be read; the source yields it among the records of its other samples.
+
+    Attributes:
+        name: The key of the sample; empty if the source cannot be read to its end.
+        reason: What is wrong.
+    """
+
+    name: str
+    reason: str
+
+    def failure(self, split: Split, shard: str, source: str) -> Failure:
+        """Return the failure, where the sample is missing."""
+        return Failure(split, shard, source, self.reason[:MAX_REASON], self.name)
 
 
 def failure_limit(text: int | str, sources: int) -> int:
@@ -55,15 +88,12 @@ def check_failures(failures: Sequence[Failure], limit: int) -> None:
         last = failures[-1]
         accepted = f"more than the {limit} that are accepted" if limit else "and none is accepted"
         sources = "source" if len(failures) == 1 else "sources"
-        raise ValueError(
-            f"{len(failures)} {sources} cannot be read, {accepted} (--max-failures); the last: {last.source} of "
-            f"{last.split}: {last.reason}"
-        )
+        raise ValueError(f"{len(failures)} {sources} cannot be read, {accepted} (--max-failures); the last: {last}")
 
 
 def failures_to_json(failures: Sequence[Failure]) -> bytes:
     """Return the text of `failures.json`."""
-    return (json.dumps({"failures": [asdict(failure) for failure in failures]}, indent=1) + "\n").encode()
+    return (json.dumps({"failures": [failure.as_json() for failure in failures]}, indent=1) + "\n").encode()
 
 
 def failures_from_json(data: bytes, name: str) -> tuple[Failure, ...]:

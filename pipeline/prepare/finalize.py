@@ -54,7 +54,7 @@ def finalize(
     for failure in failures:
         failed(failure)
     _check_complete(target, [(split, shard) for split, shards in stored.items() for shard in shards])
-    check_failures(failures, failure_limit(max_failures, sum(plan.counts.values())))
+    check_failures(failures, failure_limit(max_failures, plan.units))
     found = {split: [shard for shard in shards if shard is not None] for split, shards in stored.items()}
     manifests = {split: target.complete(split, shards, replace=True) for split, shards in found.items()}
     target.describe(manifests)

@@ -98,6 +98,12 @@ class DatasetPlan:
             raise ValueError("is damaged, or of another version") from None
         return plan
 
+    @property
+    def units(self) -> int:
+        """The number of what may fail: of samples, if they are the parameter `tar_samples`, otherwise of sources."""
+        samples = self.parameters.get("tar_samples")
+        return samples if isinstance(samples, int) else sum(self.counts.values())
+
     def shards(self, split: Split) -> Iterator[str]:
         """Yield the file names of a split's shards."""
         for k in range(-(-self.counts[split] // self.parameters["shard_sources"])):

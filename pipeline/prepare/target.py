@@ -102,11 +102,12 @@ class Target:
             FileExistsError: If object storage holds other bytes under its name, which are not to be replaced.
         """
         folder, entry = self.out / split, shard.entry
-        if shard.failures:
-            folder.put(_failures_name(entry), failures_to_json(shard.failures), {})
-        if replace and (before := self.finished(split, entry.name)) and before.entry != entry:
+        before = self.finished(split, entry.name) if replace else None
+        if before is not None and (before.entry, before.failures) != (entry, shard.failures):
             folder.remove(entry.name)
             folder.remove(_failures_name(before.entry))
+        if shard.failures:
+            folder.put(_failures_name(entry), failures_to_json(shard.failures), {})
         record = {
             "records": entry.records,
             "failures": len(shard.failures),

@@ -23,7 +23,7 @@ import numpy as np
 from seqviews.pipeline.features import Codec, Features
 from seqviews.pipeline.manifest import SPLITS, DatasetInfo, Manifest, Split, check_record_bytes
 from seqviews.pipeline.prepare.engines import Engine, WriteShard, Written, processes, this_process
-from seqviews.pipeline.prepare.failures import Failure, check_failures, failure_limit
+from seqviews.pipeline.prepare.failures import BrokenSample, Failure, check_failures, failure_limit
 from seqviews.pipeline.prepare.parts import Part
 from seqviews.pipeline.prepare.plan import DatasetPlan, ShardPlan, plan_shards
 from seqviews.pipeline.prepare.target import StoredShard, Target
@@ -34,7 +34,7 @@ from seqviews.pipeline.shards.strict_json import integer
 from seqviews.pipeline.storage.folder import Folder
 from seqviews.pipeline.storage.urls import open_folder
 
-Records: TypeAlias = Callable[[str, np.random.Generator], Iterable[Record]]
+Records: TypeAlias = Callable[[str, np.random.Generator], Iterable[Record | BrokenSample]]
 
 
 class Preprocessor(Protocol):
@@ -51,8 +51,8 @@ class Preprocessor(Protocol):
     def sources(self, split: Split) -> Sequence[str]:
         """The names of a split's sources, in a fixed order."""
 
-    def records(self, source: str, rng: np.random.Generator) -> Iterable[Record]:
-        """The records of a source; all randomness in them is drawn from `rng`."""
+    def records(self, source: str, rng: np.random.Generator) -> Iterable[Record | BrokenSample]:
+        """The records of a source, and what is broken in it; all randomness in them is drawn from `rng`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,7 +152,7 @@ def write_shards(
     check_record_bytes(info.features)
     retry = _sources_of(how.retry, sources)
     plan = DatasetPlan.of(sources, info, {"seed": seed, "shard_sources": shard_sources, **(parameters or {})})
-    limit = failure_limit(how.max_failures, sum(plan.counts.values()))
+    limit = failure_limit(how.max_failures, plan.units)
     target, part = Target(open_folder(url).for_writing(), plan), str(how.part or "")
     write = _ShardWriter(target, records, info.features, limit, retry, part)
     shards = chain.from_iterable(plan_shards(split, names, seed, shard_sources) for split, names in sources.items())
@@ -237,12 +237,17 @@ class _ShardWriter:
     def _encoded(self, plan: ShardPlan, failures: list[Failure]) -> Iterator[tuple[str, Mapping[str, bytes]]]:
         """Yield the keys and members of the records; of a source that fails, if that is accepted, none."""
         for name, seed in plan.sources:
+            broken, encoded = list[Failure](), list[tuple[str, Mapping[str, bytes]]]()
             try:
-                records = self.records(name, np.random.default_rng(seed))
-                encoded = [(record.key, encode_record(record, self.features)) for record in records]
+                for record in self.records(name, np.random.default_rng(seed)):
+                    if isinstance(record, BrokenSample):
+                        broken.append(record.failure(plan.split, plan.name, name))
+                    else:
+                        encoded.append((record.key, encode_record(record, self.features)))
             except Exception as error:
                 if not self.limit:
                     raise
                 failures.append(Failure.of(plan.split, plan.name, name, error))
             else:
+                failures += broken
                 yield from encoded

@@ -57,8 +57,12 @@ def read_samples(url: str) -> Iterator[Sample]:
         with closing(webdataset.gopen(url)) as stream:
             ending = _Ending(stream)
             files = ({**file, "__url__": tar_name(url)} for file in tar_file_iterator(ending))
-            yield from group_by_keys(files)
+            last: list[Sample] = []  # of a tar that was cut it may lack members
+            for sample in group_by_keys(files):
+                yield from last
+                last = [sample]
             ending.check()
+            yield from last
     except GeneratorExit:
         raise
     except Exception as error:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from seqviews.pipeline.records import Batch
+from seqviews.pipeline.shard_table import ShardNumbers
 from seqviews.pipeline.shards.shard import Shard
 from seqviews.pipeline.shards.strict_json import integer
 from seqviews.pipeline.storage.folder import Folder
@@ -150,21 +151,22 @@ class _Plan:
             for dataset, shards in enumerate(counts)
             if stream.sets[dataset].folder.is_remote
         }
+        self._numbers = {dataset: ShardNumbers(stream.sets[dataset].shards) for dataset in self._ahead}
 
     def batch(self, number: int) -> list[_PendingRecord]:
         positions = batch_positions(number, records=len(self._order), last=self._last, **self._share)
         pending = [self._locate(self._order[position]) for position in positions]
         for dataset, ahead in self._ahead.items():
             if ahead.moved:
-                self._prefetch(self._sets[dataset], ahead)
+                self._prefetch(self._sets[dataset], ahead, self._numbers[dataset])
         return pending
 
-    def _prefetch(self, records: RecordSet, ahead: Lookahead) -> None:
-        numbers = {entry.sha256: number for number, entry in enumerate(records.shards)}
-        records.prefetcher.prefetch(
-            [records.shards[number] for number in ahead.soon()],
-            lambda sha256: ahead.when(numbers[sha256]) if sha256 in numbers else math.inf,
-        )
+    def _prefetch(self, records: RecordSet, ahead: Lookahead, numbers: ShardNumbers) -> None:
+        def windows_until(sha256: str) -> float:
+            number = numbers.find(sha256)
+            return math.inf if number is None else ahead.when(number)
+
+        records.prefetcher.prefetch([records.shards[number] for number in ahead.soon()], windows_until)
 
     def _locate(self, mixed: MixedLocation) -> _PendingRecord:
         dataset, epoch, location = mixed

@@ -17,7 +17,7 @@ from seqviews.pipeline.manifest import Manifest, load_manifest
 from seqviews.pipeline.prepare import plan
 from seqviews.pipeline.prepare.write import prepare
 from seqviews.pipeline.records import ShardError
-from seqviews.pipeline.shard_table import ShardTable
+from seqviews.pipeline.shard_table import ShardEntry, ShardNumbers, ShardTable
 
 
 @pytest.fixture
@@ -45,6 +45,20 @@ def test_a_table_holds_what_a_list_does(tabled: Path, toy: Path) -> None:
     before = digests(tabled)
     prepare(ToyClips(), tabled, shard_sources=2)
     assert digests(tabled) == before
+
+
+def test_shards_are_found_by_their_sha256() -> None:
+    """As by a dictionary, also those of which the first half is the same."""
+    ends = np.random.default_rng(0).integers(0, 256, (200, 16), np.uint8)
+    digits = [
+        ("ab" * 16 if k % 3 == 0 else hashlib.md5(bytes([k])).hexdigest()) + ends[k].tobytes().hex() for k in range(200)
+    ]
+    entries = [ShardEntry(f"train-{k:06d}.tar", 1, 2048, sha256) for k, sha256 in enumerate(digits)]
+    expected = {sha256: number for number, sha256 in enumerate(digits)}
+    asked = [*digits, "ab" * 32, "0" * 64, "f" * 64, "", "lock", "-1"]
+    for shards in (entries, ShardTable.of("train", entries)):
+        numbers = ShardNumbers(shards)
+        assert [numbers.find(sha256) for sha256 in asked] == [expected.get(sha256) for sha256 in asked]
 
 
 def _without(column: str) -> Callable[[Any], Any]:

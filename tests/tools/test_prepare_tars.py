@@ -16,9 +16,10 @@ from toy_files import decoded, moving_square, naive_fit, write_images, write_sou
 
 from seqviews.pipeline import RecordSet
 from seqviews.pipeline.manifest import SPLITS
+from seqviews.pipeline.prepare.failures import read_failures
 from seqviews.pipeline.shards.check import check_dataset
 from seqviews.pipeline.sources.tars import BrokenTar, read_samples, tar_name
-from seqviews.tools import prepare_tars
+from seqviews.tools import finalize, prepare_tars
 
 FRAMES, SIZE = 5, 16
 
@@ -67,7 +68,7 @@ def test_records_are_the_frames_that_pyav_decodes(videos: Path, tmp_path: Path, 
     splits = ["--splits", 0.6, 0.2, 0.2]
     assert call(prepare_tars.main, *options(videos, out), *splits, "--json") == 0
     summary = last_json(capsys.readouterr().out)
-    assert summary["broken"] == []
+    assert "failures" not in summary["train"]
     seen: dict[str, str] = {}
     for split in (split for split in SPLITS if split in summary):
         records = RecordSet(out / split)
@@ -122,20 +123,82 @@ def test_what_is_broken_is_counted_and_named(videos: Path, tmp_path: Path, capsy
     (tmp_path / "cut-1.tar").write_bytes(data[: len(data) // 2])
     arguments = options(tmp_path, tmp_path / "out", "{mixed-0,cut-1,none}.tar")
     line = failure(prepare_tars.main, *arguments, alone=False)
-    assert "samples and tars cannot be read: mixed-0/half: " in line
-    assert call(prepare_tars.main, *arguments, "--splits", 1, 0, 0, "--max-failures", "80%", "--json") == 0
+    assert "samples and ends of tars cannot be read: mixed-0/half: " in line
+    arguments += ["--splits", 1, 0, 0, "--json"]
+    assert "6 of 9 samples" in failure(prepare_tars.main, *arguments, "--max-failures", 5, alone=False)
+    assert call(prepare_tars.main, *arguments, "--max-failures", 6) == 0
     output = capsys.readouterr()
-    broken = last_json(output.out)["broken"]
-    reasons = ["half: ", "wordless: its JSON has no field speaker", "mute: has no .mp4", "list: its JSON has no field"]
-    assert [entry.startswith(f"mixed-0/{reason}") for entry, reason in zip(broken, reasons, strict=False)] == [True] * 4
-    assert "cut-1 cannot be read to its end" in broken[4]
-    assert "none cannot be read to its end" in broken[5]
-    assert len(broken) == 6
-    assert all(f"left out: {entry}" in output.err for entry in broken)
-    assert "/tmp" not in " ".join(broken[:4])
+    listed = json.loads((tmp_path / "out" / "train" / "failures.json").read_text())["failures"]
+    assert listed == last_json(output.out)["train"]["failures"]
+    assert {(f["source"], f.get("sample", "")): f["reason"].partition(" cannot ")[0][:21] for f in listed} == {
+        ("train/00000-mixed-0", "half"): "video",
+        ("train/00000-mixed-0", "wordless"): "its JSON has no field",
+        ("train/00000-mixed-0", "mute"): "has no .mp4: its memb",
+        ("train/00000-mixed-0", "list"): "its JSON has no field",
+        ("train/00001-cut-1", ""): "cut-1",
+        ("train/00002-none", ""): "none",
+    }
+    assert "left out: train/00000-mixed-0/mute of train: has no .mp4" in output.err
+    assert "/tmp" not in " ".join(f["reason"] for f in listed if "sample" in f)
     records = RecordSet(tmp_path / "out" / "train")
-    assert records.manifest.parameters["broken_samples"] == 6
+    assert records.manifest.parameters["failed_sources"] == 6
     assert {name.partition("/")[0] for name in records.sources()[0]} == {"mixed-0", "cut-1"}
+
+
+def shown(out: Path) -> dict[str, bytes]:
+    """The frames of every record, by split and key."""
+    sets = {path.parent.name: RecordSet(path.parent) for path in out.glob("*/manifest.json")}
+    batches = {split: records.batch(range(len(records))) for split, records in sets.items()}
+    return {
+        f"{split}/{key}": x.numpy().tobytes()
+        for split, b in batches.items()
+        for key, x in zip(b.keys, b.x, strict=True)
+    }
+
+
+def test_what_is_mended_is_retried(videos: Path, tmp_path: Path) -> None:
+    """A sample and a tar are mended one after the other; in the end every record is where it is without failures."""
+    splits = ["--splits", 0.6, 0.2, 0.2]
+    assert call(prepare_tars.main, *options(videos, tmp_path / "whole"), *splits) == 0
+    whole, out, parts = shown(tmp_path / "whole"), tmp_path / "out", tmp_path / "parts"
+    # a sample that is not the only one of its split and tar
+    of_tar = [key.rpartition("-")[0] for key in whole if "/00001-" in key and key.endswith("0")]
+    split = next(s for s in ("val", "test", "train") if sum(key.startswith(s) for key in of_tar) > 1)
+    name = next(key for key in of_tar if key.startswith(split)).rpartition("clip-")[2]
+    for tar in range(3):
+        data = (videos / f"videos-{tar:03d}.tar").read_bytes()
+        (tmp_path / f"videos-{tar:03d}.tar").write_bytes(data if tar < 2 else data[: len(data) // 2])
+    with tarfile.open(videos / "videos-001.tar") as opened:
+        members = {m.name: file.read() for m in opened if (file := opened.extractfile(m)) is not None}
+    damaged = {n: data[: len(data) // 2] if n.endswith(f"Clip {name}.mp4") else data for n, data in members.items()}
+    pack(tmp_path / "videos-001.tar", damaged)
+    accepted = ["--max-failures", 4]
+    assert call(prepare_tars.main, *options(tmp_path, out), *splits, *accepted) == 0
+    for part in ("2/2", "1/2"):
+        assert call(prepare_tars.main, *options(tmp_path, parts), *splits, *accepted, "--part", part) == 0
+    assert call(finalize.main, parts) == 1
+    assert call(finalize.main, parts, *accepted) == 0
+    assert digests(parts) == digests(out)
+    files = [out / s / "failures.json" for s in SPLITS]
+    listed = [f for file in files for f in read_failures(file)]
+    assert [(f.split, f.source[-11:], f.sample) for f in listed if f.sample] == [
+        ("train", "-videos-001", f"some.where/Clip {name}")
+    ]
+    assert [(f.split, f.source[-11:]) for f in listed if not f.sample] == [(s, "-videos-002") for s in SPLITS]
+    kept = {path: path.stat().st_mtime_ns for path in out.rglob("*.tar") if path.read_bytes()[:6] == b"00000-"}
+    pack(tmp_path / "videos-001.tar", members)
+    assert call(prepare_tars.main, *options(tmp_path, out), *splits, *accepted, "--retry", *files) == 0
+    assert not [f for file in files for f in read_failures(file) if f.sample]
+    assert {k: v for k, v in whole.items() if "/00001-" in k} == {k: v for k, v in shown(out).items() if "/00001-" in k}
+    (tmp_path / "videos-002.tar").write_bytes((videos / "videos-002.tar").read_bytes())
+    assert call(prepare_tars.main, *options(tmp_path, out), *splits, "--retry", *files) == 0
+    assert shown(out) == whole
+    assert not [file for file in files if file.exists()]
+    assert kept
+    assert all(path.stat().st_mtime_ns == time for path, time in kept.items())
+    before = digests(out)
+    assert call(prepare_tars.main, *options(tmp_path, out), *splits) == 0
+    assert digests(out) == before
 
 
 def test_a_tar_that_is_cut_between_members(videos: Path, tmp_path: Path) -> None:

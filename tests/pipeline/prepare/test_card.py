@@ -58,6 +58,7 @@ def test_croissant_lists_files_and_fields(toy: Path) -> None:
         assert part["sha256"] == hashlib.sha256((toy / part["contentUrl"]).read_bytes()).hexdigest(), name
     sets = {part["@id"]: part for part in found["distribution"] if part["@type"] == "cr:FileSet"}
     assert [part["@id"] for part in sets["val-records"]["containedIn"]] == ["val/val-000000.tar", "val/val-000001.tar"]
-    fields = [field["name"] for field in found["recordSet"][0]["field"]]
-    assert fields == ["key", "source", "shade", "path"]
+    fields = {field["name"]: field for field in found["recordSet"][0]["field"]}
+    assert list(fields) == ["key", "json"]
+    assert fields["json"]["description"].endswith("and of factors shade, path")
     assert all(field["source"]["fileSet"]["@id"] in sets for record in found["recordSet"] for field in record["field"])

@@ -79,6 +79,13 @@ def test_what_is_wrong_is_one_sentence(tmp_path: Path, monkeypatch: pytest.Monke
     with pytest.raises(ValueError, match="'somewhere' is no address of a Ray cluster: give host:port, or auto"):
         prepare(ToyClips(), tmp_path / "out", engine=RayEngine("somewhere"))
     assert not (tmp_path / "out").exists()
+
+    def slow(**options: Any) -> None:
+        raise Exception("The current node timed out during startup.")  # as Ray does
+
+    monkeypatch.setattr("ray.init", slow)
+    with pytest.raises(ConnectionError, match=r"^no Ray cluster answers at this machine: The current"):
+        prepare(ToyClips(), tmp_path / "slow", engine=RayEngine())
     with pytest.raises(ValueError, match="the resource cpu is 0: an amount is above 0"):
         RayEngine(resources={"cpu": 0})
     monkeypatch.setitem(sys.modules, "ray", None)
