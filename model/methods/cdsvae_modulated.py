@@ -40,7 +40,7 @@ class ModulatedCDSVAE(CDSVAE):
 
     Args:
         frame_shape: (C, H, W) of a clip, as of `CDSVAE`, like the arguments that are not listed.
-        beta_swap: Weight of the term of swaps.
+        beta_swap: Weight of the term of swaps; at 0 it is not computed.
         temperature_swap: Of its contrast.
 
     Raises:
@@ -118,8 +118,8 @@ class ModulatedCDSVAE(CDSVAE):
         return decoded
 
     def _further_terms(self, static: Gaussian, s: Tensor, z: Tensor, lengths: Tensor | None) -> dict[str, Tensor]:
-        """`swap_static`, unless the ablation has none."""
-        if self.ablation == "dsvae":
+        """`swap_static`, unless the ablation or the weight leaves it out."""
+        if self.ablation == "dsvae" or not self.beta_swap:
             return {}
         swaps = self.decode(own_rows(gather(s).roll(1, 0)), evenly_spaced(z, SWAPPED_FRAMES, lengths))
         features = fixed(self.encoder, swaps.flatten(0, 1)).view(*swaps.shape[:2], -1)

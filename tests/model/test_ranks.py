@@ -37,8 +37,8 @@ def test_ranks_that_share_a_batch_have_the_gradient_of_one(folder: Path, case: s
     for dtype, tolerance in ((torch.float64, 1e-11), (torch.float32, 1e-5)):
         one, several = (torch.load(folder / f"{n}-{dtype}.pt", weights_only=True)[case] for n in (1, count))
         assert one["gradients"].keys() == several["gradients"].keys() >= {f"total of {LAST.get(case, 'model')}"}
-        if case in ("released", "modulated") and dtype == torch.float32:
-            tolerance = 1e-2  # one of their activations is within rounding of the kink of a ReLU; float64 is not
+        if case == "released" and dtype == torch.float32:
+            tolerance = 1e-2  # one of its activations is within rounding of the kink of its LeakyReLU
         for term, gradient in one["gradients"].items():
             assert relative(several["gradients"][term], gradient) < tolerance, (term, dtype)
         for kind in ("values", "buffers"):
