@@ -79,7 +79,7 @@ def _exit_code(main: Main, parser: argparse.ArgumentParser, argv: list[str] | No
         print(f"{parser.prog}: stopped", file=sys.stderr)
         return 128 + (signal.SIGTERM if isinstance(stopped, _Terminated) else signal.SIGINT)
     except Exception as error:
-        if isinstance(error, BrokenPipeError):
+        if isinstance(error, OSError):
             _discard_output()
         with suppress(BrokenPipeError):
             if debug:
@@ -90,12 +90,12 @@ def _exit_code(main: Main, parser: argparse.ArgumentParser, argv: list[str] | No
 
 
 def _discard_output() -> None:
-    """Let Python's own flush at the end find no closed pipe."""
+    """Let Python's own flush at the end find no closed pipe and no full disk."""
     with suppress(OSError, ValueError), Path(os.devnull).open("w") as nowhere:
         for stream in (sys.stdout, sys.stderr):
             try:
                 stream.flush()
-            except BrokenPipeError:
+            except OSError:
                 os.dup2(nowhere.fileno(), stream.fileno())
 
 

@@ -88,10 +88,10 @@ class Target:
             return StoredShard(entry, self._failures(entry, split, found.get("failures", "0")), found.get("part", ""))
         if split not in self._complete:
             return None
-        # one that is in no manifest has no records, as all of its sources failed
+        # one that is in no manifest has no records
         known = self._complete[split].get(name, ShardEntry(name, 0, int(found["size"]), digest))
         failures = self._failures(known, split, "")
-        return StoredShard(known, failures) if known.sha256 == digest and (known.records or failures) else None
+        return StoredShard(known, failures) if known.sha256 == digest else None
 
     def store(self, split: Split, shard: StoredShard, data: bytes, *, replace: bool = False) -> StoredShard:
         """Write a shard and its record, and return what is stored under its name.
@@ -134,10 +134,11 @@ class Target:
             ValueError: If the split has no record.
         """
         failures = [failure for shard in shards for failure in shard.failures]
-        # a shard without records, as none of its sources could be read, stays to be retried
-        entries = [shard.entry for shard in shards if shard.entry.records or not shard.failures]
+        # one without records, as none of its sources has any or could be read, stays where it is, to be retried
+        entries = [shard.entry for shard in shards if shard.entry.records]
         if not entries:
-            raise ValueError(f"no source of the split {split} could be read; the first: {failures[0].reason}")
+            reason = f"could be read; the first: {failures[0].reason}" if failures else "has a record"
+            raise ValueError(f"no source of the split {split} {reason}")
         manifest = self.plan.manifest(split, entries, len(failures))
         folder, text = self.out / split, manifest.to_json()
         table = manifest.shards.data if isinstance(manifest.shards, ShardTable) else b""

@@ -1,18 +1,21 @@
 """Sources that cannot be read: left out, listed, and retried alone."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from object_storage import Storage
 from toy_clips import FragileClips, ToyClips, digests
 
-from seqviews.pipeline.manifest import load_manifest
+from seqviews.pipeline.manifest import Split, load_manifest
 from seqviews.pipeline.prepare.failures import Failure, failure_limit, read_failures
 from seqviews.pipeline.prepare.finalize import finalize
 from seqviews.pipeline.prepare.parts import Part
 from seqviews.pipeline.prepare.plan import plan_shards
-from seqviews.pipeline.prepare.write import prepare
+from seqviews.pipeline.prepare.write import prepare, write_shards
+from seqviews.pipeline.records import Clip
 from seqviews.pipeline.stream.stream import SequenceStream
 
 BROKEN = ("train-3", "train-7", "val-0")
@@ -111,6 +114,22 @@ def test_a_shard_in_which_all_fail_is_in_no_manifest(fragile: FragileClips, toy:
     listed = [f for split in ("train", "val") for f in read_failures(out / split / "failures.json")]
     prepare(ToyClips(), out, shard_sources=2, retry=listed)
     assert digests(out) == digests(toy)
+
+
+def test_a_shard_of_sources_without_records_is_in_no_manifest(storage: Storage, tmp_path: Path) -> None:
+    clips = ToyClips()
+
+    def records(source: str, rng: np.random.Generator) -> Iterator[Clip]:
+        return iter(()) if source == "train-1" else clips.records(source, rng)
+
+    sources: dict[Split, list[str]] = {"train": [f"train-{i}" for i in range(3)]}
+    places: list[Path | str] = [tmp_path / "out", storage.url]
+    for out in 2 * places:  # again when it is complete
+        manifests = write_shards(sources, out, records, clips.info, shard_sources=1)
+        assert [shard.records > 0 for shard in manifests["train"].shards] == [True, True]
+    assert load_manifest(tmp_path / "out" / "train") == manifests["train"]
+    with pytest.raises(ValueError, match="no source of the split train has a record"):
+        write_shards({"train": ["train-1"]}, tmp_path / "none", records, clips.info)
 
 
 @pytest.mark.parametrize("text", ["", "x", "-1", "101%", "1.5", "%"])
