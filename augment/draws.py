@@ -14,6 +14,7 @@ class Purpose(IntEnum):
     MOTION = 0
     CONTENT = 1
     SHIFT = 2
+    ANCHOR = 3
 
 
 def record_seeds(seed: int, epoch: int, indices: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor, nn
 
+from seqviews.augment.draws import Purpose, random_bits
 from seqviews.augment.temporal import take_frames, within
 
 
@@ -15,7 +16,8 @@ class Views:
     """The input of a method; a view that the method does not need is None.
 
     Attributes:
-        anchor: float32 `[B, T, C, H, W]` in [0, 1], the clips themselves; for speech, the segments `[B, T, n_mels]`.
+        anchor: float32 `[B, T, C, H, W]` in [0, 1], the clips themselves, or these augmented; for speech, the segments
+            `[B, T, n_mels]`.
         motion: float32, the shape of the anchor: the same motion with other content, the same words in another voice.
         order: int64 `[B, T]`: frame t of the content view is frame `order[b, t]` of the anchor.
         labels: Tensors `[B, ...]` by name that the method needs besides the views, for example factors.
@@ -78,14 +80,23 @@ class MultiView(nn.Module):
         motion: The motion view, for example `VideoMotion()`, or `StoredVoices(4)` for speech; None computes none.
         content: The content view, `TemporalShuffle()` or `TemporalReverse()`; None computes none. One that
             `ChangesFrames` is computed, others are an order.
+        anchor: Augments the clips themselves in training mode, before the views are computed from them, so that a
+            method sees more than the people or things that a small data set has. Its draws are independent of those of
+            `motion`, even where both are of one class.
     """
 
     motion: MotionView | None
     content: ContentView | None
+    anchor: MotionView | None
 
-    def __init__(self, motion: MotionView | None = None, content: ContentView | None = None) -> None:
+    def __init__(
+        self,
+        motion: MotionView | None = None,
+        content: ContentView | None = None,
+        anchor: MotionView | None = None,
+    ) -> None:
         super().__init__()
-        self.motion, self.content = motion, content
+        self.motion, self.content, self.anchor = motion, content, anchor
 
     @torch.no_grad()
     def forward(
@@ -98,10 +109,12 @@ class MultiView(nn.Module):
                 segments `[B, T, n_mels]`, float.
             seeds: int64 `[B]`, from `record_seeds`. Keep them on the CPU: the draws happen on their device.
             converted: The segments in K other voices, `[B, K, T, n_mels]`: if given, the input of the motion view
-                instead of the segments.
+                instead of the segments. It is not augmented with them.
             lengths: int64 `[B]`, as in `Batch.lengths`, on the device of x; None if nothing is padded.
         """
         anchor = to_unit(x)
+        if self.anchor is not None and self.training:
+            anchor = self.anchor(anchor, self.anchor.draw(random_bits(seeds, 1, Purpose.ANCHOR)[:, 0]))
         motion = order = changed = None
         if self.motion is not None:
             motion = self.motion(anchor if converted is None else converted, self.motion.draw(seeds))

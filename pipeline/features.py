@@ -8,7 +8,7 @@ from typing import Any, Literal, TypeAlias
 
 Codec: TypeAlias = Literal["webp", "png", "npy", "jpeg"]
 MAX_IMAGE_ROWS = {"webp": 16_383, "jpeg": 65_500, "png": 1_000_000}
-PAGE_FRAMES = 16
+PAGE_FRAMES = 8
 JPEG_QUALITY = 95
 OPTIONAL = ("min_frames", "quality", "page_frames")  # of schema version 2
 
@@ -118,11 +118,11 @@ class Features:
     ) -> Features:
         """Return these features with clips stored in another way; what is None stays as it is, as do segments.
 
-        Clips that differ in length, or that are too long for one image, are stored in pages, of 16 frames by default.
+        Clips that differ in length, or that are too long for one image, are stored in pages, of 8 frames by default.
         The default quality of jpeg is 95.
 
         >>> Features((160, 64, 64, 3), min_frames=50).stored("jpeg").page_frames
-        16
+        8
         """
         if self.mel is not None:
             return self

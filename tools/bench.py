@@ -1,4 +1,4 @@
-"""Measure stream, views, training step, making of clips and preparation of speech, each against a peer in the same run.
+"""Measure stream, excerpts, views, training, making of clips and preparation, each against a peer in the same run.
 
 Both sides take turns, each with its best settings; the figures are medians. Peers that are not installed (webdataset,
 pillow) come with the [dev] extra.
@@ -22,6 +22,7 @@ from seqviews.model.train.config import TrainConfig
 from seqviews.model.train.trainer import train
 from seqviews.pipeline.storage.folder import Folder
 from seqviews.tools.bench_clock import Clock
+from seqviews.tools.bench_excerpts import bench_excerpts
 from seqviews.tools.bench_gpu import PARTS, GpuBench
 from seqviews.tools.bench_made import bench_made
 from seqviews.tools.bench_methods import method_steps
@@ -85,6 +86,7 @@ def bench(arguments: argparse.Namespace) -> dict[str, Any]:
         "views": lambda: bench_views(arguments.size, rounds),
         "step": lambda: bench_step(rounds),
         "stream": lambda: (bench_bucket_stream if data.is_remote else bench_stream)(data, rounds),
+        "excerpts": lambda: bench_excerpts(data, rounds),
         "train": lambda: bench_train(data, arguments.steps),
         "made": lambda: bench_made(arguments.digits, rounds, arguments.steps),
         "methods": lambda: bench_methods(rounds),
@@ -98,17 +100,19 @@ def bench(arguments: argparse.Namespace) -> dict[str, Any]:
                 f"{', '.join(failed)} failed: {arguments.out}/gpu.json has the reasons and the other results"
             )
         return result
-    names = [name for name in benches if name != "speech"] if arguments.what == "all" else [arguments.what]
+    needing_data = ("excerpts", "speech")
+    names = [name for name in benches if name not in needing_data] if arguments.what == "all" else [arguments.what]
     return {"machine": machine, **{name: benches[name]() for name in names}}
 
 
 def main(argv: list[str] | None = None) -> None:
     """Parse the arguments and measure."""
     parser = tool_parser((__doc__ or "").partition("\n")[0])
-    choices = ["views", "step", "stream", "train", "made", "methods", "speech", "gpu", "all"]
-    what = "what to measure; all is all but speech and gpu"
+    choices = ["views", "step", "stream", "excerpts", "train", "made", "methods", "speech", "gpu", "all"]
+    what = "what to measure; all is all but excerpts, speech and gpu"
     parser.add_argument("what", nargs="?", choices=choices, default="all", help=what)
-    data, disk = "a prepared Sprites data set", "the disk, to measure its preparation"
+    data = "a prepared Sprites data set; for excerpts, one in pages of JPEG"
+    disk = "the disk, to measure its preparation"
     parser.add_argument("--data", type=data_folder, default="data/sprites", metavar="URL", help=data)
     parser.add_argument("--timit", type=Path, default="TIMIT", metavar="DIR", help=disk)
     parser.add_argument("--rounds", type=int, default=7, help="turns of each side")

@@ -41,25 +41,36 @@ def bench_stream(data: Folder, rounds: int) -> dict[str, Any]:
     """
     split = data / "train"
     stream = SequenceStream(split, BATCH)
-    shards = [f"{split}/{shard.name}" for shard in stream.manifest.shards]
-    if len(shards) < MIN_SHARDS:
-        advice = f"prepare at least {MIN_SHARDS}, so that both sides can use their workers"
-        raise ValueError(f"{split} has {len(shards)} shards: {advice}")
+    shards = shard_paths(split, stream)
     loaders: dict[str, Any] = {"ours": stream}
     for decoder in DECODERS:
         for workers in PEER_WORKERS:
             loaders[peer_name(decoder, workers)] = webdataset_loader(shards, stream, decoder, workers)
+    measured = measure_epochs(loaders, rounds)
+    return {"loaders": measured} | compare(measured)
+
+
+def shard_paths(split: Folder, stream: SequenceStream) -> list[str]:
+    """The paths or URLs of the shards of a split, at least 8."""
+    shards = [f"{split}/{shard.name}" for shard in stream.manifest.shards]
+    if len(shards) < MIN_SHARDS:
+        advice = f"prepare at least {MIN_SHARDS}, so that both sides can use their workers"
+        raise ValueError(f"{split} has {len(shards)} shards: {advice}")
+    return shards
+
+
+def measure_epochs(loaders: Mapping[str, Iterable[Any]], rounds: int) -> dict[str, dict[str, float]]:
+    """Medians of `measure_epoch` of each loader, in turn, after one epoch that is not measured."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # to stack a batch, a second thread helps little, and waits for a core where others work
     for loader in loaders.values():  # files into the page cache, workers started
         measure_epoch(loader)
     turns = [{name: measure_epoch(loader) for name, loader in loaders.items()} for _ in range(rounds)]
     torch.set_num_threads(threads)
-    measured = {
+    return {
         name: {key: round(statistics.median(turn[name][key] for turn in turns), 1) for key in turns[0][name]}
         for name in loaders
     }
-    return {"loaders": measured} | compare(measured)
 
 
 def compare(measured: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:

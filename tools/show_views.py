@@ -69,7 +69,8 @@ def _config(arguments: argparse.Namespace) -> TrainConfig:
 def _captioned(seen: StepViews, shown: range) -> list[tuple[Tensor, list[str]]]:
     """The first clips and their views, with their keys and what was drawn for them."""
     views = seen.views
-    kinds = [(views.anchor, [f"{seen.batch.keys[i]}, the clip itself" for i in shown])]
+    anchor = "augmented" if seen.augmented else "the clip itself"
+    kinds = [(views.anchor, [f"{seen.batch.keys[i]}, {anchor}" for i in shown])]
     if views.motion is not None:
         kinds.append((views.motion, [f"motion view: {_drawn(seen.params, i)}" for i in shown]))
     if views.order is not None:

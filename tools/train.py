@@ -21,11 +21,11 @@ from seqviews.model.train.trainer import is_first_process, train
 from seqviews.tools.preparing import add_cache_options, cache_of
 from seqviews.tools.run import add_common_options, program, run_tool
 
-COMPONENTS = {"model": MODELS, "motion": VIEWS, "content": VIEWS}
+COMPONENTS = {"model": MODELS, "motion": VIEWS, "content": VIEWS, "anchor": VIEWS}
 PLAIN = bool | int | float | str | None | list | dict  # type: ignore[type-arg]  # with Any, jsonargparse imports classes
 HELP = """
---model, --motion and --content take the name of a registered class and so replace what a preset says; arguments of
-the class follow as --model.NAME VALUE and change single arguments.
+--model, --motion, --content and --anchor take the name of a registered class and so replace what a preset says;
+arguments of the class follow as --model.NAME VALUE and change single arguments.
 """
 
 

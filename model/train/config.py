@@ -33,6 +33,8 @@ class TrainConfig:
             given: `frame_shape` and `sources`.
         motion: `name` of a registered motion view, and its arguments; only for methods that need one.
         content: `name` of a registered content view, and its arguments; likewise.
+        anchor: `name` of a registered motion view, and its arguments, that augments the clips themselves in training,
+            before the views are computed from them: for data of few people or things. None changes nothing.
         excerpt: `frames`, `step` and `place` of the excerpt of each record that a batch holds, as for `Excerpt`: by
             default the whole record, padded where records differ in length, if the method takes them. Validation and
             evaluation use the one in the centre.
@@ -67,6 +69,7 @@ class TrainConfig:
     model: Mapping[str, Any] = field(default_factory=lambda: {"name": "cdsvae"})
     motion: Mapping[str, Any] | None = None
     content: Mapping[str, Any] | None = None
+    anchor: Mapping[str, Any] | None = None
     excerpt: Mapping[str, Any] | None = None
     max_clips: int = 100_000
     batch_size: int = 64

@@ -20,12 +20,14 @@ class StepViews:
         number: The batch's position in its epoch, counted from 0.
         views: Its views.
         params: The parameters drawn for the motion views; None if the method needs none.
+        augmented: Whether the clips themselves are augmented.
     """
 
     batch: Batch
     number: int
     views: Views
     params: Any
+    augmented: bool
 
 
 def views_at(config: TrainConfig, step: int, *, cache: Cache | None = None, trust_code: bool = False) -> StepViews:
@@ -43,4 +45,5 @@ def views_at(config: TrainConfig, step: int, *, cache: Cache | None = None, trus
     batch = next(iter(data.stream))
     motion = module.views.motion
     seeds = record_seeds(config.seed, batch.epoch, batch.indices)
-    return StepViews(batch, number, module.views_of(batch), None if motion is None else motion.draw(seeds))
+    params = None if motion is None else motion.draw(seeds)
+    return StepViews(batch, number, module.views_of(batch), params, config.anchor is not None)

@@ -104,7 +104,7 @@ def check_classes(config: TrainConfig) -> None:
         ValueError: If one is not registered, or does not take an argument.
     """
     check_arguments(config.model, MODELS, ["frame_shape", "sources"])
-    for view in (config.motion, config.content):
+    for view in (config.motion, config.content, config.anchor):
         if view is not None:
             check_arguments(view, VIEWS, ["voices"])
 
@@ -137,12 +137,13 @@ def assemble(
     options["excerpt"] = config.excerpt_at()
     data = TrainingData(folder, **options, factors=sorted(method.needs - {"motion", "content", "source"}))
     _check_lengths(data.stream.info.features, config, method)
-    motion, content = (
-        None if spec is None else build(spec, VIEWS, trust_code=trust_code) for spec in (config.motion, config.content)
+    motion, content, anchor = (
+        None if spec is None else build(spec, VIEWS, trust_code=trust_code)
+        for spec in (config.motion, config.content, config.anchor)
     )
     module = TrainingModule(
         method,
-        MultiView(motion, content),  # type: ignore[arg-type]  # classes of others, which the first batch checks
+        MultiView(motion, content, anchor),  # type: ignore[arg-type]  # classes of others, which the first batch checks
         scale_of(features),
         learning_rate=config.learning_rate,
         optimizer=config.optimizer,
@@ -165,6 +166,8 @@ def _check_lengths(features: Features, config: TrainConfig, method: Method) -> N
 
 def _with_views(config: TrainConfig, features: Features, method: Method, trust_code: bool) -> TrainConfig:
     """The configuration with just the views that the method needs, by default those of the modality."""
+    if config.anchor is not None and features.mel is not None:
+        raise ValueError(f"anchor augments clips, and {config.data} holds speech: leave it out")
     voices = 0 if features.mel is None else features.mel.voices
     defaults = {"motion": "video_motion" if features.mel is None else "stored_voices", "content": "temporal_shuffle"}
     chosen: dict[str, Any] = {"motion": None, "content": None}
@@ -172,6 +175,9 @@ def _with_views(config: TrainConfig, features: Features, method: Method, trust_c
         spec = getattr(config, view) or {"name": defaults[view]}
         _, arguments = resolve(spec, VIEWS, facts={"voices": lambda: voices}, trust_code=trust_code)
         chosen[view] = {"name": spec["name"], **arguments}
+    if config.anchor is not None:
+        _, arguments = resolve(config.anchor, VIEWS, trust_code=trust_code)
+        chosen["anchor"] = {"name": config.anchor["name"], **arguments}
     return replace(config, **chosen)
 
 

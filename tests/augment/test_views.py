@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from seqviews.augment import MultiView, TemporalReverse, TemporalShuffle, VideoMotion
+from seqviews.augment.draws import Purpose, uniform
 from seqviews.augment.views import to_unit
 
 
@@ -94,3 +95,36 @@ def test_only_the_views_that_were_asked_for_are_computed(
     if content is None:
         with pytest.raises(ValueError, match="there is no content view"):
             _ = views.content
+
+
+def test_an_augmented_anchor_is_what_the_views_are_made_from() -> None:
+    x, seeds = clips(6), torch.arange(40, 46)
+    augmentation, motion = VideoMotion(hue=0.2), VideoMotion(hue=0.2)
+    views_of = MultiView(motion, TemporalShuffle(), anchor=augmentation)
+    views = views_of(x, seeds)
+    assert views.motion is not None
+    assert not torch.allclose(views.anchor, to_unit(x), atol=0.01)
+    assert torch.equal(views.motion, motion(views.anchor, motion.draw(seeds)))
+    alone = views_of(x[3:], seeds[3:])
+    torch.testing.assert_close(alone.anchor, views.anchor[3:], rtol=0, atol=1e-6)
+
+
+def test_draws_of_the_anchor_are_independent_of_those_of_the_motion_view() -> None:
+    class Dimmer(torch.nn.Module):
+        def draw(self, seeds: torch.Tensor) -> torch.Tensor:
+            self.factors = uniform(seeds, 1, Purpose.MOTION)
+            return self.factors
+
+        def forward(self, x: torch.Tensor, params: torch.Tensor) -> torch.Tensor:
+            return x * params.view(-1, 1, 1, 1, 1)
+
+    motion, anchor = Dimmer(), Dimmer()
+    MultiView(motion, anchor=anchor)(torch.ones(4000, 1, 1, 1, 1), torch.arange(4000))
+    correlation = torch.corrcoef(torch.cat([motion.factors, anchor.factors], 1).T)[0, 1]
+    assert abs(correlation) < 4 / 4000**0.5
+
+
+def test_clips_are_not_augmented_in_evaluation_mode() -> None:
+    x = clips(3)
+    views = MultiView(anchor=VideoMotion()).eval()(x, torch.arange(3))
+    assert torch.equal(views.anchor, to_unit(x))

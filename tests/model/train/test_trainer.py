@@ -10,6 +10,7 @@ from torch import Tensor
 from toy_lengths import ToyLengths, clip_features, segment_features
 from toy_speech import SEGMENTS, SPEAKERS, UTTERANCES
 
+from seqviews.augment.views import to_unit
 from seqviews.model.train import trainer as training
 from seqviews.model.train.config import Optimizer, TrainConfig
 from seqviews.model.train.runs import CHECKPOINT
@@ -97,7 +98,19 @@ def test_a_method_on_data_that_it_cannot_take_is_an_error_before_anything_is_wri
     ):
         with pytest.raises(ValueError, match=message):
             training.train(TrainConfig(data=str(data), out=str(out), model={"name": name}))
+    with pytest.raises(ValueError, match=r"anchor augments clips, and .* holds speech"):
+        training.train(TrainConfig(data=str(speech), out=str(out), anchor={"name": "video_motion"}))
     assert not out.exists()
+
+
+def test_clips_are_augmented_in_training_and_not_in_validation(toy: Path, tmp_path: Path) -> None:
+    config = TrainConfig(data=str(toy), out=str(tmp_path / "run"), anchor={"name": "video_motion"}, batch_size=6)
+    config, data, module = training.assemble(config)
+    assert config.anchor is not None
+    assert config.anchor["name"] == "video_motion"
+    batch = next(iter(data.stream))
+    assert not torch.allclose(module.views_of(batch).anchor, to_unit(batch.x), atol=0.01)
+    assert torch.equal(module.eval().views_of(batch).anchor, to_unit(batch.x))
 
 
 def test_a_method_that_needs_the_source_gets_its_number_and_that_of_its_records(speech: Path, tmp_path: Path) -> None:
