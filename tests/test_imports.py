@@ -16,6 +16,7 @@ SHARDS = BOTTOM | {"pipeline.shards", "pipeline.storage"}
 NUMBERS = {"model.gaussian", "model.padding", "model.ranks"}
 CONTRACT = NUMBERS | {"model.protocol"}
 SHOWN = BOTTOM | CONTRACT | {"model.scaling", "model.report"}
+CONFIGURED = {"model.plain_data", "model.registry"}
 ROOMS = {  # what the files of a folder may import; the first that fits
     "pipeline/records": set[str](),
     "pipeline/files": set[str](),
@@ -29,6 +30,7 @@ ROOMS = {  # what the files of a folder may import; the first that fits
     "pipeline/sources": SHARDS | {"pipeline.sources"},
     "pipeline/datasets": SHARDS | {"pipeline.prepare", "pipeline.sources", "pipeline.datasets"},
     "augment": {"augment", RECORDS},
+    "model/plain_data": set[str](),
     "model/ranks": set[str](),
     "model/padding": set[str](),
     "model/gaussian": NUMBERS,
@@ -40,7 +42,7 @@ ROOMS = {  # what the files of a folder may import; the first that fits
     "model/layers": NUMBERS | {"model.layers"},
     "model/methods": CONTRACT | {"model.layers", "model.information", "model.discrepancy", "model.methods"},
     "model/report": SHOWN,
-    "model/train": SHOWN | {"model.registry", "model.train", "augment", "pipeline"},
+    "model/train": SHOWN | CONFIGURED | {"model.train", "augment", "pipeline"},
     "model/evaluate": SHOWN
     | {
         "model.train",
@@ -50,7 +52,8 @@ ROOMS = {  # what the files of a folder may import; the first that fits
         "pipeline.stream.excerpt",
     },
     "model/reproduce": SHOWN
-    | {"model.registry", "model.train", "model.evaluate", "model.reproduce", "pipeline.storage.urls"},
+    | CONFIGURED
+    | {"model.train", "model.evaluate", "model.reproduce", "pipeline.storage.urls"},
     "model": {"model"},
     "pipeline": {"pipeline"},
     "tools": {"tools", "model", "augment", "pipeline"},

@@ -15,8 +15,9 @@ from docstring_parser import parse
 from jsonargparse import ActionConfigFile, ArgumentParser  # type: ignore[attr-defined]  # it builds its __all__
 from lightning import Callback
 
+from seqviews.model.plain_data import read_yaml
 from seqviews.model.registry import MODELS, VIEWS, registered
-from seqviews.model.train.config import TrainConfig, preset_path, presets, read_yaml
+from seqviews.model.train.config import TrainConfig, preset_path, presets
 from seqviews.model.train.trainer import is_first_process, train
 from seqviews.tools.preparing import add_cache_options, cache_of
 from seqviews.tools.run import add_common_options, program, run_tool

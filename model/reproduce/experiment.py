@@ -5,18 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from types import UnionType
-from typing import Any, Literal, Self, TypeAlias, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, Literal, Self, TypeAlias, get_args
 
 from seqviews.model.evaluate.task import EvaluateConfig
-from seqviews.model.train.config import TrainConfig, preset_path, read_yaml
+from seqviews.model.plain_data import dataclass_of, read_yaml
+from seqviews.model.train.config import TrainConfig, preset_path
 
 EXPERIMENTS = Path(__file__).parents[1] / "experiments"
 RAW = "{raw}"
 GIVEN = ("data", "out", "seed")  # to `reproduce`
 OPTIONS = [f.name for f in fields(EvaluateConfig) if str(f.type).startswith("int")]  # numbers that a YAML file may set
 Scale: TypeAlias = Literal["compact", "paper"]
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +44,7 @@ class Row:
     Attributes:
         name: As in the table.
         config: Preset, or path of a YAML file, by scale.
-        overrides: Fields of `TrainConfig` that differ from it; those of model, motion and content are merged.
+        overrides: Fields of `TrainConfig` that differ from it; those of model, motion, content and anchor are merged.
         published: Values by the names that columns have.
         source: Where they were published.
     """
@@ -131,8 +130,8 @@ class Experiment:
         for key, kind in {"columns": Column, "rows": Row}.items():
             if not isinstance(values.get(key), list) or not values[key]:
                 raise ValueError(f"{path} has no {key}: it is not an experiment")
-            values[key] = [_build(kind, value, f"{path}, {key} {i}") for i, value in enumerate(values[key], 1)]
-        experiment = _build(cls, values, str(path))
+            values[key] = [dataclass_of(kind, value, f"{path}, {key} {i}") for i, value in enumerate(values[key], 1)]
+        experiment = dataclass_of(cls, values, str(path))
         for problem in experiment._problems():
             raise ValueError(f"{path} {problem}")
         return experiment
@@ -175,35 +174,3 @@ def experiments() -> list[str]:
     'table1'
     """
     return sorted(path.stem for path in EXPERIMENTS.glob("*.yaml"))
-
-
-def _build(kind: type[T], values: Any, where: str) -> T:
-    """A dataclass of a mapping, with a message that names what is wrong."""
-    if not isinstance(values, Mapping):
-        raise ValueError(f"{where} is not a mapping")
-    known = {f.name: f for f in fields(kind)}  # type: ignore[arg-type]  # all of them are dataclasses
-    if unknown := sorted(str(name)[:100] for name in values.keys() - known.keys()):
-        raise ValueError(f"{where} has an unknown key {unknown[0]!r}; known: {', '.join(known)}")
-    hints = get_type_hints(kind)
-    for name, value in values.items():
-        if not _fits(value, hints[name]):
-            raise ValueError(f"{where}: {name} is {str(value)[:100]!r}, not {known[name].type}")
-    try:
-        return kind(**values)
-    except TypeError as error:
-        raise ValueError(f"{where}: {str(error).partition('() ')[2]}") from None
-
-
-def _fits(value: Any, hint: Any) -> bool:
-    """Whether a value of YAML is of a type, and all that it holds; whole numbers are floats, too."""
-    origin, inner = get_origin(hint), get_args(hint)
-    if origin is UnionType:
-        return any(_fits(value, each) for each in inner)
-    if origin is list:
-        return isinstance(value, list) and all(_fits(each, inner[0]) for each in value)
-    if origin is Mapping:
-        key, each = inner
-        return isinstance(value, Mapping) and all(_fits(k, key) and _fits(v, each) for k, v in value.items())
-    if hint is Any or isinstance(value, bool):
-        return hint in (Any, bool)
-    return isinstance(value, (int, float) if hint is float else hint)

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
 
 import yaml
 
+from seqviews.model.plain_data import dataclass_of, read_yaml
 from seqviews.pipeline.stream.excerpt import Excerpt, Place
 from seqviews.pipeline.stream.order import Last
 
 PRESETS = Path(__file__).parents[1] / "presets"
 CONFIG = "config.yaml"
-MAX_BYTES = 1 << 20
 Precision: TypeAlias = Literal["auto", "32-true", "bf16-mixed"]
 Optimizer: TypeAlias = Literal["adam", "muon"]
 
@@ -145,15 +145,7 @@ class TrainConfig:
         Raises:
             ValueError: If a name is unknown or missing, or a value of the wrong type.
         """
-        known = {f.name: str(f.type) for f in fields(cls)}
-        wrong = [f"it sets {str(name)[:100]!r}" for name in values.keys() - known.keys()]
-        wrong += [f"it sets no {name}" for name in {"data", "out"} - values.keys()]
-        if wrong:
-            raise ValueError(f"{source} is not the configuration of a training: {wrong[0]}")
-        for name, value in values.items():
-            if not _has_type(value, known[name]):
-                raise ValueError(f"{source}: {name} is {str(value)[:100]!r}, not {known[name]}")
-        return cls(**values)
+        return dataclass_of(cls, values, source)
 
     def to_yaml(self) -> str:
         """The text of `config.yaml`."""
@@ -183,38 +175,3 @@ def preset_path(name: str) -> Path:
     if (path := Path(name)).is_file():
         return path
     raise ValueError(f"no preset {name} and no such file; presets: {', '.join(presets())}")
-
-
-def read_yaml(path: Path) -> dict[str, Any]:
-    """A YAML file of plain data; tags that name Python objects are rejected.
-
-    Raises:
-        ValueError: If it is too large, or not YAML of a mapping.
-    """
-    data = path.read_bytes()[: MAX_BYTES + 1]
-    try:
-        values = yaml.safe_load(data.decode("utf-8")) if len(data) <= MAX_BYTES else None
-        json.dumps(values)  # no dates, and nothing that holds itself
-    except (yaml.YAMLError, RecursionError, TypeError, ValueError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise ValueError(f"{path} is not YAML of plain data: {reason}") from None
-    if not isinstance(values, dict):
-        raise ValueError(f"{path} is not the configuration of a training")
-    return values
-
-
-def _has_type(value: Any, annotation: str) -> bool:
-    """Whether a value of YAML fits the annotation of a field; whole numbers are floats, too."""
-    if value is None:
-        return "None" in annotation
-    if "Mapping" in annotation:
-        return isinstance(value, dict) and all(isinstance(name, str) for name in value)
-    kinds = {
-        "int": (int,),
-        "float": (int, float),
-        "str": (str,),
-        "Last": (str,),
-        "Precision": (str,),
-        "Optimizer": (str,),
-    }
-    return not isinstance(value, bool) and isinstance(value, kinds[annotation.partition(" ")[0]])

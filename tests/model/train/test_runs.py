@@ -52,14 +52,14 @@ def test_a_damaged_checkpoint_is_reported(tmp_path: Path, content: bytes) -> Non
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("- a list", "is not the configuration of a training"),
-        ("data: x", "it sets no out"),
-        ("data: x\nout: y\nmodl: 3", "it sets 'modl'"),
+        ("- a list", "is not a YAML file of keys and values"),
+        ("data: x", "missing 1 required keyword-only argument: 'out'"),
+        ("data: x\nout: y\nmodl: 3", "has an unknown key 'modl'; known: data, out, "),
         ("data: x\nout: y\nmodel: 3", r"model is '3', not Mapping\[str, Any\]"),
         ("data: x\nout: y\nseed: true", "seed is 'True', not int"),
         ("a: b: c", "is not YAML of plain data"),
         ("\udcff", "is not YAML of plain data"),
-        ("a: " + "x" * (1 << 20), "is not the configuration of a training"),
+        ("a: " + "x" * (1 << 20), "is not a YAML file of keys and values of at most 1 MiB"),
     ],
 )
 def test_what_is_not_a_configuration_is_reported(tmp_path: Path, content: str, message: str) -> None:
