@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from seqviews.pipeline.features import Codec, Features
 from seqviews.pipeline.manifest import SPLITS, DatasetInfo, Manifest, Split, check_record_bytes
@@ -228,7 +229,9 @@ class _ShardWriter:
         stored = None if again else self.target.finished(plan.split, plan.name)
         if stored is None:
             failures: list[Failure] = []
-            entry, data = pack_encoded(plan.name, self._encoded(plan, failures))
+            # more threads of a product would compete with the other writers, and sum in another order
+            with threadpool_limits(1):
+                entry, data = pack_encoded(plan.name, self._encoded(plan, failures))
             check_failures(failures, self.limit)  # what has a common cause, as a disk that is gone, must not be stored
             shard = StoredShard(entry, tuple(failures), self.part)
             stored = self.target.store(plan.split, shard, data, replace=again)

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_info, threadpool_limits
 from toy_clips import FailingClips, ToyClips, digests
 from toy_speech import ToySpeech
 
@@ -84,6 +85,21 @@ def test_progress_counts_every_source(tmp_path: Path) -> None:
     seen: list[tuple[str, float, float]] = []
     prepare(ToyClips(), tmp_path / "toy", shard_sources=5, progress=lambda *report: seen.append(report))
     assert seen == [("train", 5, 12), ("train", 10, 12), ("train", 12, 12), ("val", 3, 3), ("test", 3, 3)]
+
+
+def test_a_writer_computes_on_one_thread_and_leaves_the_limit_as_it_was(tmp_path: Path) -> None:
+    toy, during = ToyClips(counts=(2, 1, 1)), list[int]()
+
+    def records(source: str, rng: np.random.Generator) -> Iterator[Clip]:
+        during.extend(pool["num_threads"] for pool in threadpool_info())
+        yield from toy.records(source, rng)
+
+    with threadpool_limits(2):
+        before = [pool["num_threads"] for pool in threadpool_info()]
+        write_shards({"train": ["a"]}, tmp_path / "toy", records, toy.info)
+        assert [pool["num_threads"] for pool in threadpool_info()] == before
+    assert 2 in before
+    assert set(during) == {1}
 
 
 def test_a_failure_leaves_no_manifest_and_no_partial_shard(tmp_path: Path) -> None:
