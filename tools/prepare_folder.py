@@ -6,11 +6,12 @@ from typing import Any
 
 from seqviews.pipeline.datasets.csv import KINDS, CsvDataset, Kind, read_index, survey_rows
 from seqviews.pipeline.prepare.failures import failure_limit
+from seqviews.pipeline.prepare.plan import planned_unread
 from seqviews.pipeline.sources.audio import SegmentCutter
 from seqviews.pipeline.sources.survey import Cutter
 from seqviews.pipeline.sources.video import ClipCutter
 from seqviews.pipeline.sources.windows import Whole, Window
-from seqviews.tools.preparing import add_codec, add_options, prepare_with, to_retry
+from seqviews.tools.preparing import add_codec, add_options, prepare_with
 from seqviews.tools.run import positive, progress_bar, run_tool, tool_parser
 
 
@@ -20,7 +21,7 @@ def prepare_folder(arguments: argparse.Namespace) -> dict[str, Any]:
     index = read_index(arguments.csv, arguments.root, kind, arguments.identity)
     cutter = make_cutter(index.kind, arguments)
     with progress_bar() as progress:
-        unread = frozenset(failure.source for failure in to_retry(arguments))
+        unread = [path for path in planned_unread(arguments.out) or () if isinstance(path, str)]
         limit = failure_limit(arguments.max_failures, len(index.rows))
         files, features = survey_rows(index, cutter, arguments.workers, progress, unread=unread, max_failures=limit)
     name = arguments.name or arguments.csv.stem.lower()

@@ -206,10 +206,19 @@ class CsvDataset:
 
     @cached_property
     def parameters(self) -> dict[str, Any]:
-        """Everything that decides the records: the cutter, and a hash of the files, their splits and factors."""
+        """Everything that decides the records: the cutter, and a hash of the files, their splits and factors.
+
+        `unread`, if there are any, are the paths that the first survey could not read.
+        """
         facts = [(r.line, r.path, r.split, sorted(r.cells.items()), survey.sha256) for r, survey in self.files]
         sha256 = hashlib.sha256(repr(facts).encode()).hexdigest()
-        return {"files_sha256": sha256, **self.cutter.parameters, "left_out": self.left_out}
+        unread = sorted(row.path for row, survey in self.files if not survey.sha256)
+        return {
+            "files_sha256": sha256,
+            **self.cutter.parameters,
+            "left_out": self.left_out,
+            **({"unread": unread} if unread else {}),
+        }
 
     @cached_property
     def left_out(self) -> dict[Split, dict[str, int]]:

@@ -10,12 +10,11 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from threading import Event
 
-from seqviews.pipeline.manifest import MAX_MANIFEST_BYTES, Split
+from seqviews.pipeline.manifest import Split
 from seqviews.pipeline.prepare.failures import BrokenSample
-from seqviews.pipeline.prepare.plan import PLAN
+from seqviews.pipeline.prepare.plan import planned_unread
 from seqviews.pipeline.records import Progress, silent
 from seqviews.pipeline.shards.codec import decode_json
-from seqviews.pipeline.shards.strict_json import parse_object
 from seqviews.pipeline.sources.survey import Cutter, FileSurvey, until
 from seqviews.pipeline.sources.tars import BrokenTar, Sample, read_samples, sample_file, tar_name
 from seqviews.pipeline.storage.folder import Folder
@@ -151,9 +150,8 @@ class Unread:
     @classmethod
     def planned(cls, out: Folder) -> Unread | None:
         """Return what the plan in a folder states; None if there is none."""
-        text = out.get(PLAN, MAX_MANIFEST_BYTES)
+        found = planned_unread(out)
         try:
-            found = {} if text is None else parse_object(text.decode())["parameters"]["unread"]
             return cls(*(frozenset((tar, number) for tar, number in found[name]) for name in ("samples", "tails")))
         except (ValueError, KeyError, TypeError):
             return None  # nothing was unread, or another preparation, which is reported later

@@ -11,10 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from seqviews.pipeline.manifest import SPLITS, DatasetInfo, Manifest, Split
+from seqviews.pipeline.manifest import MAX_MANIFEST_BYTES, SPLITS, DatasetInfo, Manifest, Split
 from seqviews.pipeline.shard_table import ShardEntry, ShardTable
 from seqviews.pipeline.shards.codec import encoder_versions
 from seqviews.pipeline.shards.strict_json import parse_object, plain
+from seqviews.pipeline.storage.folder import Folder
 
 PLAN = "plan.json"
 MAX_LISTED_SHARDS = 20_000  # in a manifest
@@ -116,3 +117,16 @@ class DatasetPlan:
         return Manifest(
             split, self.dataset, parameters, self.encoders, tuple(shards) if listed else ShardTable.of(split, shards)
         )
+
+
+def planned_unread(out: Folder) -> Any:
+    """What the first survey of the preparation in a folder could not read, as its parameter `unread`; else None.
+
+    A plan knows nothing of what was unread, also when it is mended and retried: what a survey derives from all files,
+    such as the mean of each mel, would change.
+    """
+    text = out.get(PLAN, MAX_MANIFEST_BYTES)
+    try:
+        return None if text is None else parse_object(text.decode())["parameters"]["unread"]
+    except (ValueError, KeyError, TypeError):
+        return None  # nothing was unread, or another preparation, which is reported later

@@ -202,8 +202,13 @@ def _difference(found: str, claim: Mapping[str, Any]) -> str:
     except (ValueError, RecursionError):
         return f"its {PLAN} is damaged"
     names = [name for name in {**there, **here} if there.get(name) != here.get(name)]
-    parts = [f"{name} is {there.get(name, 'missing')}, not {here.get(name, 'missing')}" for name in names[:3]]
+    parts = [f"{name} is {_short(there, name)}, not {_short(here, name)}" for name in names[:3]]
     return "; ".join(parts) + (f"; and {len(names) - 3} more" if len(names) > 3 else "")
+
+
+def _short(leaves: Mapping[str, Any], name: str) -> str:
+    text = str(leaves.get(name, "missing"))
+    return text if len(text) <= 80 else text[:80] + "..."
 
 
 def _leaves(tree: Any, name: str = "") -> dict[str, Any]:

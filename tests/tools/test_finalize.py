@@ -3,7 +3,9 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 from tool_calls import Capsys, Failure, call, last_json
 from toy_clips import digests
 from toy_files import moving_square, write_csv, write_video
@@ -68,3 +70,27 @@ def test_files_that_cannot_be_read_are_listed_and_retried(tmp_path: Path, capsys
     summary = last_json(capsys.readouterr().out)["train"]
     assert (summary["records"], summary.get("failures")) == (4, None)
     assert not (tmp_path / "out" / "train" / "failures.json").exists()
+
+
+def test_files_that_are_mended_one_after_another_end_as_if_none_had_been_broken(tmp_path: Path) -> None:
+    """The mean of the mels stays that of the files that the first survey could read."""
+    rng, rows = np.random.default_rng(0), [[f"{i}.wav", "train", "ab"[i % 2]] for i in range(6)]
+    for name, *_ in rows:
+        soundfile.write(tmp_path / name, rng.normal(0, 0.1, 16_000).astype(np.float32), 16_000)
+    csv = write_csv(tmp_path / "x.csv", ["path", "split", "letter"], *rows)
+    options = ["--workers", 1, "--csv", csv, "--shard-sources", 2]
+    assert call(prepare_folder.main, *options, "--out", tmp_path / "whole") == 0
+    intact = {name: (tmp_path / name).read_bytes() for name in ("1.wav", "4.wav")}
+    for name in intact:
+        (tmp_path / name).write_bytes(b"RIFF")
+    options += ["--out", tmp_path / "out", "--max-failures", 2]
+    assert call(prepare_folder.main, *options) == 0
+    failures = tmp_path / "out" / "train" / "failures.json"
+    for left, (name, content) in zip((1, 0), intact.items(), strict=True):
+        assert {f["source"] for f in json.loads(failures.read_text())["failures"]} == set(list(intact)[-left - 1 :])
+        (tmp_path / name).write_bytes(content)
+        assert call(prepare_folder.main, *options, "--retry", failures) == 0
+        assert call(prepare_folder.main, *options) == 0  # a repetition changes nothing
+    assert not failures.exists()
+    for shard in (tmp_path / "whole" / "train").glob("*.tar"):
+        assert (tmp_path / "out" / "train" / shard.name).read_bytes() == shard.read_bytes()
