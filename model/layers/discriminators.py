@@ -4,7 +4,6 @@ import torch
 from torch import Tensor, nn
 
 from seqviews.model.layers.clips import FrameShape, stage_channels
-from seqviews.model.ranks import randn
 
 HIDDEN = 256
 
@@ -22,37 +21,20 @@ class LatentDiscriminator(nn.Module):
         return self.layers(latents)[:, 0]  # type: ignore[no-any-return]
 
 
-class InstanceNoise(nn.Module):
-    """Adds normal noise in training mode, from torch's generator, so that real and generated overlap.
-
-    Without it a discriminator soon tells them apart, and a generator has no gradient (Arjovsky and Bottou, 2017).
-    """
-
-    def __init__(self, deviation: float) -> None:
-        super().__init__()
-        self.deviation = deviation
-
-    def forward(self, x: Tensor) -> Tensor:
-        """The sum, of the shape of x."""
-        return x + self.deviation * randn(x) if self.training else x
-
-
 class ImageDiscriminator(nn.Module):
     """Frames `[N, C, H, W]` to logits of being real, one a patch: `[N, 4, 4]`.
 
     4 x 4 convolutions of stride 2 down to 4 x 4 pixels, with batch norm after all but the first and LeakyReLU(0.2), and
-    a 3 x 3 convolution. Instance noise of a deviation is added to what each but the last convolves.
+    a 3 x 3 convolution.
     """
 
-    def __init__(self, frame_shape: FrameShape, width: float = 1.0, noise: float = 0.0) -> None:
+    def __init__(self, frame_shape: FrameShape, width: float = 1.0) -> None:
         super().__init__()
         layers: list[nn.Module] = []
         before = frame_shape[0]
         for channels in stage_channels(frame_shape, width):
-            first = not layers
-            layers += [InstanceNoise(noise)] if noise else []
-            layers.append(nn.Conv2d(before, channels, 4, 2, 1, bias=first))
-            layers += [] if first else [nn.BatchNorm2d(channels)]
+            layers.append(nn.Conv2d(before, channels, 4, 2, 1, bias=not layers))
+            layers += [nn.BatchNorm2d(channels)] if len(layers) > 1 else []
             layers.append(nn.LeakyReLU(0.2, inplace=True))
             before = channels
         self.layers = nn.Sequential(*layers, nn.Conv2d(before, 1, 3, 1, 1))
@@ -68,15 +50,13 @@ class VideoDiscriminator(nn.Module):
     As `ImageDiscriminator`, with convolutions of 3 frames x 4 x 4 pixels, and a last one that covers the 4 x 4 pixels.
     """
 
-    def __init__(self, frame_shape: FrameShape, categories: int = 0, width: float = 1.0, noise: float = 0.0) -> None:
+    def __init__(self, frame_shape: FrameShape, categories: int = 0, width: float = 1.0) -> None:
         super().__init__()
         layers: list[nn.Module] = []
         before = frame_shape[0]
         for channels in stage_channels(frame_shape, width):
-            first = not layers
-            layers += [InstanceNoise(noise)] if noise else []
-            layers.append(nn.Conv3d(before, channels, (3, 4, 4), (1, 2, 2), 1, bias=first))
-            layers += [] if first else [nn.BatchNorm3d(channels)]
+            layers.append(nn.Conv3d(before, channels, (3, 4, 4), (1, 2, 2), 1, bias=not layers))
+            layers += [nn.BatchNorm3d(channels)] if len(layers) > 1 else []
             layers.append(nn.LeakyReLU(0.2, inplace=True))
             before = channels
         self.layers = nn.Sequential(*layers, nn.Conv3d(before, 1 + categories, (1, 4, 4)))

@@ -70,7 +70,6 @@ class MoCoGAN(Method):
         static_dim: Size of the content noise.
         motion_dim: Size of the motion of a frame.
         width: Scales the channels of the convolutions.
-        noise: Deviation of the noise in the discriminators (`InstanceNoise`), an option of the public code; 0 for none.
 
     Raises:
         ValueError: If the records are segments, or the frames not square or of none of these sides.
@@ -99,15 +98,14 @@ class MoCoGAN(Method):
         static_dim: int = 50,
         motion_dim: int = 10,
         width: float = 1.0,
-        noise: float = 0.0,
     ) -> None:
         super().__init__()
         if len(frame_shape) != 3:
             raise ValueError(f"MoCoGAN is for clips, not for segments with frames of {list(frame_shape)}")
         self.static_dim, self.motion_dim, self.categories = static_dim, motion_dim, categories
         self.generator = Generator(frame_shape, static_dim, motion_dim, categories, width)
-        self.image_discriminator = ImageDiscriminator(frame_shape, width, noise)
-        self.video_discriminator = VideoDiscriminator(frame_shape, categories, width, noise)
+        self.image_discriminator = ImageDiscriminator(frame_shape, width)
+        self.video_discriminator = VideoDiscriminator(frame_shape, categories, width)
 
     def optimizer(self, player: str, learning_rate: float) -> torch.optim.Optimizer:
         """Adam with the paper's betas and weight decay."""

@@ -5,12 +5,7 @@ import torch
 from torch import Tensor, nn
 from torch.testing import assert_close
 
-from seqviews.model.layers.discriminators import (
-    ImageDiscriminator,
-    InstanceNoise,
-    LatentDiscriminator,
-    VideoDiscriminator,
-)
+from seqviews.model.layers.discriminators import ImageDiscriminator, LatentDiscriminator, VideoDiscriminator
 
 
 def clips(length: int, side: int = 16) -> Tensor:
@@ -48,30 +43,3 @@ def test_gradients_under_autocast_are_those_in_float32() -> None:
             logits = logits[0] if isinstance(logits, tuple) else logits
             norms.append([g.norm() for g in torch.autograd.grad(logits.square().mean(), list(model.parameters()))])
         assert_close(norms[1], norms[0], rtol=0.05, atol=1e-3)
-
-
-def test_noise_is_of_its_deviation_and_only_in_training() -> None:
-    torch.manual_seed(0)
-    model, x = InstanceNoise(0.3), torch.full((200, 50, 10), 5.0)
-    added = model(x) - x
-    assert_close(added.mean().item(), 0.0, rtol=0, atol=4 * 0.3 / added.numel() ** 0.5)
-    assert_close(added.std().item(), 0.3, rtol=0.01, atol=0)
-    assert torch.equal(model.eval()(x), x)
-
-
-@pytest.mark.parametrize("kind", [ImageDiscriminator, VideoDiscriminator])
-def test_a_discriminator_with_noise_is_in_evaluation_the_one_without(kind: type[nn.Module]) -> None:
-    made = []
-    for noise in (0.0, 0.2):
-        torch.manual_seed(0)
-        made.append(kind((1, 16, 16), width=0.125, noise=noise))
-    x = clips(1)[:, 0] if kind is ImageDiscriminator else clips(3)
-    quiet, noisy = made
-    assert not torch.equal(flat(noisy(x)), flat(quiet(x)))
-    for ours, theirs in zip(noisy.buffers(), quiet.buffers(), strict=True):  # the running statistics
-        ours.copy_(theirs)
-    assert torch.equal(flat(noisy.eval()(x)), flat(quiet.eval()(x)))
-
-
-def flat(logits: Tensor | tuple[Tensor, Tensor]) -> Tensor:
-    return logits if isinstance(logits, Tensor) else logits[0]
