@@ -73,7 +73,7 @@ def _fits(value: Any, hint: Any) -> bool:
         key, each = inner
         return isinstance(value, Mapping) and all(_fits(k, key) and _fits(v, each) for k, v in value.items())
     if origin is Literal:
-        return isinstance(value, str)
+        return True
     if hint is Any or isinstance(value, bool):
         return hint in (Any, bool)
     return isinstance(value, (int, float) if hint is float else hint)

@@ -100,8 +100,8 @@ def bench(arguments: argparse.Namespace) -> dict[str, Any]:
                 f"{', '.join(failed)} failed: {arguments.out}/gpu.json has the reasons and the other results"
             )
         return result
-    needing_data = ("excerpts", "speech")
-    names = [name for name in benches if name not in needing_data] if arguments.what == "all" else [arguments.what]
+    separate = ("excerpts", "speech")  # with data of their own
+    names = [name for name in benches if name not in separate] if arguments.what == "all" else [arguments.what]
     return {"machine": machine, **{name: benches[name]() for name in names}}
 
 

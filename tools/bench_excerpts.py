@@ -30,11 +30,14 @@ def bench_excerpts(data: Folder, rounds: int) -> dict[str, Any]:
         has our rate relative to that of each peer.
 
     Raises:
-        ValueError: If the split has fewer than 8 shards, or its clips are not stored as pages of JPEG.
+        ValueError: If the split has fewer than 8 shards, is in a bucket, has clips of fewer than 15 frames, or clips
+            that are not stored as pages of JPEG.
     """
     split = data / "train"
     stream = SequenceStream(split, BATCH, excerpt=Excerpt(FRAMES))
     features = stream.manifest.dataset.features
+    if data.is_remote or features.frames[0] < FRAMES:
+        raise ValueError(f"{split} is in a bucket, or has clips of fewer than {FRAMES} frames: prepare others on disk")
     if features.codec != "jpeg" or features.page_frames is None:
         raise ValueError(f"{split} has no pages of JPEG: prepare faces or videos with --codec jpeg --page-frames N")
     shards = shard_paths(split, stream)

@@ -51,7 +51,7 @@ def bench_stream(data: Folder, rounds: int) -> dict[str, Any]:
 
 
 def shard_paths(split: Folder, stream: SequenceStream) -> list[str]:
-    """The paths or URLs of the shards of a split, at least 8."""
+    """The paths or URLs of the shards of a split. Raises `ValueError` if there are fewer than 8."""
     shards = [f"{split}/{shard.name}" for shard in stream.manifest.shards]
     if len(shards) < MIN_SHARDS:
         advice = f"prepare at least {MIN_SHARDS}, so that both sides can use their workers"

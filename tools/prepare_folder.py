@@ -4,9 +4,9 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from seqviews.pipeline.datasets.csv import KINDS, CsvDataset, Kind, read_index, survey_rows
+from seqviews.pipeline.datasets.csv import KINDS, CsvDataset, Kind, read_index, survey_rows, unread_paths
 from seqviews.pipeline.prepare.failures import failure_limit
-from seqviews.pipeline.prepare.plan import planned_unread
+from seqviews.pipeline.prepare.plan import PLAN
 from seqviews.pipeline.sources.audio import SegmentCutter
 from seqviews.pipeline.sources.survey import Cutter
 from seqviews.pipeline.sources.video import ClipCutter
@@ -21,8 +21,9 @@ def prepare_folder(arguments: argparse.Namespace) -> dict[str, Any]:
     index = read_index(arguments.csv, arguments.root, kind, arguments.identity)
     cutter = make_cutter(index.kind, arguments)
     with progress_bar() as progress:
-        unread = [path for path in planned_unread(arguments.out) or () if isinstance(path, str)]
-        limit = failure_limit(arguments.max_failures, len(index.rows))
+        unread = unread_paths(arguments.out, index)
+        # what the first survey could read must be readable, else this would be another preparation
+        limit = 0 if arguments.out.has(PLAN) else failure_limit(arguments.max_failures, len(index.rows))
         files, features = survey_rows(index, cutter, arguments.workers, progress, unread=unread, max_failures=limit)
     name = arguments.name or arguments.csv.stem.lower()
     dataset = CsvDataset(index, files, cutter, features, name, arguments.licence, arguments.attribution)

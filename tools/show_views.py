@@ -1,4 +1,4 @@
-"""Draw what the method sees at a step of a training: each clip, its motion view and its content view.
+"""Draw what the method sees at a step of a training: each clip, augmented if it has an anchor, and its views.
 
 The training need not have been run: what it sees at a step is a pure function of its arguments.
 """

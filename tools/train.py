@@ -26,7 +26,7 @@ COMPONENTS = {"model": MODELS, "motion": VIEWS, "content": VIEWS, "anchor": VIEW
 PLAIN = bool | int | float | str | None | list | dict  # type: ignore[type-arg]  # with Any, jsonargparse imports classes
 HELP = """
 --model, --motion, --content and --anchor take the name of a registered class and so replace what a preset says;
-arguments of the class follow as --model.NAME VALUE and change single arguments.
+arguments of the class follow as --model.NAME VALUE and change single arguments. --anchor null removes that of a preset.
 """
 
 
@@ -64,7 +64,7 @@ def _with_named_components(args: Sequence[str]) -> list[str]:
             merged[-1] += f"={arg}"
         else:
             merged.append(arg)
-    option = rf"--({'|'.join(COMPONENTS)})=([\w.:-]+)"
+    option = rf"--({'|'.join(COMPONENTS)})=(?!null$)([\w.:-]+)"
     return [
         f"--{match[1]}={json.dumps({'name': match[2]})}" if (match := re.fullmatch(option, arg)) else arg
         for arg in merged

@@ -34,7 +34,7 @@ class TrainConfig:
         motion: `name` of a registered motion view, and its arguments; only for methods that need one.
         content: `name` of a registered content view, and its arguments; likewise.
         anchor: `name` of a registered motion view, and its arguments, that augments the clips themselves in training,
-            before the views are computed from them: for data of few people or things. None changes nothing.
+            before the views are computed from them: for data of few people or things. By default they are not.
         excerpt: `frames`, `step` and `place` of the excerpt of each record that a batch holds, as for `Excerpt`: by
             default the whole record, padded where records differ in length, if the method takes them. Validation and
             evaluation use the one in the centre.

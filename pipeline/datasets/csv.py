@@ -16,8 +16,10 @@ import numpy as np
 
 from seqviews.pipeline.features import Features
 from seqviews.pipeline.manifest import SPLITS, DatasetInfo, Split
+from seqviews.pipeline.prepare.plan import planned_unread
 from seqviews.pipeline.records import KEY_PATTERN, Progress, Record, silent
 from seqviews.pipeline.sources.survey import Cutter, FileSurvey, first_leak, survey_files
+from seqviews.pipeline.storage.folder import Folder
 
 Kind: TypeAlias = Literal["frames", "video", "audio"]
 KINDS: tuple[Kind, ...] = ("frames", "video", "audio")
@@ -129,6 +131,13 @@ def _check_unique(path: Path, rows: list[Row], identity: str | None) -> None:
 
 def _kind(file: Path) -> Kind:
     return "frames" if file.is_dir() else "audio" if file.suffix.lower() in AUDIO else "video"
+
+
+def unread_paths(out: Folder, index: Index) -> frozenset[str]:
+    """The paths of an index that the first survey of the preparation in a folder could not read."""
+    planned = planned_unread(out)
+    unread = {row.path for row in index.rows} & set(map(str, planned if isinstance(planned, list) else ()))
+    return frozenset(unread if len(unread) < len(index.rows) else ())  # all: another preparation, reported later
 
 
 def survey_rows(

@@ -50,6 +50,7 @@ def _start(write: WriteShard) -> None:
     """Initialise a worker: it leaves Ctrl-C to its parent process, and exits when the parent is gone."""
     global _write_shard
     _write_shard = write
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # for libraries that are loaded while a shard is written
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_exit_with_parent, daemon=True).start()
 

@@ -120,10 +120,10 @@ class DatasetPlan:
 
 
 def planned_unread(out: Folder) -> Any:
-    """What the first survey of the preparation in a folder could not read, as its parameter `unread`; else None.
+    """Return the parameter `unread` of the plan in a folder: what the first survey could not read; None without it.
 
-    A plan knows nothing of what was unread, also when it is mended and retried: what a survey derives from all files,
-    such as the mean of each mel, would change.
+    Later surveys leave it out even if it has been mended: what is derived from all files, such as the mean of each mel,
+    would change otherwise, and with it the plan.
     """
     text = out.get(PLAN, MAX_MANIFEST_BYTES)
     try:

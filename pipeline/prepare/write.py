@@ -125,6 +125,7 @@ def write_shards(
 
     The bytes do not depend on the number of workers or parts. An interrupted call resumes when it is repeated: finished
     shards are kept as they are. Returns the manifests; of a part, those of its shards alone, which are not written.
+    With one worker, this process computes on one thread meanwhile: call it from one thread at a time.
 
     Args:
         sources: Names of the sources by split. Records are cut from a source: a character, a video file.

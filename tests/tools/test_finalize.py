@@ -72,7 +72,7 @@ def test_files_that_cannot_be_read_are_listed_and_retried(tmp_path: Path, capsys
     assert not (tmp_path / "out" / "train" / "failures.json").exists()
 
 
-def test_files_that_are_mended_one_after_another_end_as_if_none_had_been_broken(tmp_path: Path) -> None:
+def test_files_that_are_mended_one_after_another_have_the_shards_of_files_that_never_broke(tmp_path: Path) -> None:
     """The mean of the mels stays that of the files that the first survey could read."""
     rng, rows = np.random.default_rng(0), [[f"{i}.wav", "train", "ab"[i % 2]] for i in range(6)]
     for name, *_ in rows:
@@ -94,3 +94,24 @@ def test_files_that_are_mended_one_after_another_end_as_if_none_had_been_broken(
     assert not failures.exists()
     for shard in (tmp_path / "whole" / "train").glob("*.tar"):
         assert (tmp_path / "out" / "train" / shard.name).read_bytes() == shard.read_bytes()
+
+
+def test_a_file_that_breaks_after_the_first_survey_is_named(tmp_path: Path, failure: Failure) -> None:
+    rows = [[f"{i}.wav", "train"] for i in range(3)]
+    for name, _ in rows:
+        soundfile.write(tmp_path / name, np.zeros(16_000, np.float32), 16_000)
+    csv = write_csv(tmp_path / "x.csv", ["path", "split"], *rows)
+    options = ["--workers", 1, "--csv", csv, "--out", tmp_path / "out", "--max-failures", 2]
+    assert call(prepare_folder.main, *options) == 0
+    (tmp_path / "2.wav").write_bytes(b"RIFF")
+    assert "1 of the 3 files in the CSV cannot be used: line 4: " in failure(prepare_folder.main, *options, alone=False)
+
+
+@pytest.mark.parametrize("unread", [5, ["0.wav"], {"0.wav": 1}, None])
+def test_the_plan_of_somebody_else_is_another_preparation(tmp_path: Path, failure: Failure, unread: object) -> None:
+    soundfile.write(tmp_path / "0.wav", np.zeros(16_000, np.float32), 16_000)
+    csv = write_csv(tmp_path / "x.csv", ["path", "split"], ["0.wav", "train"])
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "plan.json").write_text(json.dumps({"parameters": {"unread": unread}}))
+    options = ["--workers", 1, "--csv", csv, "--out", tmp_path / "out"]
+    assert "holds another preparation: " in failure(prepare_folder.main, *options, alone=False)

@@ -166,6 +166,13 @@ def test_a_value_may_have_the_name_of_a_component() -> None:
     assert config.motion == {"name": "crop"}
 
 
+@pytest.mark.parametrize("option", [["--anchor", "null"], ["--anchor=null"]])
+def test_the_anchor_of_a_preset_can_be_removed(option: list[str]) -> None:
+    preset = ["--config", "mug-compact", "--data", "x", "--out", "y"]
+    assert config_of(make_parser().parse_args([*preset, "--anchor.hue", "0.3"])).anchor is not None
+    assert config_of(make_parser().parse_args([*preset, *option])).anchor is None
+
+
 @pytest.mark.parametrize("preset", presets())
 def test_presets_build(preset: str) -> None:
     config = config_of(make_parser().parse_args(["--config", preset, "--data", "x", "--out", "y"]))
@@ -178,6 +185,8 @@ def test_presets_build(preset: str) -> None:
         assert method.sample(2, 4).shape == (2, 4, *shape)
     else:
         assert method.encode(torch.rand(2, 4, *shape)).dynamic.mean.shape[:2] == (2, 4)
+    if config.anchor is not None:
+        build(config.anchor, VIEWS)
     for name, view in {"motion": config.motion, "content": config.content}.items():
         assert (view is None) == (name not in method.needs)
         if view is not None:
