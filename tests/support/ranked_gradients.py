@@ -21,6 +21,7 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "clips": ("cdsvae", {"frame_shape": (3, 16, 16), **SMALL}),
     # of this size no activation is within rounding of the kink of a ReLU
     "modulated": ("cdsvae_modulated", {"frame_shape": (3, 16, 16), **SMALL, "hidden_dim": 13}),
+    "placing": ("cdsvae_placing", {"frame_shape": (3, 16, 16), "window": 5, **SMALL}),
     "segments": ("cdsvae", {"frame_shape": (8,), **SMALL}),
     "recordings": ("cdsvae_recordings", {"frame_shape": (8,), **SMALL}),
     "s3vae of clips": ("s3vae", {"frame_shape": (3, 16, 16), "gamma": 1.0, **SMALL}),

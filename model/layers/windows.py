@@ -1,0 +1,80 @@
+"""Windows of frames that are read at places and written to places, and a decoder that writes."""
+
+import torch
+from torch import Tensor, nn
+
+from seqviews.model.layers.clips import FrameShape
+
+
+def read_windows(frames: Tensor, places: Tensor, window: int) -> Tensor:
+    """Windows `[..., K, C, G, G]` of square frames `[..., C, H, H]` around places, by bilinear interpolation.
+
+    Args:
+        frames: Any leading dimensions, the same as those of the places; 0 beyond their edges.
+        places: `[..., K, 2]`, the (column, row) of each window's centre in pixels; (0, 0) is the centre of the first.
+        window: G, in pixels.
+    """
+    columns, rows = _weights(places, window, frames.shape[-1])
+    return rows.mT @ frames.unsqueeze(-4) @ columns
+
+
+def write_windows(windows: Tensor, places: Tensor, side: int) -> Tensor:
+    """Windows `[..., K, C, G, G]` at places `[..., K, 2]` of black frames: `[..., K, C, side, side]`.
+
+    The transpose of `read_windows`, window by window.
+    """
+    columns, rows = _weights(places, windows.shape[-1], side)
+    return rows @ windows @ columns.mT
+
+
+def _weights(places: Tensor, window: int, side: int) -> tuple[Tensor, Tensor]:
+    """What a pixel of a window takes from each column and each row of a frame: `[..., K, 1, side, G]` each."""
+    offsets = torch.arange(window, device=places.device, dtype=places.dtype) - (window - 1) / 2
+    pixels = torch.arange(side, device=places.device, dtype=places.dtype)
+    distances = pixels[:, None] - (places[..., None] + offsets)[..., None, :]  # [..., K, 2, side, G]
+    columns, rows = (1 - distances.abs()).clamp_min(0).unsqueeze(-4).unbind(-3)
+    return columns, rows
+
+
+class PlacingDecoder(nn.Module):
+    """Latents s `[B, S]`, z `[B, T, D]` to clips `[B, T, C, H, H]` in [0, 1]: pictures of s at places of z.
+
+    s is cut into K parts, each of which gives the picture of a thing, once a clip; z_t gives the K places of frame t.
+    Pictures are put over each other as on a screen, 1 - (1 - a)(1 - b), on black.
+
+    Args:
+        frame_shape: (C, H, H).
+        static_dim: S, a multiple of K.
+        dynamic_dim: D.
+        things: K.
+        window: Height and width of a thing's picture, in pixels.
+        hidden_dim: Of the layer between a part of s and its picture.
+    """
+
+    def __init__(
+        self, frame_shape: FrameShape, static_dim: int, dynamic_dim: int, things: int, window: int, hidden_dim: int
+    ) -> None:
+        super().__init__()
+        channels, _, self.side = frame_shape
+        self.things, self.picture_shape = things, (channels, window, window)
+        self.place = nn.Linear(dynamic_dim, 2 * things)
+        self.draw = nn.Sequential(
+            nn.Linear(static_dim // things, hidden_dim), nn.ReLU(), nn.Linear(hidden_dim, channels * window**2)
+        )
+        across = torch.linspace(-1, 1, window)  # a blob at first, so that a place is the middle of what is drawn
+        self.draw[-1].bias.data = (1 - 6 * (across**2 + across[:, None] ** 2)).flatten().repeat(channels)
+
+    def places(self, z: Tensor) -> Tensor:
+        """The (column, row) of each thing in pixels, `[..., K, 2]` of z `[..., D]`; always in the frame."""
+        centre = (self.side - 1) / 2
+        return centre + centre * torch.tanh(self.place(z)).unflatten(-1, (self.things, 2))
+
+    def pictures(self, s: Tensor) -> Tensor:
+        """The things of s `[B, S]`: `[B, K, C, G, G]`."""
+        return self.draw(s.unflatten(1, (self.things, -1))).unflatten(2, self.picture_shape).sigmoid()
+
+    def forward(self, s: Tensor, z: Tensor) -> Tensor:
+        """Clips of latents, without autocast: a place needs more digits than bfloat16 has."""
+        with torch.autocast(z.device.type, enabled=False):
+            layers = write_windows(self.pictures(s)[:, None], self.places(z), self.side)
+            return 1 - (1 - layers).prod(2)

@@ -1,0 +1,120 @@
+"""C-DSVAE with networks for things that move: s draws them, z places them. Ours, not the paper's."""
+
+import torch
+from torch import Tensor, nn
+
+from seqviews.model.gaussian import Gaussian
+from seqviews.model.layers.clips import FrameShape
+from seqviews.model.layers.pooled import PooledStaticPosterior
+from seqviews.model.layers.segments import MelShape
+from seqviews.model.layers.windows import PlacingDecoder, read_windows
+from seqviews.model.methods.cdsvae import CDSVAE, Ablation
+from seqviews.model.padding import clear_padding
+
+
+class PlacingCDSVAE(CDSVAE):
+    """C-DSVAE for clips in which a known number of things moves over black, with three differences from the paper's.
+
+    The objective and its ablations are those of `CDSVAE`. z is q(z_t given x_1..t) of the paper's networks.
+
+    * z_t says where each thing is, a part of s what it looks like (`PlacingDecoder`): s and z of any two clips fit
+      each other, and a picture is drawn once a clip;
+    * s is inferred where z is: from windows of the frames around the places of the things, pooled over frames. A
+      window shows a thing in its middle wherever it is, so that its looks are learned once, not for every place;
+    * the sample of s that is decoded is of the content view, where the method has one, with its KL. In shuffled frames
+      a thing cannot be followed, it has to be recognised: which part of s is which thing depends on looks alone.
+
+    Args:
+        frame_shape: (C, H, W) of a clip, as of `CDSVAE`, like the arguments that are not listed.
+        things: How many move, at most.
+        window: Height and width in pixels that the largest of them fits in.
+
+    Raises:
+        ValueError: As `CDSVAE`, for segments of speech, and if `static_dim` is no multiple of `things`.
+
+    Example:
+        >>> import torch
+        >>> model = PlacingCDSVAE(frame_shape=(1, 32, 32), width=0.25, static_dim=64, dynamic_dim=8).eval()
+        >>> posterior = model.encode(torch.rand(4, 15, 1, 32, 32))
+        >>> model.decoder.places(posterior.dynamic.mean).shape  # (column, row) of two things in each frame
+        torch.Size([4, 15, 2, 2])
+    """
+
+    decoder: PlacingDecoder
+
+    def __init__(
+        self,
+        *,
+        frame_shape: FrameShape | MelShape,
+        alpha: float = 1.0,
+        beta: float = 1.0,
+        gamma: float = 1.0,
+        ablation: Ablation = "none",
+        width: float = 1.0,
+        static_dim: int = 256,
+        dynamic_dim: int = 32,
+        feature_dim: int = 128,
+        hidden_dim: int = 256,
+        temperature: float = 0.5,
+        things: int = 2,
+        window: int = 16,
+    ) -> None:
+        if len(frame_shape) == 1:
+            raise ValueError("cdsvae_placing has networks for clips only: use cdsvae or cdsvae_recordings for speech")
+        if things < 1 or static_dim % things:
+            raise ValueError(f"s of {static_dim} numbers cannot be cut into {things} parts: use a multiple of the things")
+        if not 1 <= window <= frame_shape[-1]:
+            raise ValueError(f"windows of {window} pixels in frames of {frame_shape[-1]}: from 1 to the frame's side")
+        super().__init__(
+            frame_shape=frame_shape,
+            alpha=alpha,
+            beta=beta,
+            gamma=gamma,
+            ablation=ablation,
+            width=width,
+            static_dim=static_dim,
+            dynamic_dim=dynamic_dim,
+            feature_dim=feature_dim,
+            hidden_dim=hidden_dim,
+            temperature=temperature,
+        )
+        self.things, self.window, self.feature_dim = things, window, feature_dim
+        self.encoder = FeaturesAndPixels(self.encoder)
+        self.decoder = PlacingDecoder(frame_shape, static_dim, dynamic_dim, things, window, 2 * hidden_dim)
+        self.static_posterior = PooledStaticPosterior(frame_shape[0] * window**2, hidden_dim, static_dim // things)
+
+    def q_dynamic(self, features: Tensor, lengths: Tensor | None = None) -> Gaussian:
+        """q(z given x) `[B, T, D]` of features `[B, T, F]`; N(0, I) beyond the lengths."""
+        return super().q_dynamic(features[..., : self.feature_dim], lengths)
+
+    def q_static(self, features: Tensor, lengths: Tensor | None = None) -> Gaussian:
+        """q(s given x) `[B, S]` of features `[B, T, F]`, of the windows at the places that the mean of z says."""
+        places = self.decoder.places(self.q_dynamic(features, lengths).mean)
+        frames = features[..., self.feature_dim :].unflatten(2, self.frame_shape)
+        windows = read_windows(frames, places, self.window).transpose(1, 2)  # [B, K, T, C, G, G]
+        of_things = None if lengths is None else lengths.repeat_interleave(self.things)
+        static = self.static_posterior(windows.flatten(0, 1).flatten(2), of_things)
+        return Gaussian(static.mean.reshape(len(features), -1), static.logvar.reshape(len(features), -1))
+
+    def decode(self, s: Tensor, z: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Sequences `[B, T, *frame_shape]` of latents `[B, S]` and `[B, T, D]`; 0 beyond the lengths."""
+        return clear_padding(self.decoder(s, z), lengths)
+
+    def decode_frames(self, s: Tensor, z: Tensor) -> Tensor:
+        """Frames `[N, *frame_shape]` of latents `[N, S]` and `[N, D]`."""
+        return self.decode(s, z[:, None])[:, 0]
+
+    def _decoded_static(self, static: Gaussian, content: Gaussian | None) -> Gaussian:
+        return static if content is None else content
+
+
+class FeaturesAndPixels(nn.Module):
+    """Frames `[N, C, H, W]` to the features of an encoder, followed by the pixels: `[N, F + C H W]`."""
+
+    def __init__(self, encoder: nn.Module) -> None:
+        super().__init__()
+        self.encoder = encoder
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """Both, in the wider of their dtypes."""
+        return torch.cat([self.encoder(frames), frames.flatten(1)], dim=1)

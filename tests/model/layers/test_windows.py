@@ -1,0 +1,90 @@
+"""Windows against torch's `grid_sample`, against their own transpose, and against a loop that pastes pictures."""
+
+import torch
+from torch import Tensor
+from torch.nn.functional import grid_sample
+from torch.testing import assert_close
+
+from seqviews.model.layers.windows import PlacingDecoder, read_windows, write_windows
+
+SIDE, WINDOW = 20, 6
+
+
+def sampled(frame: Tensor, place: Tensor, window: int) -> Tensor:
+    """A window `[C, G, G]` of a frame `[C, H, H]` by torch."""
+    offsets = torch.arange(window, dtype=frame.dtype) - (window - 1) / 2
+    rows, columns = torch.meshgrid(place[1] + offsets, place[0] + offsets, indexing="ij")
+    grid = torch.stack([columns, rows], -1) / (frame.shape[-1] - 1) * 2 - 1
+    return grid_sample(frame[None], grid[None], align_corners=True)[0]
+
+
+def test_a_window_is_that_of_grid_sample_and_black_beyond_the_frame() -> None:
+    generator = torch.Generator().manual_seed(0)
+    frames = torch.rand(4, 3, SIDE, SIDE, dtype=torch.float64, generator=generator)
+    places = torch.rand(4, 2, 2, dtype=torch.float64, generator=generator) * (SIDE + 8) - 4
+    windows = read_windows(frames, places, WINDOW)
+    for frame in range(4):
+        for thing in range(2):
+            expected = sampled(frames[frame], places[frame, thing], WINDOW)
+            assert_close(windows[frame, thing], expected, rtol=1e-12, atol=1e-12)
+
+
+def test_writing_is_the_transpose_of_reading() -> None:
+    generator = torch.Generator().manual_seed(0)
+    windows = torch.rand(5, 2, 3, WINDOW, WINDOW, dtype=torch.float64, generator=generator)
+    places = torch.rand(5, 2, 2, dtype=torch.float64, generator=generator) * (SIDE + 8) - 4
+    frames = torch.rand(5, 3, SIDE, SIDE, dtype=torch.float64, generator=generator)
+    read = (read_windows(frames, places, WINDOW) * windows).sum((2, 3, 4))
+    written = (write_windows(windows, places, SIDE) * frames[:, None]).sum((2, 3, 4))
+    assert_close(written, read)
+
+
+def test_a_clip_has_the_pictures_of_s_at_the_places_of_z() -> None:
+    torch.manual_seed(0)
+    decoder = PlacingDecoder((1, SIDE, SIDE), 8, 4, things=2, window=WINDOW, hidden_dim=5).double()
+    decoder.place.weight.data, decoder.place.bias.data = torch.eye(4).double(), torch.zeros(4).double()
+    corners = torch.tensor([[[0, 3], [11, 14]], [[5, 5], [7, 4]]])  # (column, row) of the windows, [T, K, 2]
+    places = corners + (WINDOW - 1) / 2
+    z = torch.atanh(places.double() / ((SIDE - 1) / 2) - 1).flatten(1)[None]
+    s = torch.randn(1, 8, dtype=torch.float64)
+    pictures = decoder.pictures(s)[0, :, 0]
+    expected = torch.zeros(2, SIDE, SIDE, dtype=torch.float64)
+    for frame in range(2):
+        for thing in range(2):
+            for row in range(WINDOW):
+                for column in range(WINDOW):
+                    at = frame, int(corners[frame, thing, 1]) + row, int(corners[frame, thing, 0]) + column
+                    seen = pictures[thing, row, column]
+                    expected[at] = expected[at] + seen - expected[at] * seen
+    assert_close(decoder(s, z)[0, :, 0], expected)
+
+
+def test_each_part_of_s_draws_one_thing() -> None:
+    torch.manual_seed(0)
+    decoder = PlacingDecoder((3, SIDE, SIDE), 8, 4, things=2, window=WINDOW, hidden_dim=5)
+    s = torch.randn(2, 8)
+    changed = s.clone()
+    changed[:, 4:] = 0
+    before, after = decoder.pictures(s), decoder.pictures(changed)
+    assert before.shape == (2, 2, 3, WINDOW, WINDOW)
+    assert_close(before[:, 0], after[:, 0])
+    assert (before[:, 1] != after[:, 1]).all()
+
+
+def test_at_first_a_thing_is_a_blob_in_the_middle_of_its_window() -> None:
+    torch.manual_seed(0)
+    pictures = PlacingDecoder((1, 64, 64), 64, 8, things=2, window=32, hidden_dim=256).pictures(torch.zeros(1, 64))
+    rows = torch.arange(32.0)
+    for picture in pictures[0, :, 0]:
+        centre = torch.stack([picture.sum(axis) @ rows for axis in (0, 1)]) / picture.sum()
+        assert_close(centre, torch.tensor([15.5, 15.5]), rtol=0, atol=0.3)
+        assert picture[16, 16] > 0.5 > 0.02 > picture[0].max()
+
+
+def test_places_are_as_precise_under_autocast() -> None:
+    torch.manual_seed(0)
+    decoder = PlacingDecoder((1, SIDE, SIDE), 8, 4, things=2, window=WINDOW, hidden_dim=5)
+    s, z = torch.randn(2, 8), torch.randn(2, 3, 4)
+    plain = decoder(s, z)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert_close(decoder(s, z), plain)

@@ -1,0 +1,96 @@
+"""What the placing C-DSVAE does otherwise: s is read where z is; the rest is the paper's objective."""
+
+import pytest
+import torch
+from naive_networks import autoencoding, contrast
+from torch import Tensor
+from torch.testing import assert_close
+
+from seqviews.augment.views import Views
+from seqviews.model.methods.cdsvae_placing import PlacingCDSVAE
+
+SIZES = {"static_dim": 6, "dynamic_dim": 3, "feature_dim": 8, "hidden_dim": 12, "window": 5}
+
+
+def model(**arguments: float | str) -> PlacingCDSVAE:
+    torch.manual_seed(0)
+    return PlacingCDSVAE(frame_shape=(1, 16, 16), width=0.125, **(SIZES | arguments)).double()  # type: ignore[arg-type]
+
+
+def views() -> Views:
+    generator = torch.Generator().manual_seed(0)
+    x, motion = torch.rand(2, 5, 4, 1, 16, 16, generator=generator, dtype=torch.float64)
+    return Views(x, motion, torch.rand(5, 4, generator=generator).argsort(1))
+
+
+@torch.no_grad()
+def test_terms_are_of_the_s_of_the_content_view_and_the_z_of_the_anchor() -> None:
+    method, v, generator = model().eval(), views(), torch.Generator().manual_seed(3)
+    terms = method.loss(v, generator=torch.Generator().manual_seed(3)).terms
+    assert v.motion is not None
+    assert v.order is not None
+    shuffled = torch.stack([clip[order] for clip, order in zip(v.anchor, v.order, strict=True)])
+    anchor, content, motion = method.encode(v.anchor), method.encode(shuffled), method.encode(v.motion)
+    s, z = content.static.rsample(generator), anchor.dynamic.rsample(generator)
+    assert terms["reconstruction"].item() == pytest.approx(
+        autoencoding(method, v.anchor, s, z)["reconstruction"], rel=1e-6
+    )
+    kl = 0.5 * (content.static.mean**2 + content.static.logvar.exp() - 1 - content.static.logvar).sum(1).mean()
+    assert_close(terms["kl_static"], kl)
+    assert terms["mi_static"].item() == pytest.approx(contrast(anchor.static.mean, content.static.mean), rel=1e-6)
+    of_both = contrast(anchor.dynamic.mean.flatten(1), motion.dynamic.mean.flatten(1))
+    assert terms["mi_dynamic"].item() == pytest.approx(of_both, rel=1e-6)
+
+
+def test_without_a_content_view_s_is_of_the_anchor() -> None:
+    v = views()
+    for ablation in ("dsvae", "all-mws"):
+        method = model(ablation=ablation)
+        losses = [method.loss(x, generator=torch.Generator().manual_seed(0)).total for x in (Views(v.anchor), v)]
+        assert_close(*losses)
+
+
+def clip_of(things: Tensor, corners: Tensor) -> Tensor:
+    """Things `[K, 5, 5]` on black, their windows' (column, row) at `[T, K, 2]`: a clip `[1, T, 1, 16, 16]`."""
+    clip = torch.zeros(1, len(corners), 1, 16, 16, dtype=things.dtype)
+    for frame, places in zip(clip[0, :, 0], corners.tolist(), strict=True):
+        for thing, (column, row) in zip(things, places, strict=True):
+            frame[row : row + 5, column : column + 5] += thing
+    return clip
+
+
+@torch.no_grad()
+def test_s_is_of_what_is_at_the_places_wherever_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    method = model().eval()
+    things = torch.rand(2, 5, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+
+    def static(corners: Tensor, seen: Tensor) -> Tensor:
+        monkeypatch.setattr(method.decoder, "places", lambda z: (corners + 2.0).double()[None])
+        return method.encode(clip_of(seen, corners)).static.mean.view(2, 3)
+
+    here = static(torch.tensor([[[0, 0], [9, 9]], [[1, 2], [8, 11]]]), things)
+    assert_close(static(torch.tensor([[[11, 3], [2, 10]], [[0, 0], [6, 6]]]), things), here)
+    other = static(torch.tensor([[[0, 0], [9, 9]], [[1, 2], [8, 11]]]), things.flip(0))
+    assert_close(other, here.flip(0))  # the same network for each thing, and each thing in its part of s
+    assert (here[0] - here[1]).abs().max() > 1e-3
+
+
+@torch.no_grad()
+def test_a_frame_is_decoded_as_in_its_clip() -> None:
+    method = model()
+    s, z = torch.randn(3, 6).double(), torch.randn(3, 4, 3).double()
+    assert_close(method.decode_frames(s, z[:, 2]), method.decode(s, z)[:, 2])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"frame_shape": (80,)}, "networks for clips only"),
+        ({"things": 4}, "6 numbers cannot be cut into 4 parts"),
+        ({"things": 0}, "cut into 0 parts"),
+        ({"window": 17}, "windows of 17 pixels in frames of 16"),
+    ],
+)
+def test_impossible_sizes_are_errors(arguments: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        PlacingCDSVAE(**{"frame_shape": (1, 16, 16), "width": 0.125, **SIZES, **arguments})  # type: ignore[arg-type]
