@@ -1,9 +1,13 @@
 """Windows of frames that are read at places and written to places, and a decoder that writes."""
 
+from itertools import permutations
+
 import torch
 from torch import Tensor, nn
 
 from seqviews.model.layers.clips import FrameShape
+
+ROUNDS = 2
 
 
 def read_windows(frames: Tensor, places: Tensor, window: int) -> Tensor:
@@ -36,28 +40,50 @@ def _weights(places: Tensor, window: int, side: int) -> tuple[Tensor, Tensor]:
     return columns, rows
 
 
+def same_things(windows: Tensor, places: Tensor) -> Tensor:
+    """Which window of each frame shows which thing of the clip, by looks: int64 `[B, T, K]`, frame by frame an order.
+
+    Windows of a frame come in any order. Those of the frame whose places are furthest apart are the first pictures of
+    the things; each frame takes the order in which its windows are most like the pictures (least squares), and these
+    become the means over frames of what was taken, `ROUNDS` times. The things are then ordered by their brightness.
+
+    Args:
+        windows: `[B, T, K, C, G, G]`.
+        places: `[B, T, K, 2]`, in pixels.
+    """
+    windows = windows.flatten(3)
+    count = places.shape[2]
+    orders = torch.tensor(list(permutations(range(count))), device=places.device)  # [K!, K]
+    distances = (places[:, :, :, None] - places[:, :, None]).norm(dim=-1)
+    apart = distances.masked_fill(torch.eye(count, dtype=torch.bool, device=places.device), torch.inf)
+    first = apart.flatten(2).amin(2).argmax(1)
+    pictures = windows[torch.arange(len(windows), device=places.device), first]  # [B, K, P]
+    for _ in range(ROUNDS):
+        alike = windows @ pictures[:, None].mT  # [B, T, window, picture]; squares sum to the same in every order
+        scores = alike[:, :, orders, torch.arange(count, device=places.device)].sum(3)
+        order = orders[scores.argmax(2)]
+        pictures = windows.gather(2, order[..., None].expand_as(windows)).mean(1)
+    return order.gather(2, pictures.sum(2).argsort(1)[:, None].expand_as(order))
+
+
 class PlacingDecoder(nn.Module):
     """Latents s `[B, S]`, z `[B, T, D]` to clips `[B, T, C, H, H]` in [0, 1]: pictures of s at places of z.
 
-    s is cut into K parts, each of which gives the picture of a thing, once a clip; z_t gives the K places of frame t.
-    Pictures are put over each other as on a screen, 1 - (1 - a)(1 - b), on black.
+    s is cut into K parts, each of which gives the picture of a thing, once a clip; z_t has D = 2 K numbers, the places
+    of the things in frame t. Pictures are put over each other as on a screen, 1 - (1 - a)(1 - b), on black.
 
     Args:
         frame_shape: (C, H, H).
         static_dim: S, a multiple of K.
-        dynamic_dim: D.
         things: K.
         window: Height and width of a thing's picture, in pixels.
         hidden_dim: Of the layer between a part of s and its picture.
     """
 
-    def __init__(
-        self, frame_shape: FrameShape, static_dim: int, dynamic_dim: int, things: int, window: int, hidden_dim: int
-    ) -> None:
+    def __init__(self, frame_shape: FrameShape, static_dim: int, things: int, window: int, hidden_dim: int) -> None:
         super().__init__()
         channels, _, self.side = frame_shape
         self.things, self.picture_shape = things, (channels, window, window)
-        self.place = nn.Linear(dynamic_dim, 2 * things)
         self.draw = nn.Sequential(
             nn.Linear(static_dim // things, hidden_dim), nn.ReLU(), nn.Linear(hidden_dim, channels * window**2)
         )
@@ -65,9 +91,9 @@ class PlacingDecoder(nn.Module):
         self.draw[-1].bias.data = (1 - 6 * (across**2 + across[:, None] ** 2)).flatten().repeat(channels)
 
     def places(self, z: Tensor) -> Tensor:
-        """The (column, row) of each thing in pixels, `[..., K, 2]` of z `[..., D]`; always in the frame."""
+        """The (column, row) of each thing in pixels, `[..., K, 2]` of z `[..., 2 K]`; always in the frame."""
         centre = (self.side - 1) / 2
-        return centre + centre * torch.tanh(self.place(z)).unflatten(-1, (self.things, 2))
+        return centre + centre * torch.tanh(z).unflatten(-1, (self.things, 2))
 
     def pictures(self, s: Tensor) -> Tensor:
         """The things of s `[B, S]`: `[B, K, C, G, G]`."""

@@ -7,7 +7,7 @@ from seqviews.model.gaussian import Gaussian
 from seqviews.model.layers.clips import FrameShape
 from seqviews.model.layers.pooled import PooledStaticPosterior
 from seqviews.model.layers.segments import MelShape
-from seqviews.model.layers.windows import PlacingDecoder, read_windows
+from seqviews.model.layers.windows import PlacingDecoder, read_windows, same_things
 from seqviews.model.methods.cdsvae import CDSVAE, Ablation
 from seqviews.model.padding import clear_padding
 
@@ -34,7 +34,7 @@ class PlacingCDSVAE(CDSVAE):
 
     Example:
         >>> import torch
-        >>> model = PlacingCDSVAE(frame_shape=(1, 32, 32), width=0.25, static_dim=64, dynamic_dim=8).eval()
+        >>> model = PlacingCDSVAE(frame_shape=(1, 32, 32), width=0.25, static_dim=64).eval()
         >>> posterior = model.encode(torch.rand(4, 15, 1, 32, 32))
         >>> model.decoder.places(posterior.dynamic.mean).shape  # (column, row) of two things in each frame
         torch.Size([4, 15, 2, 2])
@@ -52,7 +52,6 @@ class PlacingCDSVAE(CDSVAE):
         ablation: Ablation = "none",
         width: float = 1.0,
         static_dim: int = 256,
-        dynamic_dim: int = 32,
         feature_dim: int = 128,
         hidden_dim: int = 256,
         temperature: float = 0.5,
@@ -73,28 +72,36 @@ class PlacingCDSVAE(CDSVAE):
             ablation=ablation,
             width=width,
             static_dim=static_dim,
-            dynamic_dim=dynamic_dim,
+            dynamic_dim=2 * things,
             feature_dim=feature_dim,
             hidden_dim=hidden_dim,
             temperature=temperature,
         )
         self.things, self.window, self.feature_dim = things, window, feature_dim
         self.encoder = FeaturesAndPixels(self.encoder)
-        self.decoder = PlacingDecoder(frame_shape, static_dim, dynamic_dim, things, window, 2 * hidden_dim)
+        self.decoder = PlacingDecoder(frame_shape, static_dim, things, window, 2 * hidden_dim)
         self.static_posterior = PooledStaticPosterior(frame_shape[0] * window**2, hidden_dim, static_dim // things)
 
     def q_dynamic(self, features: Tensor, lengths: Tensor | None = None) -> Gaussian:
         """q(z given x) `[B, T, D]` of features `[B, T, F]`; N(0, I) beyond the lengths."""
-        return super().q_dynamic(features[..., : self.feature_dim], lengths)
+        found = super().q_dynamic(features[..., : self.feature_dim], lengths)
+        with torch.no_grad():
+            places = self.decoder.places(found.mean)
+            order = same_things(self._windows(features, places), places)[..., None].expand_as(places)
+        parts = (x.unflatten(2, (self.things, 2)).gather(2, order).flatten(2) for x in (found.mean, found.logvar))
+        return Gaussian(*parts)
 
     def q_static(self, features: Tensor, lengths: Tensor | None = None) -> Gaussian:
         """q(s given x) `[B, S]` of features `[B, T, F]`, of the windows at the places that the mean of z says."""
         places = self.decoder.places(self.q_dynamic(features, lengths).mean)
-        frames = features[..., self.feature_dim :].unflatten(2, self.frame_shape)
-        windows = read_windows(frames, places, self.window).transpose(1, 2)  # [B, K, T, C, G, G]
+        windows = self._windows(features, places).transpose(1, 2)  # [B, K, T, C, G, G]
         of_things = None if lengths is None else lengths.repeat_interleave(self.things)
         static = self.static_posterior(windows.flatten(0, 1).flatten(2), of_things)
         return Gaussian(static.mean.reshape(len(features), -1), static.logvar.reshape(len(features), -1))
+
+    def _windows(self, features: Tensor, places: Tensor) -> Tensor:
+        frames = features[..., self.feature_dim :].unflatten(2, self.frame_shape)
+        return read_windows(frames, places, self.window)
 
     def decode(self, s: Tensor, z: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Sequences `[B, T, *frame_shape]` of latents `[B, S]` and `[B, T, D]`; 0 beyond the lengths."""

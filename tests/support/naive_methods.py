@@ -1,5 +1,6 @@
 """Small methods in float64, batches for them, and what the gradient of a term reaches."""
 
+import inspect
 from typing import Any, TypeVar
 
 import torch
@@ -15,7 +16,8 @@ M = TypeVar("M", bound=Method)
 def small(method: type[M], frame_shape: tuple[int, ...], **arguments: Any) -> M:
     """A method whose latents differ between sequences, so that no term is near zero."""
     torch.manual_seed(0)
-    model = method(frame_shape=frame_shape, **{**SIZES, **arguments})
+    sizes = {name: size for name, size in SIZES.items() if name in inspect.signature(method).parameters}
+    model = method(frame_shape=frame_shape, **{**sizes, **arguments})
     for name, parameter in model.named_parameters():
         if name.startswith(("static_posterior", "dynamic_posterior")):
             parameter.data.mul_(2)

@@ -1,11 +1,12 @@
 """Windows against torch's `grid_sample`, against their own transpose, and against a loop that pastes pictures."""
 
+import pytest
 import torch
 from torch import Tensor
 from torch.nn.functional import grid_sample
 from torch.testing import assert_close
 
-from seqviews.model.layers.windows import PlacingDecoder, read_windows, write_windows
+from seqviews.model.layers.windows import PlacingDecoder, read_windows, same_things, write_windows
 
 SIDE, WINDOW = 20, 6
 
@@ -39,10 +40,26 @@ def test_writing_is_the_transpose_of_reading() -> None:
     assert_close(written, read)
 
 
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_things_are_the_same_through_a_clip_in_the_order_of_their_brightness(count: int) -> None:
+    generator = torch.Generator().manual_seed(count)
+    things = torch.rand(4, count, 1, WINDOW, WINDOW, generator=generator)
+    noise = 0.3 * torch.rand(4, 9, count, 1, WINDOW, WINDOW, generator=generator)
+    shown = torch.rand(4, 9, count, generator=generator).argsort(2)  # window j of a frame shows thing shown[j]
+    places = torch.rand(4, 9, count, 2, generator=generator) * SIDE
+    windows = torch.stack([things[clip][shown[clip]] for clip in range(4)]) + noise
+    order = same_things(windows, places)
+    brightness = things.flatten(2).sum(2)
+    for clip in range(4):
+        darkest_first = brightness[clip].argsort().tolist()
+        for frame in range(9):
+            found = [int(shown[clip, frame, window]) for window in order[clip, frame]]
+            assert found == darkest_first
+
+
 def test_a_clip_has_the_pictures_of_s_at_the_places_of_z() -> None:
     torch.manual_seed(0)
-    decoder = PlacingDecoder((1, SIDE, SIDE), 8, 4, things=2, window=WINDOW, hidden_dim=5).double()
-    decoder.place.weight.data, decoder.place.bias.data = torch.eye(4).double(), torch.zeros(4).double()
+    decoder = PlacingDecoder((1, SIDE, SIDE), 8, things=2, window=WINDOW, hidden_dim=5).double()
     corners = torch.tensor([[[0, 3], [11, 14]], [[5, 5], [7, 4]]])  # (column, row) of the windows, [T, K, 2]
     places = corners + (WINDOW - 1) / 2
     z = torch.atanh(places.double() / ((SIDE - 1) / 2) - 1).flatten(1)[None]
@@ -61,7 +78,7 @@ def test_a_clip_has_the_pictures_of_s_at_the_places_of_z() -> None:
 
 def test_each_part_of_s_draws_one_thing() -> None:
     torch.manual_seed(0)
-    decoder = PlacingDecoder((3, SIDE, SIDE), 8, 4, things=2, window=WINDOW, hidden_dim=5)
+    decoder = PlacingDecoder((3, SIDE, SIDE), 8, things=2, window=WINDOW, hidden_dim=5)
     s = torch.randn(2, 8)
     changed = s.clone()
     changed[:, 4:] = 0
@@ -73,7 +90,7 @@ def test_each_part_of_s_draws_one_thing() -> None:
 
 def test_at_first_a_thing_is_a_blob_in_the_middle_of_its_window() -> None:
     torch.manual_seed(0)
-    pictures = PlacingDecoder((1, 64, 64), 64, 8, things=2, window=32, hidden_dim=256).pictures(torch.zeros(1, 64))
+    pictures = PlacingDecoder((1, 64, 64), 64, things=2, window=32, hidden_dim=256).pictures(torch.zeros(1, 64))
     rows = torch.arange(32.0)
     for picture in pictures[0, :, 0]:
         centre = torch.stack([picture.sum(axis) @ rows for axis in (0, 1)]) / picture.sum()
@@ -83,7 +100,7 @@ def test_at_first_a_thing_is_a_blob_in_the_middle_of_its_window() -> None:
 
 def test_places_are_as_precise_under_autocast() -> None:
     torch.manual_seed(0)
-    decoder = PlacingDecoder((1, SIDE, SIDE), 8, 4, things=2, window=WINDOW, hidden_dim=5)
+    decoder = PlacingDecoder((1, SIDE, SIDE), 8, things=2, window=WINDOW, hidden_dim=5)
     s, z = torch.randn(2, 8), torch.randn(2, 3, 4)
     plain = decoder(s, z)
     with torch.autocast("cpu", dtype=torch.bfloat16):

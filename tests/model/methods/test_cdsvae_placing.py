@@ -9,7 +9,7 @@ from torch.testing import assert_close
 from seqviews.augment.views import Views
 from seqviews.model.methods.cdsvae_placing import PlacingCDSVAE
 
-SIZES = {"static_dim": 6, "dynamic_dim": 3, "feature_dim": 8, "hidden_dim": 12, "window": 5}
+SIZES = {"static_dim": 6, "feature_dim": 8, "hidden_dim": 12, "window": 5}
 
 
 def model(**arguments: float | str) -> PlacingCDSVAE:
@@ -78,7 +78,7 @@ def test_s_is_of_what_is_at_the_places_wherever_they_are(monkeypatch: pytest.Mon
 @torch.no_grad()
 def test_a_frame_is_decoded_as_in_its_clip() -> None:
     method = model()
-    s, z = torch.randn(3, 6).double(), torch.randn(3, 4, 3).double()
+    s, z = torch.randn(3, 6).double(), torch.randn(3, 4, 4).double()
     assert_close(method.decode_frames(s, z[:, 2]), method.decode(s, z)[:, 2])
 
 
