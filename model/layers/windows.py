@@ -40,7 +40,12 @@ def _weights(places: Tensor, window: int, side: int) -> tuple[Tensor, Tensor]:
     return columns, rows
 
 
-def same_things(windows: Tensor, places: Tensor) -> Tensor:
+def all_orders(count: int) -> Tensor:
+    """Every order of K windows, int64 `[K!, K]`."""
+    return torch.tensor(list(permutations(range(count))))
+
+
+def same_things(windows: Tensor, places: Tensor, orders: Tensor) -> Tensor:
     """Which window of each frame shows which thing of the clip, by looks: int64 `[B, T, K]`, frame by frame an order.
 
     Windows of a frame come in any order. Those of the frame whose places are furthest apart are the first pictures of
@@ -50,10 +55,10 @@ def same_things(windows: Tensor, places: Tensor) -> Tensor:
     Args:
         windows: `[B, T, K, C, G, G]`.
         places: `[B, T, K, 2]`, in pixels.
+        orders: `all_orders(K)`, on the same device.
     """
     windows = windows.flatten(3)
     count = places.shape[2]
-    orders = torch.tensor(list(permutations(range(count))), device=places.device)  # [K!, K]
     distances = (places[:, :, :, None] - places[:, :, None]).norm(dim=-1)
     apart = distances.masked_fill(torch.eye(count, dtype=torch.bool, device=places.device), torch.inf)
     first = apart.flatten(2).amin(2).argmax(1)
@@ -93,11 +98,12 @@ class PlacingDecoder(nn.Module):
     def places(self, z: Tensor) -> Tensor:
         """The (column, row) of each thing in pixels, `[..., K, 2]` of z `[..., 2 K]`; always in the frame."""
         centre = (self.side - 1) / 2
-        return centre + centre * torch.tanh(z).unflatten(-1, (self.things, 2))
+        return centre + centre * torch.tanh(z).reshape(*z.shape[:-1], self.things, 2)
 
     def pictures(self, s: Tensor) -> Tensor:
         """The things of s `[B, S]`: `[B, K, C, G, G]`."""
-        return self.draw(s.unflatten(1, (self.things, -1))).unflatten(2, self.picture_shape).sigmoid()
+        drawn: Tensor = self.draw(s.reshape(len(s), self.things, -1))
+        return drawn.view(len(s), self.things, *self.picture_shape).sigmoid()
 
     def forward(self, s: Tensor, z: Tensor) -> Tensor:
         """Clips of latents, without autocast: a place needs more digits than bfloat16 has."""

@@ -7,30 +7,36 @@ from seqviews.model.gaussian import Gaussian
 from seqviews.model.layers.clips import FrameShape
 from seqviews.model.layers.pooled import PooledStaticPosterior
 from seqviews.model.layers.segments import MelShape
-from seqviews.model.layers.windows import PlacingDecoder, read_windows, same_things
+from seqviews.model.layers.windows import PlacingDecoder, all_orders, read_windows, same_things
 from seqviews.model.methods.cdsvae import CDSVAE, Ablation
 from seqviews.model.padding import clear_padding
 
+MAX_THINGS = 3  # all orders of the windows of a frame are tried
+
 
 class PlacingCDSVAE(CDSVAE):
-    """C-DSVAE for clips in which a known number of things moves over black, with three differences from the paper's.
+    """C-DSVAE for clips in which a known number of things moves over black, with networks that know so.
 
-    The objective and its ablations are those of `CDSVAE`. z is q(z_t given x_1..t) of the paper's networks.
+    The objective and its ablations are those of `CDSVAE`. What is put into the networks that the paper's have to learn:
 
-    * z_t says where each thing is, a part of s what it looks like (`PlacingDecoder`): s and z of any two clips fit
-      each other, and a picture is drawn once a clip;
-    * s is inferred where z is: from windows of the frames around the places of the things, pooled over frames. A
-      window shows a thing in its middle wherever it is, so that its looks are learned once, not for every place;
-    * the sample of s that is decoded is of the content view, where the method has one, with its KL. In shuffled frames
-      a thing cannot be followed, it has to be recognised: which part of s is which thing depends on looks alone.
+    * z_t is where each thing is, and a part of s what one looks like (`PlacingDecoder`). Any s fits any z, and neither
+      can hold what the other is for;
+    * s is read where z is: from windows of the frames around the places of the things, pooled over frames. A window
+      shows a thing in its middle wherever it is, so that its looks are learned once, not for every place;
+    * the network that finds the places does not follow a thing through a clip: which place of a frame is whose is
+      decided by looks (`same_things`). So q(z_t) depends on frames after t, too, by this order alone.
+
+    The sample of s that is decoded is of the content view, where the method has one, with its KL.
 
     Args:
-        frame_shape: (C, H, W) of a clip, as of `CDSVAE`, like the arguments that are not listed.
-        things: How many move, at most.
+        frame_shape: (C, H, W) of a clip, as of `CDSVAE`, like the arguments that are not listed; z_t has twice as many
+            numbers as there are things.
+        things: How many move, 1 to 3.
         window: Height and width in pixels that the largest of them fits in.
 
     Raises:
-        ValueError: As `CDSVAE`, for segments of speech, and if `static_dim` is no multiple of `things`.
+        ValueError: As `CDSVAE`, for segments of speech, other numbers of things, a `static_dim` that is no multiple of
+            `things`, and a window that is larger than a frame.
 
     Example:
         >>> import torch
@@ -60,8 +66,10 @@ class PlacingCDSVAE(CDSVAE):
     ) -> None:
         if len(frame_shape) == 1:
             raise ValueError("cdsvae_placing has networks for clips only: use cdsvae or cdsvae_recordings for speech")
-        if things < 1 or static_dim % things:
-            raise ValueError(f"s of {static_dim} numbers cannot be cut into {things} parts: use a multiple of the things")
+        if not 1 <= things <= MAX_THINGS:
+            raise ValueError(f"{things} things: from 1 to {MAX_THINGS} are followed")
+        if static_dim % things:
+            raise ValueError(f"s of {static_dim} numbers cannot be cut into {things} equal parts: use a multiple")
         if not 1 <= window <= frame_shape[-1]:
             raise ValueError(f"windows of {window} pixels in frames of {frame_shape[-1]}: from 1 to the frame's side")
         super().__init__(
@@ -80,6 +88,8 @@ class PlacingCDSVAE(CDSVAE):
         self.things, self.window, self.feature_dim = things, window, feature_dim
         self.encoder = FeaturesAndPixels(self.encoder)
         self.decoder = PlacingDecoder(frame_shape, static_dim, things, window, 2 * hidden_dim)
+        self.orders: Tensor
+        self.register_buffer("orders", all_orders(things), persistent=False)  # not copied to the device in every step
         self.static_posterior = PooledStaticPosterior(frame_shape[0] * window**2, hidden_dim, static_dim // things)
 
     def q_dynamic(self, features: Tensor, lengths: Tensor | None = None) -> Gaussian:
@@ -87,9 +97,9 @@ class PlacingCDSVAE(CDSVAE):
         found = super().q_dynamic(features[..., : self.feature_dim], lengths)
         with torch.no_grad():
             places = self.decoder.places(found.mean)
-            order = same_things(self._windows(features, places), places)[..., None].expand_as(places)
-        parts = (x.unflatten(2, (self.things, 2)).gather(2, order).flatten(2) for x in (found.mean, found.logvar))
-        return Gaussian(*parts)
+            order = same_things(self._windows(features, places), places, self.orders)[..., None].expand_as(places)
+        mean, logvar = (x.view(order.shape).gather(2, order) for x in (found.mean, found.logvar))
+        return Gaussian(mean.flatten(2), logvar.flatten(2))
 
     def q_static(self, features: Tensor, lengths: Tensor | None = None) -> Gaussian:
         """q(s given x) `[B, S]` of features `[B, T, F]`, of the windows at the places that the mean of z says."""
@@ -100,7 +110,7 @@ class PlacingCDSVAE(CDSVAE):
         return Gaussian(static.mean.reshape(len(features), -1), static.logvar.reshape(len(features), -1))
 
     def _windows(self, features: Tensor, places: Tensor) -> Tensor:
-        frames = features[..., self.feature_dim :].unflatten(2, self.frame_shape)
+        frames = features[..., self.feature_dim :].reshape(*features.shape[:2], *self.frame_shape)
         return read_windows(frames, places, self.window)
 
     def decode(self, s: Tensor, z: Tensor, lengths: Tensor | None = None) -> Tensor:

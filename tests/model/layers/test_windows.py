@@ -6,7 +6,7 @@ from torch import Tensor
 from torch.nn.functional import grid_sample
 from torch.testing import assert_close
 
-from seqviews.model.layers.windows import PlacingDecoder, read_windows, same_things, write_windows
+from seqviews.model.layers.windows import PlacingDecoder, all_orders, read_windows, same_things, write_windows
 
 SIDE, WINDOW = 20, 6
 
@@ -48,7 +48,7 @@ def test_things_are_the_same_through_a_clip_in_the_order_of_their_brightness(cou
     shown = torch.rand(4, 9, count, generator=generator).argsort(2)  # window j of a frame shows thing shown[j]
     places = torch.rand(4, 9, count, 2, generator=generator) * SIDE
     windows = torch.stack([things[clip][shown[clip]] for clip in range(4)]) + noise
-    order = same_things(windows, places)
+    order = same_things(windows, places, all_orders(count))
     brightness = things.flatten(2).sum(2)
     for clip in range(4):
         darkest_first = brightness[clip].argsort().tolist()

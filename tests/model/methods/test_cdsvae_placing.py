@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from seqviews.augment.views import Views
+from seqviews.model.gaussian import Gaussian
 from seqviews.model.methods.cdsvae_placing import PlacingCDSVAE
 
 SIZES = {"static_dim": 6, "feature_dim": 8, "hidden_dim": 12, "window": 5}
@@ -76,6 +77,20 @@ def test_s_is_of_what_is_at_the_places_wherever_they_are(monkeypatch: pytest.Mon
 
 
 @torch.no_grad()
+def test_a_thing_keeps_its_part_of_z_though_its_place_is_found_in_another_order() -> None:
+    method = model().eval()
+    things = torch.rand(2, 5, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    corners = torch.tensor([[0, 0], [9, 9]]) + torch.tensor([[[0, 0]], [[1, 2]], [[0, 1]]])
+    z = torch.atanh((corners + 2.0).double() / 7.5 - 1)
+    found = torch.stack([z[0], z[1].flip(0), z[2]]).flatten(1)[None]  # as a network that goes by position finds them
+    method.dynamic_posterior.forward = lambda features: Gaussian(found, found)  # type: ignore[method-assign]
+    dynamic = method.encode(clip_of(things, corners)).dynamic
+    darker_first = z if things[0].sum() < things[1].sum() else z.flip(1)
+    for part in (dynamic.mean, dynamic.logvar):
+        assert_close(part.view(3, 2, 2), darker_first)
+
+
+@torch.no_grad()
 def test_a_frame_is_decoded_as_in_its_clip() -> None:
     method = model()
     s, z = torch.randn(3, 6).double(), torch.randn(3, 4, 4).double()
@@ -86,8 +101,9 @@ def test_a_frame_is_decoded_as_in_its_clip() -> None:
     ("arguments", "message"),
     [
         ({"frame_shape": (80,)}, "networks for clips only"),
-        ({"things": 4}, "6 numbers cannot be cut into 4 parts"),
-        ({"things": 0}, "cut into 0 parts"),
+        ({"static_dim": 7}, "7 numbers cannot be cut into 2 equal parts"),
+        ({"things": 0}, "0 things: from 1 to 3"),
+        ({"things": 4, "static_dim": 8}, "4 things: from 1 to 3"),
         ({"window": 17}, "windows of 17 pixels in frames of 16"),
     ],
 )
