@@ -184,7 +184,7 @@ class GpuBench:
 
     def _prepare_digits(self, out: Path, *, digits_per_clip: int) -> None:
         clips = (64, 16, 16) if self.dry_run else (20_000, 1_000, 1_000)
-        frames, size = (2, 16) if self.dry_run else (15, 64)
+        frames, size = (2, 32) if self.dry_run else (15, 64)
         digits = MovingDigits(read_digits(self.digits), clips, digits_per_clip, frames, size)
         prepare(digits, out, codec="npy", workers=os.cpu_count() or 1)  # compressing them would take most of the time
 
