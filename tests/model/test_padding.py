@@ -16,7 +16,7 @@ from seqviews.model import gaussian
 from seqviews.model.gaussian import Gaussian
 from seqviews.model.layers.clips import ClipEncoder
 from seqviews.model.methods.cdsvae import CDSVAE
-from seqviews.model.methods.cdsvae_placing import PlacingCDSVAE
+from seqviews.model.methods.cdsvae_objects import ObjectCDSVAE
 from seqviews.model.methods.cdsvae_released import ReleasedCDSVAE
 from seqviews.model.methods.dsvae import DSVAE
 
@@ -28,7 +28,7 @@ CASES: list[tuple[type[Any], tuple[int, ...]]] = [
     (DSVAE, (3, 16, 16)),
     (DSVAE, (5,)),
     (ReleasedCDSVAE, (3, 64, 64)),
-    (PlacingCDSVAE, (3, 16, 16)),
+    (ObjectCDSVAE, (3, 16, 16)),
 ]
 ELBO = ("reconstruction", "kl_static", "kl_dynamic")
 

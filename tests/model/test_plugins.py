@@ -23,7 +23,7 @@ MISSING = {"tiny_gan": "encode", "mean_clip": "encode", "source_table": "sample_
 OWN = [
     "cdsvae",
     "cdsvae_modulated",
-    "cdsvae_placing",
+    "cdsvae_objects",
     "cdsvae_recordings",
     "cdsvae_released",
     "dsvae",

@@ -17,12 +17,12 @@ from seqviews.model.registry import MODELS, find_class
 
 BATCH, FRAMES, RANKS = 32, 2, (1, 2, 4)
 SMALL: dict[str, Any] = {"width": 0.125, "static_dim": 6, "dynamic_dim": 3, "feature_dim": 8, "hidden_dim": 12}
-PLACING = {name: value for name, value in SMALL.items() if name != "dynamic_dim"}  # it is twice the things
+OBJECTS = {name: value for name, value in SMALL.items() if name != "dynamic_dim"}  # two for each object
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "clips": ("cdsvae", {"frame_shape": (3, 16, 16), **SMALL}),
     # of this size no activation is within rounding of the kink of a ReLU
     "modulated": ("cdsvae_modulated", {"frame_shape": (3, 16, 16), **SMALL, "hidden_dim": 13}),
-    "placing": ("cdsvae_placing", {"frame_shape": (3, 16, 16), "window": 5, **PLACING}),
+    "objects": ("cdsvae_objects", {"frame_shape": (3, 16, 16), "window": 5, **OBJECTS}),
     "segments": ("cdsvae", {"frame_shape": (8,), **SMALL}),
     "recordings": ("cdsvae_recordings", {"frame_shape": (8,), **SMALL}),
     "s3vae of clips": ("s3vae", {"frame_shape": (3, 16, 16), "gamma": 1.0, **SMALL}),

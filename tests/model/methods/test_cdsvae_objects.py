@@ -1,4 +1,4 @@
-"""What the placing C-DSVAE does otherwise: s is read where z is; the rest is the paper's objective."""
+"""How the C-DSVAE of objects differs: s is inferred at the positions of z; the rest is the paper's objective."""
 
 import pytest
 import torch
@@ -8,14 +8,14 @@ from torch.testing import assert_close
 
 from seqviews.augment.views import Views
 from seqviews.model.gaussian import Gaussian
-from seqviews.model.methods.cdsvae_placing import PlacingCDSVAE
+from seqviews.model.methods.cdsvae_objects import ObjectCDSVAE
 
 SIZES = {"static_dim": 6, "feature_dim": 8, "hidden_dim": 12, "window": 5}
 
 
-def model(**arguments: float | str) -> PlacingCDSVAE:
+def model(**arguments: float | str) -> ObjectCDSVAE:
     torch.manual_seed(0)
-    return PlacingCDSVAE(frame_shape=(1, 16, 16), width=0.125, **(SIZES | arguments)).double()  # type: ignore[arg-type]
+    return ObjectCDSVAE(frame_shape=(1, 16, 16), width=0.125, **(SIZES | arguments)).double()  # type: ignore[arg-type]
 
 
 def views() -> Views:
@@ -51,41 +51,41 @@ def test_without_a_content_view_s_is_of_the_anchor() -> None:
         assert_close(*losses)
 
 
-def clip_of(things: Tensor, corners: Tensor) -> Tensor:
-    """Things `[K, 5, 5]` on black, their windows' (column, row) at `[T, K, 2]`: a clip `[1, T, 1, 16, 16]`."""
-    clip = torch.zeros(1, len(corners), 1, 16, 16, dtype=things.dtype)
-    for frame, places in zip(clip[0, :, 0], corners.tolist(), strict=True):
-        for thing, (column, row) in zip(things, places, strict=True):
-            frame[row : row + 5, column : column + 5] += thing
+def clip_of(objects: Tensor, corners: Tensor) -> Tensor:
+    """Objects `[K, 5, 5]` on black, their windows' (column, row) at `[T, K, 2]`: a clip `[1, T, 1, 16, 16]`."""
+    clip = torch.zeros(1, len(corners), 1, 16, 16, dtype=objects.dtype)
+    for frame, positions in zip(clip[0, :, 0], corners.tolist(), strict=True):
+        for shape, (column, row) in zip(objects, positions, strict=True):
+            frame[row : row + 5, column : column + 5] += shape
     return clip
 
 
 @torch.no_grad()
-def test_s_is_of_what_is_at_the_places_wherever_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_s_depends_on_the_objects_and_not_on_their_positions(monkeypatch: pytest.MonkeyPatch) -> None:
     method = model().eval()
-    things = torch.rand(2, 5, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    objects = torch.rand(2, 5, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 
     def static(corners: Tensor, seen: Tensor) -> Tensor:
-        monkeypatch.setattr(method.decoder, "places", lambda z: (corners + 2.0).double()[None])
+        monkeypatch.setattr(method.decoder, "positions", lambda z: (corners + 2.0).double()[None])
         return method.encode(clip_of(seen, corners)).static.mean.view(2, 3)
 
-    here = static(torch.tensor([[[0, 0], [9, 9]], [[1, 2], [8, 11]]]), things)
-    assert_close(static(torch.tensor([[[11, 3], [2, 10]], [[0, 0], [6, 6]]]), things), here)
-    other = static(torch.tensor([[[0, 0], [9, 9]], [[1, 2], [8, 11]]]), things.flip(0))
-    assert_close(other, here.flip(0))  # the same network for each thing, and each thing in its part of s
+    here = static(torch.tensor([[[0, 0], [9, 9]], [[1, 2], [8, 11]]]), objects)
+    assert_close(static(torch.tensor([[[11, 3], [2, 10]], [[0, 0], [6, 6]]]), objects), here)
+    other = static(torch.tensor([[[0, 0], [9, 9]], [[1, 2], [8, 11]]]), objects.flip(0))
+    assert_close(other, here.flip(0))  # the same network for each object
     assert (here[0] - here[1]).abs().max() > 1e-3
 
 
 @torch.no_grad()
-def test_a_thing_keeps_its_part_of_z_though_its_place_is_found_in_another_order() -> None:
+def test_an_object_keeps_its_part_of_z_when_the_lstm_changes_the_order() -> None:
     method = model().eval()
-    things = torch.rand(2, 5, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    objects = torch.rand(2, 5, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     corners = torch.tensor([[0, 0], [9, 9]]) + torch.tensor([[[0, 0]], [[1, 2]], [[0, 1]]])
     z = torch.atanh((corners + 2.0).double() / 7.5 - 1)
-    found = torch.stack([z[0], z[1].flip(0), z[2]]).flatten(1)[None]  # as a network that goes by position finds them
+    found = torch.stack([z[0], z[1].flip(0), z[2]]).flatten(1)[None]  # as an LSTM that sorts by position finds them
     method.dynamic_posterior.forward = lambda features: Gaussian(found, found)  # type: ignore[method-assign]
-    dynamic = method.encode(clip_of(things, corners)).dynamic
-    darker_first = z if things[0].sum() < things[1].sum() else z.flip(1)
+    dynamic = method.encode(clip_of(objects, corners)).dynamic
+    darker_first = z if objects[0].sum() < objects[1].sum() else z.flip(1)
     for part in (dynamic.mean, dynamic.logvar):
         assert_close(part.view(3, 2, 2), darker_first)
 
@@ -101,12 +101,12 @@ def test_a_frame_is_decoded_as_in_its_clip() -> None:
     ("arguments", "message"),
     [
         ({"frame_shape": (80,)}, "networks for clips only"),
-        ({"static_dim": 7}, "7 numbers cannot be cut into 2 equal parts"),
-        ({"things": 0}, "0 things: from 1 to 3"),
-        ({"things": 4, "static_dim": 8}, "4 things: from 1 to 3"),
-        ({"window": 17}, "windows of 17 pixels in frames of 16"),
+        ({"static_dim": 7}, "static_dim is 7: it must be a multiple of the 2"),
+        ({"objects": 0}, "objects is 0: it must be from 1 to 3"),
+        ({"objects": 4, "static_dim": 8}, "objects is 4"),
+        ({"window": 17}, "window is 17: it must be from 1 to the 16 pixels"),
     ],
 )
 def test_impossible_sizes_are_errors(arguments: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        PlacingCDSVAE(**{"frame_shape": (1, 16, 16), "width": 0.125, **SIZES, **arguments})  # type: ignore[arg-type]
+        ObjectCDSVAE(**{"frame_shape": (1, 16, 16), "width": 0.125, **SIZES, **arguments})  # type: ignore[arg-type]
