@@ -31,7 +31,7 @@ class Band(NamedTuple):
         return Band(self.weights[clips], self.starts[clips])
 
 
-def window_width(taps: int, size: int, new_size: int, rows: int = BLOCK) -> int:
+def window_width(taps: int, size: int, new_size: int, rows: int = BLOCK, stretch: float = 0.0) -> int:
     """The number of pixels of the frame that a block of rows depends on, whatever the crop within the frame.
 
     Args:
@@ -39,18 +39,29 @@ def window_width(taps: int, size: int, new_size: int, rows: int = BLOCK) -> int:
         size: Pixels of the frame along the axis.
         new_size: Pixels of the view along the axis.
         rows: Rows of the block.
+        stretch: The largest relative change of the local scale, as of `crop_and_blur`.
 
     >>> window_width(7, 224, 224)
     23
     """
-    step = (size - 1) / max(new_size - 1, 1)  # of the largest crop, the whole frame
+    step = (1 + stretch) * (size - 1) / max(new_size - 1, 1)  # of the largest crop, the whole frame
     return min(size, math.ceil((rows + taps - 2) * step) + 2)
 
 
 def crop_and_blur(
-    kernel: Tensor, start: Tensor, extent: Tensor, size: int, new_size: int, rows: int | None = None
+    kernel: Tensor,
+    start: Tensor,
+    extent: Tensor,
+    size: int,
+    new_size: int,
+    rows: int | None = None,
+    waves: Tensor | None = None,
+    stretch: float = 0.0,
 ) -> Band:
     """Bilinear crop and resize, corner pixels aligned, then convolution with reflected borders, along one axis.
+
+    With waves, the crop is stretched unevenly: its edges stay where they are, and at u in [0, 1] of the view the scale
+    is multiplied by 1 + sum over k of a_k cos(2 pi k u + phase_k), k = 1, 2, ...
 
     Args:
         kernel: `[B, taps]`, an odd number of taps; half of them must be fewer than `new_size`.
@@ -59,6 +70,8 @@ def crop_and_blur(
         size: Pixels of the frame along the axis.
         new_size: Pixels of the view along the axis.
         rows: At most so many rows a block; all in one block by default, which is the dense matrix.
+        waves: a_k and phase_k of K waves, `[B, K, 2]`.
+        stretch: An upper bound of the sum over k of a_k, below 1.
 
     Returns:
         Matrices of `new_size` rows and `size` columns.
@@ -66,7 +79,7 @@ def crop_and_blur(
     taps, device = kernel.shape[1], kernel.device
     radius, blocks = taps // 2, math.ceil(new_size / (rows or new_size))
     rows = math.ceil(new_size / blocks)
-    width = window_width(taps, size, new_size, rows)
+    width = window_width(taps, size, new_size, rows, stretch)
     # The rows of the crop that a block's blur depends on. Surplus rows repeat the last, and so stay in its window.
     crop_rows = torch.arange(blocks, device=device)[:, None] * rows + torch.arange(
         -radius, rows + radius, device=device
@@ -74,6 +87,8 @@ def crop_and_blur(
     crop_rows = crop_rows.clamp_max(new_size - 1 + radius).abs()
     crop_rows = new_size - 1 - (new_size - 1 - crop_rows).abs()
     step = extent * ((size - 1) / max(new_size - 1, 1))
+    if waves is not None:
+        crop_rows = crop_rows + (new_size - 1) * _displacement(crop_rows / max(new_size - 1, 1), waves)
     at = (start[:, None, None] * (size - 1) + crop_rows * step[:, None, None]).clamp(0, size - 1)
     starts = at.detach().amin(2).floor().clamp_max(size - width)
     distance = (at - starts[:, :, None])[..., None] - torch.arange(width, device=device)
@@ -81,6 +96,14 @@ def crop_and_blur(
     # Row i of the blur is the kernel shifted by i: one cyclic shift a row, as rows are one element short of the period.
     shifted = F.pad(kernel, (0, rows)).repeat(1, rows)[:, : rows * (rows + taps - 1)]
     return Band(shifted.view(-1, 1, rows, rows + taps - 1) @ crop, starts.long())
+
+
+def _displacement(u: Tensor, waves: Tensor) -> Tensor:
+    """The integral from 0 to u `[...]` of the waves `[B, K, 2]`: `[B, ...]`, 0 at u = 0 and 1."""
+    periods = 2 * math.pi * torch.arange(1, waves.shape[1] + 1, dtype=waves.dtype, device=waves.device)
+    amplitude, phase = waves.view(len(waves), -1, *[1] * u.ndim, 2).unbind(-1)
+    periods = periods.view(-1, *[1] * u.ndim)
+    return (amplitude / periods * ((periods * u + phase).sin() - phase.sin())).sum(1)
 
 
 def with_colour(columns: Band, colour: Tensor) -> Band:

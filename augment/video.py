@@ -31,6 +31,7 @@ PIXELS_IN_CACHE = 2**17  # 1.5 MB of colours in float32
 _POINT = 1e-3  # the sigma, in pixels, of a blur that is exactly the identity
 _NEUTRAL: dict[str, float | tuple[float, ...]] = {
     "crop": (0.0, 0.0, 1.0, 1.0),
+    "waves": 0.0,
     "brightness_factor": 1.0,
     "contrast_factor": 1.0,
     "saturation_factor": 1.0,
@@ -47,7 +48,9 @@ class VideoMotion(AugmentationBase3D):
     the rows and one for the columns, banded where that is faster. Colour is one affine map of the pixel per clip. There
     is no flip, as it would change the direction of the motion [P 2.3].
 
-    - Crop: bilinear, corner pixels aligned, at sub-pixel positions: Kornia's `crop_and_resize` of the same box.
+    - Crop: bilinear, corner pixels aligned, at sub-pixel positions: Kornia's `crop_and_resize` of the same box. With
+      `stretch` the scale changes smoothly along each axis, so that proportions differ, for example those of a face; not
+      in Kornia.
     - Brightness adds `factor - 1`, contrast multiplies (black stays black), as in `ColorJiggle`; saturation blends
       with the luma, as in `ColorJitter`; always in this order, then the hue. Grey clips have the first two only.
     - Hue turns the colour plane of YUV by `factor` turns. Unlike Kornia's HSV hue this is linear and keeps the luma.
@@ -65,6 +68,8 @@ class VideoMotion(AugmentationBase3D):
         kernel_size: Width of the blur's kernel in pixels, odd.
         sigma: Range of the blur's standard deviation in pixels.
         p: Probability that a clip is changed; otherwise it is only resized.
+        stretch: The largest relative change of the local scale along an axis, in [0, 1): two waves, of one and of two
+            periods over the view, each of a random amplitude up to half of it and a random phase.
 
     Raises:
         ValueError: If a range is empty or out of bounds.
@@ -89,12 +94,16 @@ class VideoMotion(AugmentationBase3D):
         kernel_size: int = 7,
         sigma: Range = (0.1, 1.0),
         p: float = 1.0,
+        stretch: float = 0.0,
     ) -> None:
         super().__init__(p=p)
         if kernel_size < 1 or kernel_size % 2 == 0:
             raise ValueError(f"VideoMotion: kernel_size must be odd and positive, not {kernel_size}")
+        if not 0 <= stretch < 1:
+            raise ValueError(f"VideoMotion: stretch is {stretch}; it must be at least 0 and below 1")
         self.flags = {
             "size": size,
+            "stretch": float(stretch),
             "scale": _checked_range("scale", scale, 1e-4, 1.0),
             "ratio": _checked_range("ratio", ratio, 1e-4, math.inf),
             "brightness": _checked_range("brightness", _around(1.0, brightness), 0.0, 2.0),
@@ -110,11 +119,14 @@ class VideoMotion(AugmentationBase3D):
 
         Returns:
             float32 tensors under Kornia's names: `brightness_factor`, `contrast_factor`, `saturation_factor`,
-            `hue_factor`, `sigma` and `batch_prob` (1 if the clip is changed), each `[B]`; and `crop` `[B, 4]`: left,
-            top, width, height as fractions of the distance between the centres of the first and the last pixel.
+            `hue_factor`, `sigma` and `batch_prob` (1 if the clip is changed), each `[B]`; `crop` `[B, 4]`: left, top,
+            width, height as fractions of the distance between the centres of the first and the last pixel; and `waves`
+            `[B, 2, 2, 2]`: of the columns and of the rows, the amplitude and the phase of both waves of the stretch.
         """
         # A draw added later takes the next column, so that earlier draws keep their values.
-        u = uniform(seeds, 10, Purpose.MOTION).unbind(1)
+        u = uniform(seeds, 18, Purpose.MOTION).unbind(1)
+        amplitude, phase = torch.stack(u[10:], dim=1).view(-1, 2, 2, 2).unbind(3)
+        half = self.flags["stretch"] / 2
         factors = {
             f"{name}_factor": _between(u[i], *self.flags[name])
             for i, name in enumerate(("brightness", "contrast", "saturation", "hue"), start=5)
@@ -122,6 +134,7 @@ class VideoMotion(AugmentationBase3D):
         return {
             "batch_prob": (u[0] < self.p).to(torch.float32),
             "crop": _random_box(u[1:5], self.flags["scale"], self.flags["ratio"]),
+            "waves": torch.stack([_between(amplitude, -half, half), 2 * math.pi * phase], dim=3),
             **factors,
             "sigma": _between(u[9], *self.flags["sigma"]),
         }
@@ -160,7 +173,8 @@ class VideoMotion(AugmentationBase3D):
         if taps // 2 >= min(size):
             raise ValueError(f"VideoMotion: a blur of {taps} pixels does not fit a view of {size}")
         # Windows of more than half a frame, as at 32 pixels, cost more to copy than they save. GPUs were not measured.
-        narrow = all(2 * window_width(taps, *axis) <= axis[0] for axis in zip(input.shape[3:], size, strict=True))
+        axes, stretch = zip(input.shape[3:], size, strict=True), flags["stretch"]
+        narrow = all(2 * window_width(taps, *axis, stretch=stretch) <= axis[0] for axis in axes)
         banded = narrow and input.device.type == "cpu"
         with torch.autocast(input.device.type, enabled=False):  # a view is pixels: bfloat16 would round them to 8 bits
             rows, columns, colour, offset = self._matrices(params, flags, input, size, BLOCK if banded else None)
@@ -191,8 +205,10 @@ class VideoMotion(AugmentationBase3D):
         kernel = get_gaussian_kernel1d(flags["kernel_size"], params["sigma"][:, None])
         kernel, box = kernel.to(x.device, non_blocking=True), params["crop"].to(x.device, non_blocking=True)
         left, top, width, height = box.unbind(1)
-        rows = crop_and_blur(kernel, top, height, x.shape[3], size[0], block)
-        columns = crop_and_blur(kernel, left, width, x.shape[4], size[1], block)
+        across, down = params["waves"].to(x.device, non_blocking=True).unbind(1)
+        stretch = flags["stretch"]
+        rows = crop_and_blur(kernel, top, height, x.shape[3], size[0], block, down, stretch)
+        columns = crop_and_blur(kernel, left, width, x.shape[4], size[1], block, across, stretch)
         return rows, columns, *_colour(params, x.shape[2])
 
 

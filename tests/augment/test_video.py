@@ -11,6 +11,7 @@ from kornia.color import rgb_to_yuv, yuv_to_rgb
 from kornia.enhance import adjust_brightness, adjust_contrast, adjust_saturation_with_gray_subtraction
 from kornia.filters import gaussian_blur2d
 from kornia.geometry.transform import crop_and_resize
+from scipy.ndimage import map_coordinates  # type: ignore[import-untyped]
 from torch import Tensor
 
 from seqviews.augment import VideoMotion
@@ -70,6 +71,28 @@ def test_crop_colour_and_blur_are_kornias(
         if (side := aug.flags["kernel_size"]) > 1:
             clip = gaussian_blur2d(clip, (side, side), params["sigma"][b].expand(1, 2), border_type="reflect")
         torch.testing.assert_close(y[b], clip, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("frame", [SMALL, LARGE])
+def test_stretched_crops_are_scipys_at_positions_integrated_step_by_step(frame: tuple[int, int]) -> None:
+    x, aug = clips(size=frame), motion(scale=(0.3, 1.0), **PLAIN, **SHARP, stretch=0.9)
+    params = aug.draw(SEEDS)
+    y = aug(x, params)
+    for b in range(6):
+        left, top, width, height = params["crop"][b].double().tolist()
+        axes = []
+        for start, extent, pixels, waves in ((top, height, frame[0], 1), (left, width, frame[1], 0)):
+            middles = (torch.arange(200 * (pixels - 1), dtype=torch.float64) + 0.5) / (200 * (pixels - 1))
+            scale = torch.ones_like(middles)
+            for k, (amplitude, phase) in enumerate(params["waves"][b, waves].double(), 1):
+                scale += amplitude * (2 * torch.pi * k * middles + phase).cos()
+            assert scale.min() > 0
+            passed = torch.cat([torch.zeros(1), scale.cumsum(0)[199::200] / len(middles)])
+            assert passed[-1] == pytest.approx(1)
+            axes.append((start + extent * passed) * (pixels - 1))
+        positions = torch.stack(torch.meshgrid(*axes, indexing="ij")).numpy()
+        expected = map_coordinates(x[b, 1, 2].double().numpy(), positions, order=1, mode="nearest")
+        torch.testing.assert_close(y[b, 1, 2].double(), torch.from_numpy(expected), rtol=0, atol=2e-3)
 
 
 def test_crop_replays_random_resized_crop() -> None:
@@ -165,6 +188,11 @@ def test_draws_fill_their_ranges() -> None:
         assert high - slack < value.max() <= high + 1e-5, name
     assert min(left.min(), top.min()) >= 0
     assert max((left + width).max(), (top + height).max()) <= 1 + 1e-6
+    amplitude, phase = motion(stretch=0.4).draw(torch.arange(5000))["waves"].unbind(3)
+    assert amplitude.abs().amax() <= 0.2
+    assert amplitude.amin(0).max() < -0.195
+    assert amplitude.amax(0).min() > 0.195
+    assert phase.amax() < 2 * torch.pi < phase.amax() + 0.05
     assert (width < 1).double().mean() > 0.95  # no excess of boxes that touch both sides
 
 
@@ -192,7 +220,7 @@ def test_any_memory_format_is_accepted_and_views_are_channels_last() -> None:
 
 def test_invalid_ranges_and_clips() -> None:
     ranges = {"scale": (0.8, 1.2), "ratio": (1.2, 0.8), "brightness": 1.5, "contrast": (-0.1, 1.0), "hue": 0.6}
-    for name, value in {**ranges, "sigma": (0.0, 1.0), "kernel_size": 4}.items():
+    for name, value in {**ranges, "sigma": (0.0, 1.0), "kernel_size": 4, "stretch": 1.0}.items():
         with pytest.raises(ValueError, match=name):
             motion(**{name: value})
     for x in (clips()[0], (clips() * 255).to(torch.uint8)):
