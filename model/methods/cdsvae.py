@@ -132,13 +132,11 @@ class CDSVAE(SequentialVAE):
             s, z = decoded_static.rsample(generator), clear_padding(dynamic.rsample(generator), lengths)
             prior = self.p_dynamic(z)
         decoded = self.decode(s, z, lengths)
-        further = self._further_terms(decoded_static, s, z, lengths)
         with torch.autocast(features.device.type, enabled=False):
             with torch.set_grad_enabled(torch.is_grad_enabled() and self._uses_weighted_sampling):
                 mws = mws_information(gather(s), decoded_static.gather(), gather(z), dynamic.gather(), lengths)
-            anchor = clear_padding(views.anchor, lengths)
             terms = {
-                "reconstruction": functional.mse_loss(decoded, anchor, reduction="sum") / len(s),
+                "reconstruction": self._error(decoded, clear_padding(views.anchor, lengths), lengths),
                 "kl_static": decoded_static.kl(Gaussian.standard(s)).mean(),
                 "kl_dynamic": clear_padding(dynamic.kl(prior), lengths).sum(1).mean(),
             }
@@ -146,18 +144,17 @@ class CDSVAE(SequentialVAE):
                 terms["mi_static"] = self._contrast(static.mean, content.mean)
             if motion is not None:
                 terms["mi_dynamic"] = self._contrast(dynamic.mean.flatten(1), motion.mean.flatten(1))
-            terms |= further
             terms |= {"mws_static": mws.static, "mws_dynamic": mws.dynamic, "mi_between": mws.between}
             terms |= {"static_off_diagonal": mws.static_off_diagonal, "dynamic_off_diagonal": mws.dynamic_off_diagonal}
             return Loss(self._total(terms), terms)
 
+    def _error(self, decoded: Tensor, anchor: Tensor, lengths: Tensor | None) -> Tensor:
+        """The squared error summed over a sequence, averaged over the batch; both are 0 beyond the lengths."""
+        return functional.mse_loss(decoded, anchor, reduction="sum") / len(decoded)
+
     def _decoded_static(self, static: Gaussian, content: Gaussian | None) -> Gaussian:
         """Of which of the posteriors of s, of the anchor and of the content view, a sample is decoded."""
         return static
-
-    def _further_terms(self, static: Gaussian, s: Tensor, z: Tensor, lengths: Tensor | None) -> dict[str, Tensor]:
-        """Terms of methods that have more; s is the sample of `static` that is decoded."""
-        return {}
 
     def _view_features(self, views: Views, features: Tensor) -> tuple[Tensor | None, Tensor | None]:
         """Features of the motion and of the content view, if they are needed."""

@@ -22,10 +22,10 @@ from seqviews.tools import evaluate, train
 MISSING = {"tiny_gan": "encode", "mean_clip": "encode", "source_table": "sample_static"}
 OWN = [
     "cdsvae",
-    "cdsvae_modulated",
     "cdsvae_objects",
     "cdsvae_recordings",
     "cdsvae_released",
+    "cdsvae_warped",
     "dsvae",
     "fhvae",
     "mocogan",

@@ -20,9 +20,8 @@ SMALL: dict[str, Any] = {"width": 0.125, "static_dim": 6, "dynamic_dim": 3, "fea
 OBJECTS = {name: value for name, value in SMALL.items() if name != "dynamic_dim"}  # two for each object
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "clips": ("cdsvae", {"frame_shape": (3, 16, 16), **SMALL}),
-    # of this size no activation is within rounding of the kink of a ReLU
-    "modulated": ("cdsvae_modulated", {"frame_shape": (3, 16, 16), **SMALL, "hidden_dim": 13}),
     "objects": ("cdsvae_objects", {"frame_shape": (3, 16, 16), "window": 5, **OBJECTS}),
+    "warped": ("cdsvae_warped", {"frame_shape": (3, 16, 16), **SMALL}),
     "segments": ("cdsvae", {"frame_shape": (8,), **SMALL}),
     "recordings": ("cdsvae_recordings", {"frame_shape": (8,), **SMALL}),
     "s3vae of clips": ("s3vae", {"frame_shape": (3, 16, 16), "gamma": 1.0, **SMALL}),
