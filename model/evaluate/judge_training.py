@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -20,6 +20,7 @@ from seqviews.model.evaluate.encode import no_progress
 from seqviews.model.evaluate.judge import Judge, jitter
 from seqviews.model.evaluate.metrics import accuracy
 from seqviews.model.evaluate.pairs import parts_of
+from seqviews.model.train.muon import Muon
 from seqviews.pipeline.files import make_cache, open_atomically
 from seqviews.pipeline.records import Batch, Progress, endless
 
@@ -31,7 +32,7 @@ STEPS = 800
 ROUNDS = 4  # of a judge of pairs, each twice as long as the one before
 RIGHT = 0.97  # of the pairs of validation clips, where these rounds end
 VALIDATIONS = 8
-LEARNING_RATE = 3e-3
+LEARNING_RATE = 5e-3
 
 
 def train_judge(
@@ -87,9 +88,10 @@ def _train_round(
 ) -> None:
     """Train over one schedule of the learning rate; the judge ends with the best of its weights."""
     device = next(judge.parameters()).device
-    optimiser = torch.optim.AdamW(judge.parameters(), LEARNING_RATE, weight_decay=1e-2)
+    optimiser = Muon(judge.parameters(), LEARNING_RATE)
     total = max(steps, 10)  # with fewer, the rate rises over less than a step, and torch divides by zero
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, LEARNING_RATE, total_steps=total, pct_start=0.2)
+    cycle: dict[str, Any] = {"total_steps": total, "pct_start": 0.2, "cycle_momentum": False}
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, LEARNING_RATE, **cycle)
     best, best_loss = copy.deepcopy(judge.state_dict()), float("inf")
     for step, batch in enumerate(batches, 1):
         x, factors = jitter(batch.to(device), generator)
