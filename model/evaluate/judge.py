@@ -88,8 +88,13 @@ class Judge(nn.Module):
 
     @torch.inference_mode()
     def predict(self, x: Tensor) -> dict[str, Tensor]:
-        """Like `forward`, with probabilities in place of logits."""
-        return {name: value.softmax(1) if value.ndim == 2 else value for name, value in self(x).items()}
+        """Like `forward`, with probabilities in place of logits; of pairs, their means over `shifted` clips, too."""
+        predicted = {name: value.softmax(1) if value.ndim == 2 else value for name, value in self(x).items()}
+        if self.pairs:
+            further = [self(clips) for clips in shifted(x, max(1, round(SHIFT * self.scale)))]
+            for name in self.pairs:
+                predicted[name] = torch.stack([predicted[name], *(value[name].softmax(1) for value in further)]).mean(0)
+        return predicted
 
     def loss(self, x: Tensor, factors: Mapping[str, Tensor]) -> Tensor:
         """Cross-entropy of the classes plus the error of the trajectories in tenths of the frame's width: a scalar.
@@ -112,6 +117,18 @@ class Judge(nn.Module):
 
 def _convolution(before: int, channels: int, stride: int) -> list[nn.Module]:
     return [nn.Conv2d(before, channels, 3, stride, 1, bias=False), nn.BatchNorm2d(channels), nn.ReLU(inplace=True)]
+
+
+def shifted(x: Tensor, pixels: int) -> list[Tensor]:
+    """Clips `[B, T, C, H, W]` moved up, down, to the left and to the right; the edges are repeated.
+
+    >>> [clip.flatten().tolist() for clip in shifted(torch.tensor([[1.0, 2.0], [3.0, 4.0]])[None, None, None], 1)]
+    [[3.0, 4.0, 3.0, 4.0], [1.0, 2.0, 1.0, 2.0], [2.0, 2.0, 4.0, 4.0], [1.0, 1.0, 3.0, 3.0]]
+    """
+    height, width = x.shape[-2:]
+    padded = functional.pad(x.flatten(0, 1), (pixels,) * 4, mode="replicate")
+    corners = ((2 * pixels, pixels), (0, pixels), (pixels, 2 * pixels), (pixels, 0))
+    return [padded[:, :, top : top + height, left : left + width].reshape(x.shape) for top, left in corners]
 
 
 def jitter(batch: Batch, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:

@@ -38,3 +38,21 @@ def test_classes_that_it_was_not_trained_on_do_not_count_in_its_loss() -> None:
     expected = functional.cross_entropy(judge(x)["person"][known], people[known])
     torch.testing.assert_close(judge.loss(x, {"person": people}), expected)
     assert judge.loss(x[:2], {"person": torch.tensor([1, 3])}) == 0
+
+
+def test_pairs_are_predicted_by_the_mean_over_five_positions() -> None:
+    torch.manual_seed(0)
+    parts = torch.tensor([[0, 0], [0, 1], [1, 1]])
+    judge = Judge((1, 32, 32), {"digits": 3, "kind": 4}, {"trajectory": 2}, {"digits": parts})
+    x = torch.rand(2, 3, 1, 32, 32)
+    predicted, alone = judge.eval().predict(x), judge(x)
+    expected = alone["digits"].softmax(1)
+    for down, right in ((-1, 0), (1, 0), (0, -1), (0, 1)):
+        moved = torch.empty_like(x)
+        for row in range(32):
+            for column in range(32):
+                moved[..., row, column] = x[..., min(max(row - down, 0), 31), min(max(column - right, 0), 31)]
+        expected = expected + judge(moved)["digits"].softmax(1)
+    torch.testing.assert_close(predicted["digits"], expected / 5)
+    torch.testing.assert_close(predicted["kind"], alone["kind"].softmax(1))
+    torch.testing.assert_close(predicted["trajectory"], alone["trajectory"])
