@@ -18,6 +18,7 @@ from seqviews.model.layers.clips import ClipEncoder
 from seqviews.model.methods.cdsvae import CDSVAE
 from seqviews.model.methods.cdsvae_objects import ObjectCDSVAE
 from seqviews.model.methods.cdsvae_released import ReleasedCDSVAE
+from seqviews.model.methods.cdsvae_warped import WarpedCDSVAE
 from seqviews.model.methods.dsvae import DSVAE
 
 LENGTHS = torch.tensor([3, 6, 1, 5])
@@ -29,6 +30,7 @@ CASES: list[tuple[type[Any], tuple[int, ...]]] = [
     (DSVAE, (5,)),
     (ReleasedCDSVAE, (3, 64, 64)),
     (ObjectCDSVAE, (3, 16, 16)),
+    (WarpedCDSVAE, (3, 16, 16)),
 ]
 ELBO = ("reconstruction", "kl_static", "kl_dynamic")
 
