@@ -18,7 +18,7 @@ class WarpedDecoder(nn.Module):
 
     A clip has three images, decoded from s. Frame t deforms them by a smooth field of displacements, adds them up, the
     second and third weighted at each pixel, and maps the sigmoid of the sum by an affine map; field, weights and map
-    are decoded from z_t. What z says about a face, such as "the brows rise", thus moves the brows of any face, and the
+    are decoded from z_t. The same z thus moves the brows of any face, and the
     networks of s run once a clip, not once a frame.
 
     Args:

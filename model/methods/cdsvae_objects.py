@@ -90,9 +90,7 @@ class ObjectCDSVAE(CDSVAE):
         self.encoder = FeaturesAndPixels(self.encoder)
         self.decoder = ObjectDecoder(frame_shape, static_dim, objects, window, 2 * hidden_dim)
         self.orders: Tensor
-        self.register_buffer(
-            "orders", all_permutations(objects), persistent=False
-        )  # not to be copied to the device in every step
+        self.register_buffer("orders", all_permutations(objects), persistent=False)  # else copied each step
         self.static_posterior = PooledStaticPosterior(frame_shape[0] * window**2, hidden_dim, static_dim // objects)
 
     def q_dynamic(self, features: Tensor, lengths: Tensor | None = None) -> Gaussian:

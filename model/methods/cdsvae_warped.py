@@ -1,4 +1,4 @@
-"""C-DSVAE with networks for clips of something that moves as a whole and in parts, such as a face: ours."""
+"""C-DSVAE with networks for clips of an object that moves as a whole and in parts, such as a face: ours."""
 
 from torch import Tensor
 
@@ -15,7 +15,7 @@ MOMENTUM = 0.01  # share of a batch in the running mean of s
 
 
 class WarpedCDSVAE(CDSVAE):
-    """C-DSVAE for clips of one thing that moves as a whole and in its parts, with five differences from the paper's.
+    """C-DSVAE for clips of one object that moves as a whole and in its parts, with five differences from the paper's.
 
     The objective but for its error, and the ablations, are those of `CDSVAE`.
 
@@ -24,8 +24,8 @@ class WarpedCDSVAE(CDSVAE):
     * the sample of s that is decoded is of the content view, where the method has one, with its KL: with a view such
       as `ShiftedShuffle`, s cannot say where something is;
     * what changes counts `change_weight` times: the error of a clip is T times that of its mean over time plus
-      `change_weight` times that of the deviations from this mean. In the plain sum, the look of a thing, which T
-      frames repeat, outweighs all that it does;
+      `change_weight` times that of the deviations from this mean. In the plain sum, the appearance, which T
+      frames repeat, outweighs the motion;
     * in evaluation mode s is measured from its running mean over training, which a KL of small weight leaves far from
       0: a draw from N(0, I) is then among the posteriors. What is decoded of a posterior does not change; the KL and
       I(s; x) of a validation are those of the centred s.
