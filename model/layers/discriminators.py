@@ -24,8 +24,9 @@ class LatentDiscriminator(nn.Module):
 class ImageDiscriminator(nn.Module):
     """Frames `[N, C, H, W]` to logits of being real, one a patch: `[N, 4, 4]`.
 
-    4 x 4 convolutions of stride 2 down to 4 x 4 pixels, with batch norm after all but the first and LeakyReLU(0.2), and
-    a 3 x 3 convolution.
+    4 x 4 convolutions of stride 2 down to 4 x 4 pixels, each with LeakyReLU(0.2), and a 3 x 3 convolution. Without
+    batch norm: with it, batches of real and of generated frames are told apart by their statistics, and a penalty of
+    the gradient of one frame would depend on the others.
     """
 
     def __init__(self, frame_shape: FrameShape, width: float = 1.0) -> None:
@@ -33,9 +34,7 @@ class ImageDiscriminator(nn.Module):
         layers: list[nn.Module] = []
         before = frame_shape[0]
         for channels in stage_channels(frame_shape, width):
-            layers.append(nn.Conv2d(before, channels, 4, 2, 1, bias=not layers))
-            layers += [nn.BatchNorm2d(channels)] if len(layers) > 1 else []
-            layers.append(nn.LeakyReLU(0.2, inplace=True))
+            layers += [nn.Conv2d(before, channels, 4, 2, 1), nn.LeakyReLU(0.2, inplace=True)]
             before = channels
         self.layers = nn.Sequential(*layers, nn.Conv2d(before, 1, 3, 1, 1))
 
@@ -55,9 +54,7 @@ class VideoDiscriminator(nn.Module):
         layers: list[nn.Module] = []
         before = frame_shape[0]
         for channels in stage_channels(frame_shape, width):
-            layers.append(nn.Conv3d(before, channels, (3, 4, 4), (1, 2, 2), 1, bias=not layers))
-            layers += [nn.BatchNorm3d(channels)] if len(layers) > 1 else []
-            layers.append(nn.LeakyReLU(0.2, inplace=True))
+            layers += [nn.Conv3d(before, channels, (3, 4, 4), (1, 2, 2), 1), nn.LeakyReLU(0.2, inplace=True)]
             before = channels
         self.layers = nn.Sequential(*layers, nn.Conv3d(before, 1 + categories, (1, 4, 4)))
 

@@ -1,6 +1,6 @@
 """MoCoGAN: clips generated from content noise and a motion trajectory (Tulyakov et al., CVPR 2018)."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import ClassVar
 
 import torch
@@ -59,6 +59,11 @@ class MoCoGAN(Method):
     the generator that of being taken for real by both. With categories, the video discriminator also reads the category
     of generated clips, and it and the generator minimise the cross-entropy of what it reads.
 
+    Not of the paper: `gradient_penalty / 2` times R1, the squared norm of the gradient that the mean of a
+    discriminator's logits has by the real frames or the real clip (Mescheder et al., ICML 2018), is added to its loss,
+    and discriminators have no batch norm. With batch norm and without the penalty, generators of sprites collapse to
+    few motions (docs/methods.md).
+
     s is the content noise, z the trajectory (with the category): `sample_static`, `sample_dynamic` and `decode` hold
     one and draw the other. Doubtful: the paper speaks of the information that a clip has about its category, which is
     what is done here; its public code teaches the discriminator the categories of real clips, and so uses labels.
@@ -70,6 +75,7 @@ class MoCoGAN(Method):
         static_dim: Size of the content noise.
         motion_dim: Size of the motion of a frame.
         width: Scales the channels of the convolutions.
+        gradient_penalty: Weight of R1; 0 for none.
 
     Raises:
         ValueError: If the records are segments, or the frames not square or of none of these sides.
@@ -84,6 +90,8 @@ class MoCoGAN(Method):
     curves: ClassVar[Mapping[str, Curve]] = {
         "image_loss": Curve("discriminator of images"),
         "video_loss": Curve("discriminator of videos"),
+        "image_penalty": Curve("R1 of the discriminator of images", unit=""),
+        "video_penalty": Curve("R1 of the discriminator of videos", unit=""),
         "category_read": Curve("category, read by the discriminator"),
         "image_fooled": Curve("generator, by the discriminator of images"),
         "video_fooled": Curve("generator, by the discriminator of videos"),
@@ -98,11 +106,13 @@ class MoCoGAN(Method):
         static_dim: int = 50,
         motion_dim: int = 10,
         width: float = 1.0,
+        gradient_penalty: float = 10.0,
     ) -> None:
         super().__init__()
         if len(frame_shape) != 3:
             raise ValueError(f"MoCoGAN is for clips, not for segments with frames of {list(frame_shape)}")
         self.static_dim, self.motion_dim, self.categories = static_dim, motion_dim, categories
+        self.gradient_penalty = gradient_penalty
         self.generator = Generator(frame_shape, static_dim, motion_dim, categories, width)
         self.image_discriminator = ImageDiscriminator(frame_shape, width)
         self.video_discriminator = VideoDiscriminator(frame_shape, categories, width)
@@ -142,19 +152,31 @@ class MoCoGAN(Method):
         if player == "image_discriminator":
             with torch.no_grad():
                 fake = fixed(self.generator, s, z.detach()[clips, frame][:, None])[:, 0]
-            loss = _apart(self.image_discriminator(x[clips, frame]), self.image_discriminator(fake))
-            return Loss(loss, {"image_loss": loss})
+            real, penalty = self._of_real(self.image_discriminator, x[clips, frame])
+            terms = {"image_loss": _apart(real, self.image_discriminator(fake)), "image_penalty": penalty}
+            return Loss(terms["image_loss"] + self.gradient_penalty / 2 * penalty, terms)
         if player == "video_discriminator":
             with torch.no_grad():
                 fake = fixed(self.generator, s, z.detach()[:, ::EVERY])
-            real, (fooled, read) = self.video_discriminator(x[:, ::EVERY])[0], self.video_discriminator(fake)
-            terms = {"video_loss": _apart(real, fooled)}
-            return self._with_category(terms, "category_read", read, category)
+            real, penalty = self._of_real(lambda clips: self.video_discriminator(clips)[0], x[:, ::EVERY])
+            fooled, read = self.video_discriminator(fake)
+            loss = self._with_category({"video_loss": _apart(real, fooled)}, "category_read", read, category)
+            return Loss(loss.total + self.gradient_penalty / 2 * penalty, {**loss.terms, "video_penalty": penalty})
         made = self.generator(s, z)
         taken, read = fixed(self.video_discriminator, made[:, ::EVERY])
         of_images = softplus(-fixed(self.image_discriminator, made[clips, frame])).mean()
         terms = {"image_fooled": of_images, "video_fooled": softplus(-taken).mean()}
         return self._with_category(terms, "category_shown", read, category)
+
+    def _of_real(self, discriminator: Callable[[Tensor], Tensor], real: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits of real frames or clips, and R1; in float32, as gradients of gradients are too coarse in bfloat16."""
+        with torch.autocast(real.device.type, enabled=False):
+            if not self.gradient_penalty:
+                return discriminator(real), real.new_zeros(())
+            real = real.detach().requires_grad_()
+            logits = discriminator(real)
+            (gradient,) = torch.autograd.grad(logits.flatten(1).mean(1).sum(), real, create_graph=True)
+            return logits, gradient.square().flatten(1).sum(1).mean()
 
     def _with_category(self, terms: dict[str, Tensor], name: str, read: Tensor, category: Tensor) -> Loss:
         """The sum of the terms, and of the cross-entropy of the category if there are any."""

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 from naive_methods import batch_of, reached, seeded
-from torch import Tensor
+from torch import Tensor, nn
 from torch.testing import assert_close
 
 from seqviews.model.layers.fixed import fixed
@@ -48,6 +48,21 @@ def cross_entropy(logits: Tensor, real: bool) -> float:
     return -sum(math.log(p if real else 1 - p) for p in values) / len(values)
 
 
+def naive_penalty(discriminator: nn.Module, real: Tensor) -> float:
+    """The slope of the mean logit of each frame or clip alone, from differences along its gradient."""
+    slopes = []
+    for x in real:
+
+        def mean_logit(x: Tensor) -> Tensor:
+            logits = fixed(discriminator, x[None])
+            return (logits[0] if isinstance(logits, tuple) else logits).mean()  # type: ignore[no-any-return]
+
+        (gradient,) = torch.autograd.grad(mean_logit(given := x.clone().requires_grad_()), given)
+        step = 1e-5 * gradient / gradient.norm()
+        slopes.append(((mean_logit(x + step) - mean_logit(x - step)) / 2e-5).item())
+    return sum(slope**2 for slope in slopes) / len(slopes)
+
+
 def naive_category(logits: Tensor, category: Tensor) -> float:
     rows = zip(logits.tolist(), category.tolist(), strict=True)
     return float(sum(math.log(sum(map(math.exp, row))) - row[chosen] for row, chosen in rows)) / len(logits)
@@ -84,12 +99,23 @@ def test_each_term_is_a_loop_over_its_formula(categories: int) -> None:
         if categories:
             expected["category_read"] = naive_category(fake[1], category)
             expected["category_shown"] = naive_category(taken[1], category)
+    expected["image_penalty"] = naive_penalty(model.image_discriminator, real_frames)
+    expected["video_penalty"] = naive_penalty(model.video_discriminator, x[:, [0, 2]])
     losses = [model.loss(batch_of(SHAPE, BATCH, LENGTH), player, seeded()) for player in model.players]
     terms = {name: value.item() for loss in losses for name, value in loss.terms.items()}
     assert set(terms) == set(expected) <= set(model.curves)
     for name, value in expected.items():
         assert terms[name] == pytest.approx(value, rel=1e-6), name
     for loss in losses:
+        weighted = [value.item() * (5 if "penalty" in name else 1) for name, value in loss.terms.items()]
+        assert loss.total.item() == pytest.approx(sum(weighted), rel=1e-9)
+
+
+def test_without_a_weight_there_is_no_penalty() -> None:
+    model, views = small(gradient_penalty=0.0), batch_of(SHAPE, BATCH, LENGTH)
+    for player in model.players[:2]:
+        loss = model.loss(views, player, seeded())
+        assert all(value == 0 for name, value in loss.terms.items() if "penalty" in name)
         assert loss.total.item() == pytest.approx(sum(value.item() for value in loss.terms.values()), rel=1e-9)
 
 
@@ -101,7 +127,7 @@ def test_each_player_moves_its_own_part_and_its_own_statistics_only() -> None:
         moved = {
             name.partition(".")[0] for name, value in model.named_buffers() if not torch.equal(value, before[name])
         }
-        assert {name.partition(".")[0] for name in moved} == {player}
+        assert moved == {player} & {"generator"}  # the discriminators have none
 
 
 def test_content_and_motion_can_be_held_and_the_generator_decides_draws() -> None:
