@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from seqviews.augment.draws import Purpose as Purpose
     from seqviews.augment.draws import record_seeds as record_seeds
-    from seqviews.augment.shift import ShiftedShuffle as ShiftedShuffle
     from seqviews.augment.stored_voices import StoredVoices as StoredVoices
     from seqviews.augment.temporal import TemporalReverse as TemporalReverse
     from seqviews.augment.temporal import TemporalShuffle as TemporalShuffle
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "draws": ("Purpose", "record_seeds"),
-    "shift": ("ShiftedShuffle",),
     "stored_voices": ("StoredVoices",),
     "temporal": ("TemporalReverse", "TemporalShuffle"),
     "video": ("VideoMotion",),

@@ -13,7 +13,6 @@ class Purpose(IntEnum):
 
     MOTION = 0
     CONTENT = 1
-    SHIFT = 2
     ANCHOR = 3
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -23,8 +23,6 @@ class Views:
         labels: Tensors `[B, ...]` by name that the method needs besides the views, for example factors.
         lengths: int64 `[B]`, where records differ in length: the number of frames of each, beyond which anchor and
             motion are padding and the order leaves it where it is. None if nothing is padded.
-        changed_content: float32, the shape of the anchor: the content view, where its frames are not just those of the
-            anchor in that order.
     """
 
     anchor: Tensor
@@ -32,20 +30,17 @@ class Views:
     order: Tensor | None = None
     labels: Mapping[str, Tensor] = field(default_factory=dict)
     lengths: Tensor | None = None
-    changed_content: Tensor | None = None
 
     @property
     def content(self) -> Tensor:
         """The content view, the shape of the anchor, gathered on use: a frame encoder can permute its features instead.
-
-        The latter only where `changed_content` is None.
 
         Raises:
             ValueError: If there is no order.
         """
         if self.order is None:
             raise ValueError("there is no content view: create MultiView with content=TemporalShuffle(), for example")
-        return take_frames(self.anchor, self.order) if self.changed_content is None else self.changed_content
+        return take_frames(self.anchor, self.order)
 
 
 class MotionView(Protocol):
@@ -65,21 +60,12 @@ class ContentView(Protocol):
         """An order int64 `[B, T]`, one row per seed."""
 
 
-@runtime_checkable
-class ChangesFrames(Protocol):
-    """A content view that changes the frames besides their order."""
-
-    def change(self, x: Tensor, seeds: Tensor) -> Tensor:
-        """The frames of the view, of those `[B, T, ...]` in its order; the draws are a function of the seeds `[B]`."""
-
-
 class MultiView(nn.Module):
     """A batch and its views, drawn from one seed per record.
 
     Args:
         motion: The motion view, for example `VideoMotion()`, or `StoredVoices(4)` for speech; None computes none.
-        content: The content view, `TemporalShuffle()` or `TemporalReverse()`; None computes none. One that
-            `ChangesFrames` is computed, others are an order.
+        content: The content view, `TemporalShuffle()` or `TemporalReverse()`; None computes none.
         anchor: Augments the clips themselves in training mode, before the views are computed from them, so that a
             method sees more than the people or things that a small data set has. Its draws are independent of those of
             `motion`, even where both are of one class.
@@ -115,15 +101,13 @@ class MultiView(nn.Module):
         anchor = to_unit(x)
         if self.anchor is not None and self.training:
             anchor = self.anchor(anchor, self.anchor.draw(random_bits(seeds, 1, Purpose.ANCHOR)[:, 0]))
-        motion = order = changed = None
+        motion = order = None
         if self.motion is not None:
             motion = self.motion(anchor if converted is None else converted, self.motion.draw(seeds))
         if self.content is not None:
             order = self.content.draw(seeds, x.shape[1]).to(x.device, non_blocking=True)
             order = order if lengths is None else within(order, lengths)
-            if isinstance(self.content, ChangesFrames):
-                changed = self.content.change(take_frames(anchor, order), seeds)
-        return Views(anchor, motion, order, lengths=lengths, changed_content=changed)
+        return Views(anchor, motion, order, lengths=lengths)
 
 
 def to_unit(x: Tensor) -> Tensor:

@@ -36,10 +36,6 @@ class Views(Protocol):
         """Same content: frame t of the content view is frame `order[b, t]` of the anchor; int64 `[B, T]`."""
 
     @property
-    def changed_content(self) -> Tensor | None:
-        """The content view's frames, shaped like the anchor, where they are not the anchor's in that order."""
-
-    @property
     def lengths(self) -> Tensor | None:
         """int64 `[B]`, where records differ in length: the number of frames of each, beyond which is padding.
 

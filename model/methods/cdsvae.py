@@ -115,9 +115,9 @@ class CDSVAE(SequentialVAE):
     def loss(self, views: Views, player: str = "model", generator: torch.Generator | None = None) -> Loss:
         """The objective for a batch.
 
-        The content view's features are the anchor's, permuted, unless its frames are changed; of each view only the
-        latent that is compared is computed. Everything but the frames' networks runs without autocast, as densities
-        need float32. The generator, on the model's device, draws the samples of s and z; torch's default one if None.
+        The content view's features are the anchor's, permuted; of each view only the latent that is compared is
+        computed. Everything but the frames' networks runs without autocast, as densities need float32. The generator,
+        on the model's device, draws the samples of s and z; torch's default one if None.
 
         Raises:
             ValueError: If the frames have another shape than the model's, or a view that is needed is missing.

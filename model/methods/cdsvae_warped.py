@@ -15,14 +15,12 @@ MOMENTUM = 0.01  # share of a batch in the running mean of s
 
 
 class WarpedCDSVAE(CDSVAE):
-    """C-DSVAE for clips of one object that moves as a whole and in its parts, with five differences from the paper's.
+    """C-DSVAE for clips of one object that moves as a whole and in its parts, with four differences from the paper's.
 
     The objective but for its error, and the ablations, are those of `CDSVAE`.
 
     * s is decoded to images and z_t to their deformation (`WarpedDecoder`);
     * s is pooled over frames (`PooledStaticPosterior`) in place of the last states of a bi-LSTM;
-    * the sample of s that is decoded is of the content view, where the method has one, with its KL: with a view such
-      as `ShiftedShuffle`, s cannot say where something is;
     * what changes counts `change_weight` times: the error of a clip is T times that of its mean over time plus
       `change_weight` times that of the deviations from this mean. In the plain sum, the appearance, which T
       frames repeat, outweighs the motion;
@@ -110,8 +108,7 @@ class WarpedCDSVAE(CDSVAE):
         return self.change_weight * error.square().sum((1, 2)).mean() - (self.change_weight - 1) * of_mean
 
     def _decoded_static(self, static: Gaussian, content: Gaussian | None) -> Gaussian:
-        """The content view's, the anchor's without one; in training its means enter the running mean."""
-        decoded = static if content is None else content
+        """The anchor's, which the content view's equals in any order; in training its means enter the running mean."""
         if self.training:
-            self.static_centre.lerp_(gather(decoded.mean.detach()).mean(0), MOMENTUM)
-        return decoded
+            self.static_centre.lerp_(gather(static.mean.detach()).mean(0), MOMENTUM)
+        return static

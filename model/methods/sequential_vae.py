@@ -180,9 +180,7 @@ class SequentialVAE(Method):
         return Autoencoded(x, features, static, dynamic, s, z, prior, self.decode(s, z, lengths), lengths)
 
     def content_features(self, views: Views, features: Tensor) -> Tensor | None:
-        """Features `[B, T, F]` of the content view, None without one; the anchor's, permuted, if its frames are."""
-        if views.changed_content is not None:
-            return self._features(views.changed_content, views.lengths, keep_statistics=True)
+        """Features `[B, T, F]` of the content view, the anchor's, permuted; None without one."""
         return None if views.order is None else features.gather(1, views.order[..., None].expand_as(features))
 
     def _features(self, x: Tensor, lengths: Tensor | None = None, *, keep_statistics: bool = False) -> Tensor:
