@@ -87,6 +87,8 @@ class RayEngine:
         os.environ.setdefault("RAY_worker_niceness", "0")  # of a cluster that is started here, as that of processes
         quiet = {"logging_level": logging.ERROR, "log_to_driver": False}
         own: dict[str, Any] = {"num_cpus": self.workers, "include_dashboard": False} if self.address is None else {}
+        if own:
+            os.environ.setdefault("RAY_task_events_report_interval_ms", "0")  # nobody asks this cluster for them
         try:
             ray.init(address=self.address or "local", **own, **quiet)
         except Exception as error:  # a bare one if a node starts too slowly
