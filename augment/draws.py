@@ -13,7 +13,7 @@ class Purpose(IntEnum):
 
     MOTION = 0
     CONTENT = 1
-    ANCHOR = 3
+    ANCHOR = 3  # the numbers decide the draws: they stay as they are
 
 
 def record_seeds(seed: int, epoch: int, indices: Tensor) -> Tensor:

@@ -170,7 +170,7 @@ class MoCoGAN(Method):
 
     def _of_real(self, discriminator: Callable[[Tensor], Tensor], real: Tensor) -> tuple[Tensor, Tensor]:
         """Logits of real frames or clips, and R1; in float32, as gradients of gradients are too coarse in bfloat16."""
-        with torch.autocast(real.device.type, enabled=False):
+        with torch.autocast(real.device.type, enabled=False), torch.enable_grad():
             if not self.gradient_penalty:
                 return discriminator(real), real.new_zeros(())
             real = real.detach().requires_grad_()

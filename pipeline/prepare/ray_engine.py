@@ -88,7 +88,7 @@ class RayEngine:
         quiet = {"logging_level": logging.ERROR, "log_to_driver": False}
         own: dict[str, Any] = {"num_cpus": self.workers, "include_dashboard": False} if self.address is None else {}
         if own:
-            os.environ.setdefault("RAY_task_events_report_interval_ms", "0")  # nobody asks this cluster for them
+            os.environ.setdefault("RAY_task_events_report_interval_ms", "0")  # for a dashboard only
         try:
             ray.init(address=self.address or "local", **own, **quiet)
         except Exception as error:  # a bare one if a node starts too slowly

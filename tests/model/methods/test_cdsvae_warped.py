@@ -1,4 +1,4 @@
-"""What the warped C-DSVAE does otherwise: its error, whose s is decoded, and where s is measured from."""
+"""What the warped C-DSVAE does otherwise: its error, what is decoded, and where s is measured from."""
 
 import pytest
 import torch
@@ -25,7 +25,7 @@ def views() -> Views:
 
 
 @torch.no_grad()
-def test_terms_are_compare_the_views_and_decode_the_anchor() -> None:
+def test_terms_compare_the_views_and_decode_the_anchor() -> None:
     method, v, generator = model(change_weight=7.0), views(), torch.Generator().manual_seed(3)
     terms = method.loss(v, generator=torch.Generator().manual_seed(3)).terms
     assert v.motion is not None

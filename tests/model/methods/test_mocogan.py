@@ -119,6 +119,14 @@ def test_without_a_weight_there_is_no_penalty() -> None:
         assert loss.total.item() == pytest.approx(sum(value.item() for value in loss.terms.values()), rel=1e-9)
 
 
+def test_the_loss_of_every_player_can_be_had_without_gradients() -> None:
+    model, views = small(), batch_of(SHAPE, BATCH, LENGTH)
+    for player in model.players:
+        with torch.no_grad():
+            plain = model.loss(views, player, seeded()).total
+        assert_close(plain, model.loss(views, player, seeded()).total)
+
+
 def test_each_player_moves_its_own_part_and_its_own_statistics_only() -> None:
     model, views = small(), batch_of(SHAPE, BATCH, LENGTH)
     for player in model.players:
