@@ -12,16 +12,19 @@ from seqviews.tools.preparing import add_data, opened
 from seqviews.tools.run import positive, progress_bar, run_tool, tool_parser
 
 KEYS = """
-For clips, the metrics are keyed setting/factor/metric. Settings: real (the real clips: the ceiling of the judge),
-reconstruction, swap (s of one clip, z of another), static_drawn (s drawn from its prior, z of a clip), dynamic_drawn
-(z drawn from its prior, s of a clip), sampled (clips of a generator without an encoder), static_redrawn and
-dynamic_redrawn (of such a generator: one latent drawn anew, where accuracy is how often the judge reads the factors of
-the other latent as in the first clip). Metrics: accuracy, inception_score, intra_entropy H(y|x) and inter_entropy H(y)
-in nats for a factor with classes; error in pixels for a trajectory. Where classes are pairs, such as two digits, also
-top_two_accuracy: the two most probable of the ten digits are the pair, as published accuracies count it; two equal
-digits are never right. Of a factor none of whose classes the judge was trained on, such as people, there is eer alone,
-and real/FACTOR/colour_eer, that of the mean colours of real clips. Also reconstruction/foreground_psnr in dB, over the
-pixels that are not black in the real clip.
+For clips, the metrics are keyed setting/factor/metric. Settings: real (the real clips: the ceiling of the judge), held
+and shuffled (attacks: real clips, a frame of each in place of all, and with shuffled frames), reconstruction, swap (s
+of one clip, z of another), static_drawn (s drawn from its prior, z of a clip), dynamic_drawn (z drawn from its prior, s
+of a clip), sampled (clips of a generator without an encoder), static_redrawn and dynamic_redrawn (of such a generator:
+one latent drawn anew, where accuracy is how often the judge reads the factors of the other latent as in the first
+clip). Metrics: accuracy, inception_score, intra_entropy H(y|x) and inter_entropy H(y) in nats for a factor with
+classes; error in pixels for a trajectory. Where classes are pairs, such as two digits, also top_two_accuracy: the two
+most probable of the ten digits are the pair, as published accuracies count it; two equal digits are never right.
+SETTING/in_order is the fraction of clips whose frames follow each other as in real clips, by a network that tells those
+from held and shuffled ones; accuracy_in_order, of dynamic factors, requires it besides the right class, which a
+motionless clip may have. Of a factor none of whose classes the judge was trained on, such as people, there is eer
+alone, and real/FACTOR/colour_eer, that of the mean colours of real clips. Also reconstruction/foreground_psnr in dB,
+over the pixels that are not black in the real clip.
 
 Of both: use/static_exchanged, static_drawn, dynamic_exchanged and dynamic_drawn, how much the decoded records change
 when a latent is replaced, relative to unrelated records. Of clips: probe/factor/latent/METRIC, what linear models read

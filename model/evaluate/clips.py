@@ -12,6 +12,7 @@ from torch import Tensor
 from seqviews.model.evaluate.encode import REPORT_EVERY, Encoded, collect, encode, no_progress, samples
 from seqviews.model.evaluate.identity import colour_error, identity_error
 from seqviews.model.evaluate.metrics import factor_scores, foreground_psnr
+from seqviews.model.evaluate.order import IN_ORDER, held, order_scores, shuffled
 from seqviews.model.protocol import Autoencoder, Method, Posterior, Sampler, missing_capabilities, require
 from seqviews.model.scaling import Scale
 from seqviews.pipeline.manifest import DatasetInfo
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 DRAWS, SAMPLES = 5, 64  # draws a clip; clips that a generator samples at a time, whatever the batch size
 SETTINGS = {
     "real": "real clips",
+    "held": "real clips, a random frame of each in place of all",
+    "shuffled": "real clips with shuffled frames",
     "reconstruction": "s and z of the same clip",
     "swap": "s of one clip, z of another",
     "static_drawn": "s drawn from its prior, z of a clip",
@@ -38,20 +41,23 @@ REQUIRED = {
     "sampled": ("sample",),
     **dict.fromkeys(("static_redrawn", "dynamic_redrawn"), ("decode", "sample_static", "sample_dynamic")),
 }
-"""The capabilities that each setting but the real clips requires; to redraw is for methods without encode."""
+"""The capabilities that each setting of a method requires; to redraw is for methods without encode."""
+OF_REAL_CLIPS = tuple(name for name in SETTINGS if name not in REQUIRED)
 PURPOSES = dict.fromkeys(("encode", "decode"), "reconstructions and swaps")
 PURPOSES |= {"sample_static": "draws of s", "sample_dynamic": "draws of z"}
 """What is left out without a capability."""
 PSNR, JUDGED, COLOUR = "reconstruction/foreground_psnr", "judged/", "mean_colour"  # no factor has such a name
 
 Predict: TypeAlias = Callable[[Tensor], Mapping[str, Tensor]]
-"""Predicts from clips `[B, T, C, H, W]`, by factor, class probabilities `[B, K]` or trajectories `[B, T, n, 2]`."""
+"""Predicts from clips `[B, T, C, H, W]`, by factor, class probabilities `[B, K]` or trajectories `[B, T, n, 2]`.
+
+If it can, also by `IN_ORDER` the probability `[B]` that their frames are in order."""
 Results: TypeAlias = dict[str, tuple[dict[str, Tensor], dict[str, Tensor]]]
 """By setting, the predictions of a judge and what the clips should show."""
 
 
 def possible_settings(method: Method) -> list[str]:
-    """The settings besides the real clips that a method has the capabilities for.
+    """The settings of `REQUIRED` that a method has the capabilities for.
 
     Raises:
         ValueError: If there is none; the message names what the method lacks.
@@ -84,17 +90,20 @@ def judge_real_clips(
     with every factor.
 
     Returns:
-        The clips. Their values are the predictions of the judge, `judged/FACTOR`, the mean colour `COLOUR`, `[N, C]`,
-        and if the method can encode and decode, the latents, a sample of each and `PSNR`, `metrics.foreground_psnr` of
-        the reconstructions, `[N]`.
+        The clips. Their values are the predictions of the judge in each setting of real clips,
+        `judged/SETTING/FACTOR`, the mean colour `COLOUR`, `[N, C]`, and if the method can encode and decode, the
+        latents, a sample of each and `PSNR`, `metrics.foreground_psnr` of the reconstructions, `[N]`.
 
     Raises:
         ValueError: If there are fewer than two, which cannot be swapped.
     """
     autoencoder, generator = cast(Autoencoder, method), torch.Generator(device).manual_seed(seed)
+    moments = torch.Generator().manual_seed(seed)
 
     def predict(x: Tensor) -> dict[str, Tensor]:
-        return {COLOUR: x.mean((1, 3, 4)), **{f"{JUDGED}{name}": value for name, value in judge(x).items()}}
+        shown = {"real": x, "held": held(x, moments), "shuffled": shuffled(x, moments)}
+        judged = {f"{JUDGED}{setting}/{name}": v for setting, c in shown.items() for name, v in judge(c).items()}
+        return {COLOUR: x.mean((1, 3, 4)), **judged}
 
     def keep(x: Tensor, posterior: Posterior, batch: Batch) -> dict[str, Tensor]:
         decoded = autoencoder.decode(posterior.static.mean, posterior.dynamic.mean)
@@ -132,7 +141,8 @@ def score(
 ) -> dict[str, float]:
     """Every metric in every possible setting, keyed `setting/factor/metric`, and `PSNR` in dB.
 
-    Settings are those of `SETTINGS`, metrics those of `metrics.factor_scores`. The static factors of a clip should be
+    Settings are those of `SETTINGS`, metrics those of `metrics.factor_scores` and, where the judge predicts `IN_ORDER`,
+    those of `order_scores`. The static factors of a clip should be
     those of the clip that its s is from, the dynamic factors those of the clip that its z is from; factors of a latent
     that is drawn have no truth. Every latent is drawn, and every clip sampled, `DRAWS` times for each real clip. Where
     a generator redraws a latent, the truth is what the judge reads from the first clip. The PSNR is a mean over the
@@ -151,13 +161,17 @@ def score(
         progress: Called with the setting, the clips done and all clips.
     """
     scores = {PSNR: float(clips.values[PSNR].nanmean())} if PSNR in clips.values else {}
-    judged = {name.removeprefix(JUDGED): value for name, value in clips.values.items() if name.startswith(JUDGED)}
-    made = _judge_made(method, judge, clips, info, device, seed, batch_size, progress)
-    results: Results = {"real": (judged, clips.factors), **made}
+    results: Results = {setting: (_judged(clips, setting), clips.factors) for setting in OF_REAL_CLIPS}
+    judged = results["real"][0]
+    results |= _judge_made(method, judge, clips, info, device, seed, batch_size, progress)
     classes = {**info.static, **info.dynamic}
     for setting, (predicted, truth) in results.items():
-        named = {name: value for name, value in predicted.items() if name not in identities}
-        scores |= {f"{setting}/{name}": value for name, value in factor_scores(named, truth, classes).items()}
+        named = {name: value for name, value in predicted.items() if name in classes and name not in identities}
+        found = factor_scores(named, truth, classes)
+        if IN_ORDER in predicted:
+            dynamic = {name: value for name, value in truth.items() if name in info.dynamic}
+            found |= order_scores(predicted, dynamic)
+        scores |= {f"{setting}/{name}": value for name, value in found.items()}
         for name in identities.keys() & truth.keys() & judged.keys() if "redrawn" not in setting else ():
             origins = torch.arange(len(clips)).repeat(len(predicted[name]) // len(clips))
             rate = identity_error(predicted[name], judged[name], clips.factors[name], origins, identities[name])
@@ -165,6 +179,12 @@ def score(
     for name in identities.keys() & clips.factors.keys():
         scores[f"real/{name}/colour_eer"] = colour_error(clips.values[COLOUR], clips.factors[name])
     return scores
+
+
+def _judged(clips: Encoded, setting: str) -> dict[str, Tensor]:
+    """What the judge predicted in a setting of real clips, by factor."""
+    prefix = f"{JUDGED}{setting}/"
+    return {name.removeprefix(prefix): value for name, value in clips.values.items() if name.startswith(prefix)}
 
 
 def _judge_made(

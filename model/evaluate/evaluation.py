@@ -14,6 +14,7 @@ from seqviews.model.evaluate.encode import Encoded, encode, no_progress, samples
 from seqviews.model.evaluate.factor_probe import FITTED, PROBED, probe_factors
 from seqviews.model.evaluate.identity import unseen_factors
 from seqviews.model.evaluate.judge_training import cached_judge
+from seqviews.model.evaluate.order import STEPS, train_order, with_order
 from seqviews.model.evaluate.speech.protocol import check_speech, evaluate_speech
 from seqviews.model.evaluate.task import EvaluateConfig, Evaluation, Task
 from seqviews.model.evaluate.use import ignored_latents, latent_use
@@ -79,13 +80,13 @@ def _evaluate_clips(task: Task) -> Evaluation:
     train, val = task.open("train", "random"), task.open("val")
     progress, seed, size = task.progress, config.seed, config.batch_size
     steps, maximum = config.judge_steps, config.max_clips
-    judge = cached_judge(config.judges, train, val, seed=seed, device=device, steps=steps, progress=progress)
-    real = clips.judge_real_clips(
-        method, judge.predict, task.stream, scale, device, seed=seed, maximum=maximum, progress=progress
-    )
-    options: dict[str, Any] = {"seed": seed, "batch_size": size, "progress": progress}
-    options["identities"] = unseen_factors(judge, info, real.factors)
-    metrics = clips.score(method, judge.predict, real, info, device, **options)
+    options: dict[str, Any] = {"seed": seed, "device": device, "progress": progress}
+    judge = cached_judge(config.judges, train, val, steps=steps, **options)
+    order = train_order(judge, task.open("train", "random"), steps=min(STEPS, steps or STEPS), **options)
+    predict = with_order(judge, order)
+    real = clips.judge_real_clips(method, predict, task.stream, scale, maximum=maximum, **options)
+    options |= {"batch_size": size, "identities": unseen_factors(judge, info, real.factors)}
+    metrics = clips.score(method, predict, real, info, **options)
     panels = []
     if "reconstruction" in settings:
         metrics |= latent_use(method, real, device, seed)
@@ -100,7 +101,7 @@ def _evaluate_clips(task: Task) -> Evaluation:
         clips.PURPOSES,
         [*ignored_latents(metrics), *_weak_factors(metrics, task.stream.factors)],
         probed=PROBED if "reconstruction" in settings else {},
-        settings={name: text for name, text in clips.SETTINGS.items() if name in {"real", *settings}},
+        settings={name: text for name, text in clips.SETTINGS.items() if name in {*clips.OF_REAL_CLIPS, *settings}},
         published=[row for row in clip_panels.PUBLISHED.get(info.name, []) if row[0] in settings],
     )
 

@@ -74,13 +74,17 @@ class Judge(nn.Module):
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
         """Logits `[B, K]` or trajectories `[B, T, n, 2]` in pixels, of clips `[B, T, C, H, W]` in [0, 1]."""
-        maps = self.what(x.flatten(0, 1))
-        frames = torch.cat([maps.amax(dim=(2, 3)), self.where(maps)], dim=1).reshape(*x.shape[:2], -1)
+        frames = self.frame_features(x)
         features = torch.cat([frames, self.change(frames.mT).mT], dim=2)
         pooled = features.relu().mean(1)
         logits = {name: head(pooled) for name, head in self.classes.items()}
         points = {name: head(features) * self.scale for name, head in self.points.items()}
         return logits | {name: value.reshape(*x.shape[:2], -1, 2) for name, value in points.items()}
+
+    def frame_features(self, x: Tensor) -> Tensor:
+        """What is seen in each frame of clips `[B, T, C, H, W]` in [0, 1], and where: `[B, T, 2 * FEATURES]`."""
+        maps = self.what(x.flatten(0, 1))
+        return torch.cat([maps.amax(dim=(2, 3)), self.where(maps)], dim=1).reshape(*x.shape[:2], -1)
 
     def seen(self, name: str) -> Tensor:
         """The classes of a factor that it was trained on, bool `[K]`."""

@@ -37,6 +37,8 @@ from seqviews.model.report.images import Grid, Image, png
 TEMPLATES = Path(__file__).parent / "templates"
 METRICS = {  # labels and formats
     "accuracy": ("accuracy", "{:.2%}"),
+    "accuracy_in_order": ("right, and frames in order", "{:.2%}"),
+    "in_order": ("frames in order", "{:.2%}"),
     "top_two_accuracy": ("accuracy of the two highest", "{:.2%}"),
     "inception_score": ("IS", "{:.3f}"),
     "intra_entropy": ("H(y|x)", "{:.3f}"),

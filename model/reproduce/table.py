@@ -17,6 +17,7 @@ from seqviews.pipeline.files import write_atomically
 TOLERANCE = 0.005  # of an inception score; published entropies have three digits
 DIFFERENCE = "baseline_difference/"
 BROKEN = "*"
+HELD = "real records, one frame of each held (attack)"
 SEEDS = "Values are means over seeds, with the lowest and the highest in brackets."
 IDENTITY = f"{BROKEN} does not keep to IS = exp(H(y) - H(y|x)), which holds by definition."
 
@@ -76,7 +77,7 @@ class Table:
         return ["", *(column.title for column in self.experiment.columns), "parameters", "records seen"]
 
     def lines(self) -> list[list[str]]:
-        """The rows of cells: ours and the published one of each method, then the judge on real records."""
+        """The rows of cells: ours and the published one of each method, then what the judge says of real records."""
         lines: list[list[str]] = []
         for row in self.experiment.rows:
             measured = self.measured[row.name]
@@ -86,12 +87,19 @@ class Table:
                 lines.append([f"{row.name}, {row.source}", *self._published(row), "", ""])
             if differences := self._differences(measured):
                 lines.append([f"{row.name} minus {self.experiment.baseline}", *differences, "", ""])
-        first = next(iter(self.measured.values()))
-        ceiling = [
-            MISSING if c.ceiling is None else _over_seeds(first.values(Column(title="", metrics=[c.ceiling])), c)
-            for c in self.experiment.columns
-        ]
-        return [*lines, ["real records (the judge's ceiling)", *ceiling, "", ""]]
+        ceilings = [column.ceiling or "" for column in self.experiment.columns]
+        held = [name.replace("real/", "held/") if name.startswith("real/") else "" for name in ceilings]
+        for title, names in {"real records (the judge's ceiling)": ceilings, HELD: held}.items():
+            cells = self._of_real(names)
+            if title != HELD or set(cells) != {MISSING}:
+                lines.append([title, *cells, "", ""])
+        return lines
+
+    def _of_real(self, names: Sequence[str]) -> list[str]:
+        """Metrics of real records, which are the same for all rows, by their names, one a column."""
+        first, columns = next(iter(self.measured.values())), self.experiment.columns
+        found = (first.values(Column(title="", metrics=[name])) for name in names)
+        return [_over_seeds(values, column) for values, column in zip(found, columns, strict=True)]
 
     def _published(self, row: Row) -> list[str]:
         broken = BROKEN if not keeps_identity(row.published) else ""

@@ -8,9 +8,10 @@ from moving_squares import SHADES, MovingSquares
 from square_models import EntangledModel, PerfectModel, SquareGenerator, exact_judge
 from torch import Tensor
 
-from seqviews.model.evaluate.clips import DRAWS, PSNR, SETTINGS, judge_real_clips, partners, score
+from seqviews.model.evaluate.clips import DRAWS, OF_REAL_CLIPS, PSNR, SETTINGS, judge_real_clips, partners, score
 from seqviews.model.evaluate.encode import Encoded
 from seqviews.model.evaluate.metrics import MAX_PSNR, foreground_psnr
+from seqviews.model.evaluate.order import IN_ORDER
 from seqviews.model.protocol import Method
 from seqviews.model.scaling import PixelScale
 from seqviews.pipeline.stream.stream import SequenceStream
@@ -34,13 +35,17 @@ def test_a_perfect_method_has_perfect_scores(squares: Path) -> None:
     scores = scored(PerfectModel(), squares)
     accuracies = {name: value for name, value in scores.items() if name.endswith("accuracy")}
     settings, factors = ("real", "reconstruction", "swap"), ("shade", "way")
+    of_attacks = [name for name in accuracies if name.startswith(("held", "shuffled"))]
+    assert {name: accuracies.pop(name) for name in of_attacks}["held/shade/accuracy"] == 1
     expected = [f"{setting}/{factor}/accuracy" for setting in settings for factor in factors]
     assert accuracies == dict.fromkeys([*expected, "static_drawn/way/accuracy", "dynamic_drawn/shade/accuracy"], 1.0)
     assert scores[PSNR] == MAX_PSNR
     errors = {name: value for name, value in scores.items() if name.endswith("error")}
     without_path = {"dynamic_drawn", "sampled", "static_redrawn", "dynamic_redrawn"}
     assert set(errors) == {f"{setting}/path/error" for setting in {*SETTINGS} - without_path}
-    assert max(errors.values()) == pytest.approx(0, abs=1e-5)
+    attacks = {"held/path/error", "shuffled/path/error"}
+    assert max(errors[name] for name in errors.keys() - attacks) == pytest.approx(0, abs=1e-5)
+    assert min(errors[name] for name in attacks) > 1
     assert scores["static_drawn/shade/inter_entropy"] == pytest.approx(math.log(len(SHADES)), abs=0.02)
 
 
@@ -58,7 +63,7 @@ def test_an_entangled_method_has_scores_at_chance(squares: Path) -> None:
 def test_people_whom_the_judge_does_not_know_are_verified(squares: Path) -> None:
     identities = {"shade": torch.ones(len(SHADES), dtype=torch.bool)}
     perfect, entangled = (scored(model, squares, identities=identities) for model in (PerfectModel(), EntangledModel()))
-    settings = ("real", "reconstruction", "swap", "dynamic_drawn")
+    settings = ("real", "held", "shuffled", "reconstruction", "swap", "dynamic_drawn")
     expected = {"real/shade/colour_eer", *(f"{setting}/shade/eer" for setting in settings)}
     assert {name for name in perfect if "shade" in name} == expected
     assert max(value for name, value in perfect.items() if name.endswith("eer")) == 0
@@ -70,8 +75,8 @@ def test_people_whom_the_judge_does_not_know_are_verified(squares: Path) -> None
 @pytest.mark.parametrize("shades", [1, 3])
 def test_a_generator_is_scored_on_its_samples(squares: Path, shades: int) -> None:
     scores = scored(SquareGenerator(shades), squares)
-    assert {name.partition("/")[0] for name in scores} == {"real", "sampled"}
-    certain = {name for name in scores if name.endswith(("accuracy", "error"))}
+    assert {name.partition("/")[0] for name in scores} == {*OF_REAL_CLIPS, "sampled"}
+    certain = {name for name in scores if name.endswith(("accuracy", "error")) and name.startswith(("real", "sampled"))}
     assert certain == {"real/shade/accuracy", "real/way/accuracy", "real/path/error"}
     assert scores["sampled/shade/intra_entropy"] == 0
     assert scores["sampled/shade/inception_score"] == pytest.approx(shades, abs=0.05)
@@ -100,7 +105,7 @@ def test_settings_depend_on_what_a_method_can_do(squares: Path) -> None:
         sample_static = sample_dynamic = None  # type: ignore[assignment]
 
     settings = {name.partition("/")[0] for name in scored(WithoutPriors(), squares)}
-    assert settings == {"real", "reconstruction", "swap"}
+    assert settings == {*OF_REAL_CLIPS, "reconstruction", "swap"}
 
     class EncoderOnly(WithoutPriors):
         decode = None  # type: ignore[assignment]
@@ -134,6 +139,31 @@ def test_the_psnr_is_that_of_each_reconstruction(squares: Path) -> None:
         assert clips.values[PSNR][batch.indices] == pytest.approx(foreground_psnr(decoded, x))
     assert scored(method, squares)[PSNR] == pytest.approx(float(clips.values[PSNR].mean()))
     assert clips.values[PSNR].isfinite().all()
+
+
+def test_motion_counts_in_order_only_where_the_judge_says_so(squares: Path) -> None:
+    def judge(x: Tensor) -> dict[str, Tensor]:
+        predicted = exact_judge(x)
+        steps = predicted["path"].diff(dim=1).flatten(2)
+        even = (steps == steps[:, :1]).all(2).all(1) & (steps[:, 0] != 0).any(1)
+        return {**predicted, IN_ORDER: even.float()}
+
+    class Still(PerfectModel):
+        def decode(self, s: Tensor, z: Tensor) -> Tensor:
+            return super().decode(s, z[:, :1].expand_as(z))
+
+    perfect, still = (
+        score(method, judge, judge_real_clips(method, judge, stream(squares), PixelScale()), INFO)
+        for method in (PerfectModel(), Still())
+    )
+    made = ("reconstruction", "swap", "static_drawn")
+    for setting in ("real", *made):
+        assert perfect[f"{setting}/way/accuracy_in_order"] == 1
+    assert perfect["dynamic_drawn/in_order"] == 1
+    assert "dynamic_drawn/way/accuracy_in_order" not in perfect
+    assert {perfect["held/in_order"], *(still[f"{setting}/in_order"] for setting in made)} == {0}
+    assert perfect["shuffled/in_order"] < 0.2
+    assert "real/shade/accuracy_in_order" not in perfect
 
 
 def test_a_part_of_the_clips(squares: Path) -> None:

@@ -83,7 +83,7 @@ def test_methods_without_an_encoder_or_a_prior(few_squares: Path, judges: Path, 
     config = EvaluateConfig(judges=judges, judge_steps=4)
     evaluation = evaluate(run_of(tmp_path / "run", SquareGenerator()), few_squares, config)
     check_page(evaluation, files_of(evaluation, tmp_path / "evaluation"))
-    assert {name.partition("/")[0] for name in evaluation.metrics} == {"real", "sampled"}
+    assert {name.partition("/")[0] for name in evaluation.metrics} == {"real", "held", "shuffled", "sampled"}
     assert [panel.name for panel in evaluation.panels] == ["sampled"]
     assert evaluation.missing["encode"] == "SquareGenerator has no encode, which reconstructions and swaps need"
     assert evaluation.missing["encode"] in evaluation.page
@@ -94,7 +94,7 @@ def test_methods_without_an_encoder_or_a_prior(few_squares: Path, judges: Path, 
     evaluation = evaluate(run_of(tmp_path / "prior", WithoutPrior()), few_squares, config)
     assert evaluation.missing == {"sample_static": "WithoutPrior has no sample_static, which draws of s need"}
     assert {panel.name for panel in evaluation.panels} == GRIDS - {"samples", "generations"}
-    expected = {"real", "reconstruction", "swap", "dynamic_drawn", "probe", "use"}
+    expected = {"real", "held", "shuffled", "reconstruction", "swap", "dynamic_drawn", "probe", "use"}
     assert {name.partition("/")[0] for name in evaluation.metrics} == expected
 
 

@@ -16,7 +16,8 @@ ROWS = [Row(name="A|B", config={}, published=CLAIM, source="A paper"), Row(name=
 
 def table() -> Table:
     experiment = Experiment(name="t", title="T", columns=COLUMNS, rows=ROWS, baseline="A|B", differs=["The judge."])
-    seeds = [{"drawn/accuracy": 0.5, "drawn/is": 2.0, "real/accuracy": 1.0}, {"drawn/accuracy": 0.7, "drawn/is": 4.0}]
+    real = {"real/accuracy": 1.0, "held/accuracy": 0.125}
+    seeds = [{"drawn/accuracy": 0.5, "drawn/is": 2.0, **real}, {"drawn/accuracy": 0.7, "drawn/is": 4.0}]
     paired = {f"baseline_difference/drawn/is{end}": x for end, x in (("", -1.0), ("_low", -2.0), ("_high", 0.5))}
     measured = {"A|B": Measured(seeds, 1234, 10), "Generator": Measured([{"redrawn/accuracy": 0.25, **paired}], 5, 20)}
     return Table(experiment, measured, {"scale": "compact"})
@@ -29,9 +30,20 @@ def test_each_row_has_ours_and_what_was_published() -> None:
         ["Generator", "25.00%", "–", "5", "20"],  # noqa: RUF001  # the dash of a missing metric
         ["Generator minus A|B", "–", "-1.000 [-2.000, 0.500]", "", ""],  # noqa: RUF001
         ["real records (the judge's ceiling)", "100.00%", "–", "", ""],  # noqa: RUF001
+        ["real records, one frame of each held (attack)", "12.50%", "–", "", ""],  # noqa: RUF001
     ]
     assert "does not keep to IS = exp(H(y) - H(y|x)), which holds by definition. (A|B)" in table().notes[1]
     assert table().notes[-1] == "The judge."
+
+
+def test_a_ceiling_that_is_not_of_real_clips_has_no_attack() -> None:
+    column = Column(title="voice", metrics=["swap/voice"], ceiling="swap/ceiling")
+    experiment = Experiment(name="t", title="T", columns=[column], rows=[ROWS[1]])
+    measured = {"Generator": Measured([{"swap/voice": 0.5, "swap/ceiling": 0.9}], 5, 20)}
+    assert [line[:2] for line in Table(experiment, measured, {}).lines()] == [
+        ["Generator", "50.00%"],
+        ["real records (the judge's ceiling)", "90.00%"],
+    ]
 
 
 def test_it_is_written_as_markdown_json_and_a_page(tmp_path: Path) -> None:
