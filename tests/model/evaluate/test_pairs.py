@@ -74,7 +74,7 @@ def test_only_pairs_have_the_second_accuracy(probabilities: torch.Tensor) -> Non
 def test_both_views_are_in_the_report(few_digits: Path, tmp_path: Path) -> None:
     run = Run.load(save_run(tmp_path / "run"))
     evaluation = evaluate(run, few_digits, EvaluateConfig(judges=tmp_path / "judges", judge_steps=2))
-    settings = ("real", "reconstruction", "swap", "dynamic_drawn")
+    settings = ("real", "held", "shuffled", "reconstruction", "swap", "dynamic_drawn")
     keys = {f"{setting}/digits/{name}" for setting in settings for name in ("accuracy", "top_two_accuracy")}
     assert keys == {key for key in evaluation.metrics if key.endswith("accuracy") and not key.startswith("probe/")}
     assert "digits accuracy of the two highest</th>" in evaluation.page
