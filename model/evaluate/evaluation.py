@@ -14,7 +14,7 @@ from seqviews.model.evaluate.encode import Encoded, encode, no_progress, samples
 from seqviews.model.evaluate.factor_probe import FITTED, PROBED, probe_factors
 from seqviews.model.evaluate.identity import unseen_factors
 from seqviews.model.evaluate.judge_training import cached_judge
-from seqviews.model.evaluate.order import STEPS, train_order, with_order
+from seqviews.model.evaluate.order import ORDER_STEPS, train_order, with_order
 from seqviews.model.evaluate.speech.protocol import check_speech, evaluate_speech
 from seqviews.model.evaluate.task import EvaluateConfig, Evaluation, Task
 from seqviews.model.evaluate.use import ignored_latents, latent_use
@@ -82,7 +82,7 @@ def _evaluate_clips(task: Task) -> Evaluation:
     steps, maximum = config.judge_steps, config.max_clips
     options: dict[str, Any] = {"seed": seed, "device": device, "progress": progress}
     judge = cached_judge(config.judges, train, val, steps=steps, **options)
-    order = train_order(judge, task.open("train", "random"), steps=min(STEPS, steps or STEPS), **options)
+    order = train_order(judge, task.open("train", "random"), steps=min(ORDER_STEPS, steps or ORDER_STEPS), **options)
     predict = with_order(judge, order)
     real = clips.judge_real_clips(method, predict, task.stream, scale, maximum=maximum, **options)
     options |= {"batch_size": size, "identities": unseen_factors(judge, info, real.factors)}

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 IN_ORDER = "frames/in_order"  # no factor has such a name
 FITTED = 4096  # clips that it is trained on
-STEPS, BATCH, LEARNING_RATE = 600, 128, 1e-3
+ORDER_STEPS, BATCH, LEARNING_RATE = 600, 128, 1e-3
 WIDTH, NOISE = 32, 0.2  # of a feature's standard deviation
 TINY = 1e-3
 
@@ -62,7 +62,7 @@ def train_order(
     *,
     seed: int = 0,
     device: torch.device | str = "cpu",
-    steps: int = STEPS,
+    steps: int = ORDER_STEPS,
     progress: Progress = no_progress,
 ) -> OrderJudge:
     """Train a judge of order, without labels, on clips as they are, held at one frame, and with shuffled frames.
@@ -74,6 +74,9 @@ def train_order(
         device: Where the judge is, and where the result is used.
         steps: Number of batches.
         progress: As for `collect`.
+
+    Returns:
+        The judge, in evaluation mode, on the device.
     """
 
     def features(batch: Batch) -> dict[str, Tensor]:

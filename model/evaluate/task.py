@@ -49,7 +49,8 @@ class EvaluateConfig:
         max_clips: Evaluate so many clips only, the first that come; of speech all segments are evaluated.
         baseline: Another run on speech, to compare with in pairs.
         judges: Folder where trained judges are kept; by default below XDG_CACHE_HOME.
-        judge_steps: Batches of 64 that a judge is trained on; by default 800, and more of pairs, as for `train_judge`.
+        judge_steps: Batches of 64 that a judge is trained on; by default 800, and more of pairs, as for `train_judge`;
+            that of order on no more.
     """
 
     split: Split = "test"

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from moving_squares import LENGTH
 from torch import Tensor
 
 from seqviews.model.evaluate.judge import Judge
@@ -50,8 +51,8 @@ def test_the_other_predictions_are_those_of_the_judge(squares: Path, judge: Judg
     assert all(torch.equal(predicted[name], value) for name, value in expected.items())
 
 
-def test_who_is_seen_does_not_count(judge: Judge, order: OrderJudge) -> None:
-    features = torch.rand(4, order.layers[-1].in_features // 32, len(order.scale))  # type: ignore[arg-type, operator]
+def test_who_is_seen_does_not_count(order: OrderJudge) -> None:
+    features = torch.rand(4, LENGTH, len(order.scale))
     with torch.inference_mode():
         torch.testing.assert_close(order(features), order(features + torch.rand(4, 1, len(order.scale))))
 
