@@ -10,7 +10,16 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-COMMAND = [sys.executable, "-c", "from seqviews.tools.cli import main; main()"]
+END_WITH_PARENT = """
+import os, signal, threading
+
+def end_with_parent():
+    os.read(0, 1)  # until the parent ends, however it does
+    os.kill(os.getpid(), signal.SIGTERM)
+
+threading.Thread(target=end_with_parent, daemon=True).start()
+"""
+COMMAND = [sys.executable, "-c", END_WITH_PARENT + "from seqviews.tools.cli import main; main()"]
 LINES = 5  # of a process's messages that an error shows
 
 
@@ -29,19 +38,19 @@ class Job:
     log: Path
 
 
-def run_jobs(jobs: Sequence[Job], side_by_side: int, tick: Callable[[], None], seconds: float) -> None:
-    """Run processes, some at a time, each with its part of the cores.
+def run_jobs(jobs: Sequence[Job], side_by_side: int, threads: int, tick: Callable[[], None], seconds: float) -> None:
+    """Run processes, some at a time. They end with this one, however it ends.
 
     Args:
         jobs: In the order in which they start.
         side_by_side: How many run at a time.
+        threads: Of each, for torch.
         tick: Called every so often.
         seconds: How often.
 
     Raises:
         ChildProcessError: If one fails; the others are ended.
     """
-    threads = max(1, (os.cpu_count() or 1) // min(side_by_side, max(1, len(jobs))))
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
     running: list[subprocess.Popen[bytes]] = []
     lock, ended = Lock(), False
@@ -52,7 +61,7 @@ def run_jobs(jobs: Sequence[Job], side_by_side: int, tick: Callable[[], None], s
             with lock:
                 if ended:
                     return
-                options: Any = {"env": environment, "stdin": subprocess.DEVNULL, "stdout": log, "stderr": log}
+                options: Any = {"env": environment, "stdin": subprocess.PIPE, "stdout": log, "stderr": log}
                 options["close_fds"] = False  # locks are inherited
                 process: subprocess.Popen[bytes] = subprocess.Popen([*COMMAND, *job.arguments], **options)
                 running.append(process)

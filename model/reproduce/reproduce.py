@@ -70,7 +70,7 @@ def reproduce(experiment: Experiment, config: ReproduceConfig, progress: Progres
 
     Raises:
         ValueError: If the data is missing or does not fit a row, a row does not fit the scale, or `config.out` holds
-            another reproduction or one that is running.
+            another reproduction.
         ChildProcessError: If a preparation, training or evaluation fails.
     """
     raw = _needs_preparation(experiment, config)
@@ -83,7 +83,7 @@ def reproduce(experiment: Experiment, config: ReproduceConfig, progress: Progres
     with _alone(config.out):
         if raw and not all((config.out / "data" / split / "manifest.json").is_file() for split in SPLITS):
             arguments = experiment.preparation(config.scale, config.data)
-            _run([_job(config, "the preparation", [*arguments, "--out", data])], 1)
+            _run([_job(config, "the preparation", [*arguments, "--out", data])], 1, os.cpu_count() or 1)
         _check(experiment, trainings, config.out)
         _train(trainings, config, progress)
         _evaluate(experiment, trainings, config)
@@ -119,15 +119,15 @@ def _needs_preparation(experiment: Experiment, config: ReproduceConfig) -> bool:
 
 @contextmanager
 def _alone(out: Path) -> Iterator[None]:
-    """Hold a lock that processes of ours inherit, so that none of a killed reproduction still writes."""
+    """Hold a lock that our processes inherit: another reproduction waits until none of them writes to the folder."""
     import fcntl  # of POSIX: all else works without
 
     with (out / ".lock").open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            reason = "is in use by another reproduction, or by a process that one left behind when it was killed"
-            raise ValueError(f"{out} {reason}: wait for it, or end it") from None
+            logger.info("%s is in use by another reproduction: waiting until it ends", out)
+            fcntl.flock(file, fcntl.LOCK_EX)
         os.set_inheritable(file.fileno(), True)
         yield
 
@@ -187,7 +187,7 @@ def _train(trainings: Sequence[Training], config: ReproduceConfig, progress: Pro
         options = ["--config", file, "--data", training.config.data, "--out", str(training.folder), "--resume"]
         if not training.evaluated:
             jobs.append(_job(config, f"the training of {training.folder.name}", ["train", *options]))
-    run_jobs(jobs, config.jobs, tick, TICK)
+    run_jobs(jobs, config.jobs, _threads(trainings, config), tick, TICK)
 
 
 def _evaluate(experiment: Experiment, trainings: Sequence[Training], config: ReproduceConfig) -> None:
@@ -205,18 +205,23 @@ def _evaluate(experiment: Experiment, trainings: Sequence[Training], config: Rep
             arguments += ["--baseline", str(baseline.folder)]
         job = _job(config, f"the evaluation of {training.folder.name}", arguments)
         (others if first else first).append(job)
-    _run(first, 1)
-    _run(others, config.jobs)
+    _run(first, 1, _threads(trainings, config))
+    _run(others, config.jobs, _threads(trainings, config))
+
+
+def _threads(trainings: Sequence[Training], config: ReproduceConfig) -> int:
+    """Of each process: the same however many are left, as sums over other parts differ in their last digits."""
+    return max(1, (os.cpu_count() or 1) // min(config.jobs, len(trainings)))
 
 
 def _job(config: ReproduceConfig, name: str, arguments: Sequence[str]) -> Job:
     return Job(name, arguments, config.out / "messages" / f"{name.replace(' ', '-')}.log")
 
 
-def _run(jobs: Sequence[Job], side_by_side: int) -> None:
+def _run(jobs: Sequence[Job], side_by_side: int, threads: int) -> None:
     if jobs:
         logger.info("%s%s", jobs[0].name, f" and {len(jobs) - 1} more" if len(jobs) > 1 else "")
-        run_jobs(jobs, side_by_side, lambda: None, TICK)
+        run_jobs(jobs, side_by_side, threads, lambda: None, TICK)
 
 
 def _table(experiment: Experiment, trainings: Sequence[Training], config: ReproduceConfig) -> Table:
