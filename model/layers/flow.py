@@ -25,10 +25,10 @@ def cell_flow(clips: Tensor, grid: int = GRID) -> Tensor:
         grid: Cells in a row and in a column.
 
     Returns:
-        float32 `[B, T - 1, grid * grid, 2]`, pixels to the right and down a frame; cells row by row. 0 in a cell
-        without texture.
+        `[B, T - 1, grid * grid, 2]`, pixels to the right and down a frame, float64 of float64 and else float32; cells
+        row by row. 0 in a cell without texture.
     """
-    grey = _blurred(clips.float().mean(2))
+    grey = _blurred(clips.to(torch.promote_types(clips.dtype, torch.float32)).mean(2))
     before, after = grey[:, :-1], grey[:, 1:]
     down, right = torch.gradient((before + after) / 2, dim=(-2, -1))
     change = after - before

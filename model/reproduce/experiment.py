@@ -148,6 +148,13 @@ class Experiment:
 
     def _problems(self) -> Iterator[str]:
         """What is wrong with it besides keys and types."""
+        for column in self.columns:
+            if not column.metrics:
+                yield f"names no metrics for the column {column.title!r}"
+        shown = {column.published for column in self.columns}
+        for row in self.rows:
+            for name in row.published.keys() - shown:
+                yield f"has a published {name[:100]} of {row.name}, which no column shows"
         slugs = [row.slug for row in self.rows]
         if len(set(slugs)) < len(slugs):
             yield "has two rows of one name"

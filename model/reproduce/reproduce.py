@@ -12,6 +12,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import yaml
+
+from seqviews.model.evaluate.clips import SETTINGS
 from seqviews.model.evaluate.encode import no_progress
 from seqviews.model.evaluate.speech.attacks import GROUPS
 from seqviews.model.reproduce.experiment import Experiment, Scale
@@ -73,6 +76,7 @@ def reproduce(experiment: Experiment, config: ReproduceConfig, progress: Progres
             another reproduction.
         ChildProcessError: If a preparation, training or evaluation fails.
     """
+    config = _resolved(config)
     raw = _needs_preparation(experiment, config)
     data = str(config.out / "data") if raw else config.data
     shared = experiment.training_on(config.data) if raw else {}
@@ -81,10 +85,10 @@ def reproduce(experiment: Experiment, config: ReproduceConfig, progress: Progres
         training.check_classes()
     make_folder(config.out)
     with _alone(config.out):
-        if raw and not all((config.out / "data" / split / "manifest.json").is_file() for split in SPLITS):
-            arguments = experiment.preparation(config.scale, config.data)
-            _run([_job(config, "the preparation", [*arguments, "--out", data])], 1, os.cpu_count() or 1)
-        _check(experiment, trainings, config.out)
+        preparation = experiment.preparation(config.scale, config.data) if raw else []
+        if raw and not _is_prepared(config.out / "data"):
+            _run([_job(config, "the preparation", [*preparation, "--out", data])], 1, os.cpu_count() or 1)
+        _check(experiment, trainings, config.out, preparation)
         _train(trainings, config, progress)
         _evaluate(experiment, trainings, config)
         table = _table(experiment, trainings, config)
@@ -100,9 +104,20 @@ def _trainings(experiment: Experiment, config: ReproduceConfig, data: str, share
     trainings = []
     for seed in config.seeds:
         for row in experiment.rows:
-            out = str(config.out / "runs" / f"{row.slug}-{seed}")
-            trainings.append(Training(row, row.train_config(config.scale, shared, out=out, seed=seed, **given)))
+            name = f"{row.slug}-{seed}"
+            training = row.train_config(config.scale, shared, out=str(config.out / "runs" / name), seed=seed, **given)
+            trainings.append(Training(row, training, config.out / "evaluations" / name))
     return trainings
+
+
+def _resolved(config: ReproduceConfig) -> ReproduceConfig:
+    """With absolute paths, which are the same from every folder."""
+    data = str(Path(config.data).resolve()) if Path(config.data).exists() else config.data
+    return replace(config, data=data, out=config.out.resolve())
+
+
+def _is_prepared(data: Path) -> bool:
+    return all((data / split / "manifest.json").is_file() for split in SPLITS)
 
 
 def _needs_preparation(experiment: Experiment, config: ReproduceConfig) -> bool:
@@ -112,7 +127,7 @@ def _needs_preparation(experiment: Experiment, config: ReproduceConfig) -> bool:
         return False
     if not experiment.prepare:
         raise ValueError(f"{experiment.name} needs a prepared data set, and {config.data} has no train/manifest.json")
-    if not Path(config.data).exists():
+    if not (Path(config.data).exists() or _is_prepared(config.out / "data")):
         raise ValueError(f"there is no {config.data}: give a prepared data set, or the raw data to prepare it from")
     return True
 
@@ -132,19 +147,26 @@ def _alone(out: Path) -> Iterator[None]:
         yield
 
 
-def _check(experiment: Experiment, trainings: Sequence[Training], out: Path) -> None:
+def _check(experiment: Experiment, trainings: Sequence[Training], out: Path, preparation: Sequence[str]) -> None:
     """Check that rows can be trained and evaluated on the data, and that what was asked for before is the same."""
-    new = {}
-    for training in trainings:
-        path = _config_path(training, out)
-        text = replace(training.config, out="").to_yaml()
-        if path.is_file() and path.read_text() != text:
+    data = open_folder(trainings[0].config.data)
+    manifests = {split: load_manifest(data / split) for split in SPLITS if (data / split).has("manifest.json")}
+    for_all = {
+        "preparation": list(preparation),
+        "data": {split: manifest.digest for split, manifest in manifests.items()},
+        "baseline": experiment.baseline,
+        "evaluation": dict(experiment.evaluation),
+    }
+    asked = {out / "reproduction.yaml": yaml.safe_dump(for_all, sort_keys=False)}
+    asked |= {_config_path(training, out): replace(training.config, out="").to_yaml() for training in trainings}
+    for path, text in asked.items():
+        if path.is_file() and path.read_text(encoding="utf-8") != text:
             raise ValueError(f"{path} is of another reproduction than these arguments: choose another --out")
-        if not path.is_file():
+    for training in trainings:
+        if not _config_path(training, out).is_file():
             training.check_data(experiment)
-            new[path] = text
-    _check_columns(experiment, load_manifest(open_folder(trainings[0].config.data) / "test").dataset)
-    for path, text in new.items():
+    _check_columns(experiment, manifests["test"].dataset)
+    for path, text in asked.items():
         make_folder(path.parent)
         write_atomically(path, text.encode())
 
@@ -157,7 +179,7 @@ def _check_columns(experiment: Experiment, info: DatasetInfo) -> None:
         kind, *rest = metric.split("/")
         if info.modality == "segment":
             return kind in {*GROUPS, "use", "probe"}
-        return len(rest) < 2 or rest[0] in factors  # such as use/static_exchanged or swap/motion/accuracy
+        return kind in {*SETTINGS, "use", "probe"} and (len(rest) < 2 or rest[0] in factors)  # swap/motion/accuracy
 
     for column in experiment.columns:
         if not any(map(possible, column.metrics)):
@@ -175,8 +197,11 @@ def _train(trainings: Sequence[Training], config: ReproduceConfig, progress: Pro
     before = sum(training.records() for training in trainings)
 
     def tick() -> None:
+        nonlocal before, started
         done = sum(training.records() for training in trainings)
         progress("training", done, total)
+        if done < before:  # a training goes on from its checkpoint, which is behind its log
+            before, started = done, time.monotonic()
         if done > before:
             hours = (total - done) / (done - before) * (time.monotonic() - started) / 3600
             logger.info("%.1f hours of training left", hours)
@@ -199,7 +224,8 @@ def _evaluate(experiment: Experiment, trainings: Sequence[Training], config: Rep
     for training in sorted(trainings, key=lambda t: t.row.name != experiment.baseline):
         if training.evaluated:
             continue
-        arguments = ["evaluate", "--run", str(training.folder), "--data", training.config.data, *map(str, options)]
+        arguments = ["evaluate", "--run", str(training.folder), "--data", training.config.data]
+        arguments += ["--out", str(training.evaluation), *map(str, options)]
         baseline = baselines.get(training.config.seed, training)
         if baseline is not training:
             arguments += ["--baseline", str(baseline.folder)]
@@ -228,10 +254,10 @@ def _table(experiment: Experiment, trainings: Sequence[Training], config: Reprod
     measured = {}
     for row in experiment.rows:
         of_row = [training for training in trainings if training.row is row]
-        metrics = [json.loads((t.folder / "evaluation/metrics.json").read_text()) for t in of_row]
-        method = Run.load(of_row[0].folder).method
-        parameters = sum(parameter.numel() for parameter in method.parameters())
-        measured[row.name] = Measured(metrics, parameters, of_row[0].config.max_clips)
+        metrics = [json.loads((t.evaluation / "metrics.json").read_text()) for t in of_row]
+        runs = [Run.load(training.folder) for training in of_row]
+        parameters = sum(parameter.numel() for parameter in runs[0].method.parameters())
+        measured[row.name] = Measured(metrics, parameters, [run.records for run in runs])
     first = trainings[0].config
     manifest = load_manifest(open_folder(first.data) / "test")
     about = {

@@ -29,12 +29,12 @@ class Measured:
     Attributes:
         metrics: Of the evaluation of each seed.
         parameters: Of the method.
-        clips: Records that each was trained on.
+        records: Records that each was trained on.
     """
 
     metrics: Sequence[Mapping[str, float]]
     parameters: int
-    clips: int
+    records: Sequence[int]
 
     def values(self, column: Column, prefix: str = "") -> list[float]:
         """The column's metric of each seed; empty if the row has none of its names."""
@@ -82,7 +82,8 @@ class Table:
         for row in self.experiment.rows:
             measured = self.measured[row.name]
             ours = [_over_seeds(measured.values(column), column) for column in self.experiment.columns]
-            lines.append([row.name, *ours, f"{measured.parameters:,}", f"{measured.clips:,}"])
+            seen = " to ".join(f"{count:,}" for count in sorted({min(measured.records), max(measured.records)}))
+            lines.append([row.name, *ours, f"{measured.parameters:,}", seen])
             if row.published:
                 lines.append([f"{row.name}, {row.source}", *self._published(row), "", ""])
             if differences := self._differences(measured):
@@ -146,7 +147,7 @@ class Table:
                 "source": row.source,
                 "keeps_identity": keeps_identity(row.published),
                 "parameters": self.measured[row.name].parameters,
-                "records": self.measured[row.name].clips,
+                "records": list(self.measured[row.name].records),
             }
             for row in self.experiment.rows
         }

@@ -13,15 +13,22 @@ from seqviews.model.train import trainer
 from seqviews.model.train.config import TrainConfig
 from seqviews.model.train.runs import LOG, Run
 
-REPORT = "evaluation/report.html"  # what an evaluation writes last
+REPORT = "report.html"  # what an evaluation writes last
 
 
 @dataclass(frozen=True, slots=True)
 class Training:
-    """A row with a seed: its configuration, whether it fits the data, and how far it is."""
+    """A row with a seed: its configuration, whether it fits the data, and how far it is.
+
+    Attributes:
+        row: Of an experiment.
+        config: Of the training.
+        evaluation: Folder of its evaluation, which nobody but a reproduction writes.
+    """
 
     row: Row
     config: TrainConfig
+    evaluation: Path
 
     @property
     def folder(self) -> Path:
@@ -31,7 +38,7 @@ class Training:
     @property
     def evaluated(self) -> bool:
         """Whether nothing is left to do."""
-        return (self.folder / REPORT).is_file()
+        return (self.evaluation / REPORT).is_file()
 
     def records(self) -> int:
         """Records that it was trained on so far, by its log."""

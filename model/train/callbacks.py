@@ -66,7 +66,7 @@ class LogMetrics(Callback):
 
     def on_train_end(self, trainer: Trainer, module: LightningModule) -> None:
         """Checks the last step, which need not be one that is logged."""
-        if trainer.global_step:
+        if cast(TrainingModule, module).metrics:
             self._metrics(trainer, cast(TrainingModule, module))
 
     @staticmethod
@@ -97,6 +97,14 @@ class Validate(Callback):
         """Restores those of a checkpoint."""
         self._lowest, self._since = state_dict["lowest"], state_dict["since"]
 
+    def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
+        """Stops a training that had stopped and is resumed."""
+        trainer.should_stop = self._is_over
+
+    @property
+    def _is_over(self) -> bool:
+        return self.patience is not None and self._since >= self.patience
+
     def on_train_batch_end(self, trainer: Trainer, module: LightningModule, *args: Any) -> None:
         """Validates, and stops the training if it should end."""
         if cast(TrainingModule, module).step % self.every:
@@ -104,8 +112,9 @@ class Validate(Callback):
         loss: float = module.validate(self.batches)  # type: ignore[operator]  # nn.Module types attributes as tensors
         self._since = 0 if loss < self._lowest else self._since + 1
         self._lowest = min(self._lowest, loss)
-        over = self.patience is not None and self._since >= self.patience
-        if trainer.strategy.reduce_boolean_decision(over, all=False):  # on all ranks, or one would wait for ever
+        if trainer.strategy.reduce_boolean_decision(
+            self._is_over, all=False
+        ):  # on all ranks, or one would wait for ever
             logger.info("stopped: no lower val_loss in %d validations", self._since)
             trainer.should_stop = True
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -88,6 +89,10 @@ class TrainConfig:
     def __post_init__(self) -> None:
         if min(self.batch_size, self.max_clips, self.devices, self.nodes) < 1 or self.seed < 0:
             raise ValueError("batch_size, max_clips, devices and nodes must be at least 1, seed at least 0")
+        if self.patience is not None and self.patience < 1:
+            raise ValueError(f"patience is {self.patience}: it must be at least 1, or left out")
+        if not 0 <= self.learning_rate < math.inf:
+            raise ValueError(f"learning_rate is {self.learning_rate}: it must be a number that is not negative")
         for name, kind in (("last", Last), ("precision", Precision), ("optimizer", Optimizer)):
             if getattr(self, name) not in get_args(kind):
                 raise ValueError(f"{name} must be one of {', '.join(get_args(kind))}, not {getattr(self, name)!r}")

@@ -40,6 +40,11 @@ class Run:
     scale: Scale
     steps: int
 
+    @property
+    def records(self) -> int:
+        """Records that it was trained on."""
+        return min(self.steps * self.config.batch_size, self.config.max_clips)
+
     @classmethod
     def load(cls, folder: Path | str, *, trust_code: bool = False) -> Self:
         """Open the `out` folder of a training; `trust_code` as for `trainer.train`.

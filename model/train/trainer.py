@@ -137,6 +137,8 @@ def assemble(
     options["excerpt"] = config.excerpt_at()
     data = TrainingData(folder, **options, factors=sorted(method.needs - {"motion", "content", "source"}))
     _check_lengths(data.stream.info.features, config, method)
+    if config.patience is not None:
+        _check_patience(data, method)
     motion, content, anchor = (
         None if spec is None else build(spec, VIEWS, trust_code=trust_code)
         for spec in (config.motion, config.content, config.anchor)
@@ -162,6 +164,14 @@ def _check_lengths(features: Features, config: TrainConfig, method: Method) -> N
         who = "several processes train" if method.takes_lengths else f"{config.model['name']} trains"
         advice = f"take an excerpt of each, for example --excerpt.frames {least}"
         raise ValueError(f"{found}, and {who} on records of one length only: {advice}")
+
+
+def _check_patience(data: TrainingData, method: Method) -> None:
+    """Reject patience where there is no validation loss."""
+    validation = data.validation()
+    if validation is None or "source" in method.needs:
+        reason = "has no val split" if validation is None else "has other sources in its val split"
+        raise ValueError(f"{data.folder} {reason}, so there is no validation loss for --patience")
 
 
 def _with_views(config: TrainConfig, features: Features, method: Method, trust_code: bool) -> TrainConfig:
@@ -224,9 +234,6 @@ def _validation_callbacks(data: TrainingData, method: Method, patience: int | No
     """What uses the validation split: its loss, and, of clips, images. Nothing if there is no such split."""
     validation = data.validation()
     if validation is None or "source" in method.needs:
-        if patience is not None:
-            reason = "has no val split" if validation is None else "has other sources in its val split"
-            raise ValueError(f"{data.folder} {reason}, so there is no validation loss for --patience")
         return []
     callbacks: list[Callback] = [own.Validate(VALIDATE_EVERY, validation, patience)]
     features = validation.info.features

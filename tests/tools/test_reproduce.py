@@ -9,15 +9,23 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from threading import Timer
 from typing import Any
 
 import plugin_packages
 import pytest
+import torch
 import yaml
 from tiny_training import MODEL, SIZES, TINY
-from tool_calls import Failure
+from tool_calls import Capsys, Failure, call
 
+from seqviews.model.reproduce import reproduce
 from seqviews.tools.reproduce import main
+
+
+def stop(*_: Any) -> None:
+    """In place of `run_jobs`."""
+    raise ChildProcessError("started")
 
 
 def write_experiment(folder: Path, **changes: Any) -> Path:
@@ -74,9 +82,59 @@ def test_what_cannot_be_reproduced_is_one_sentence_before_anything_is_trained(
     line = failure(main, experiment, "--data", toy, "--out", out)
     assert "toy has clips with the factors shade, path: the column 'Acc' of tiny is of others" in line
     assert [path.name for path in out.iterdir()] == [".lock"]
-    with (out / ".lock").open() as file:
+
+
+def test_what_was_asked_for_before_must_be_the_same(
+    toy: Path, tmp_path: Path, failure: Failure, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else metrics of another judge, or of other records, would come into the table."""
+    monkeypatch.setattr(reproduce, "run_jobs", stop)
+    ours = {"name": "ours", "config": {"compact": str(tmp_path / "ours.yaml")}}
+    column = {"title": "Acc", "metrics": ["swap/shade/accuracy"]}
+    first, out = {"rows": [ours], "columns": [column]}, tmp_path / "out"
+    assert "started" in failure(main, write_experiment(tmp_path, **first), "--data", toy, "--out", out)
+    monkeypatch.chdir(tmp_path)
+    relative = os.path.relpath(toy, tmp_path)
+    assert "started" in failure(main, "tiny.yaml", "--data", relative, "--out", "out")
+    others: list[dict[str, Any]] = [{"evaluation": {"judge_steps": 30}}, {"baseline": "ours"}, {"evaluation": {}}]
+    for changes in others:
+        experiment = write_experiment(tmp_path, **first, **changes)
+        assert "reproduction.yaml is of another reproduction" in failure(main, experiment, "--data", toy, "--out", out)
+
+
+def test_a_second_start_waits_for_the_first(
+    toy: Path, tmp_path: Path, capsys: Capsys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reproduce, "run_jobs", stop)
+    ours = {"name": "ours", "config": {"compact": str(tmp_path / "ours.yaml")}}
+    experiment = write_experiment(tmp_path, rows=[ours], columns=[{"title": "Acc", "metrics": ["swap/shade/accuracy"]}])
+    out = tmp_path / "out"
+    out.mkdir()
+    with (out / ".lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        assert f"{out} is in use by another" in failure(main, "table1", "--data", speech, "--out", out)
+        Timer(0.5, fcntl.flock, [file, fcntl.LOCK_UN]).start()
+        started = time.monotonic()
+        assert call(main, experiment, "--data", toy, "--out", out) == 1
+    assert time.monotonic() - started > 0.5
+    first, last = capsys.readouterr().err.splitlines()
+    assert first == f"{out} is in use by another reproduction: waiting until it ends"
+    assert last.endswith("started")
+
+
+REPRODUCE = """
+import sys
+from seqviews.model.reproduce import jobs
+from seqviews.tools.reproduce import main
+
+often = "from seqviews.model.train import trainer; trainer.CHECKPOINT_EVERY = 5; "
+jobs.COMMAND[2] = jobs.COMMAND[2].replace("from seqviews.tools.cli", often + "from seqviews.tools.cli")
+main(sys.argv[1:])
+"""
+
+
+def steps(out: Path) -> list[int]:
+    """Of the checkpoint of each training."""
+    return [torch.load(path, weights_only=True)["global_step"] for path in out.glob("runs/*/checkpoints/last.ckpt")]
 
 
 @pytest.mark.slow
@@ -86,8 +144,8 @@ def test_killed_twice_at_random_it_ends_with_the_same_table(few_squares: Path, t
     experiment = write_experiment(tmp_path)
     path = os.pathsep.join([str(plugins), os.environ.get("PYTHONPATH", "")])
     environment = {**os.environ, "PYTHONPATH": path, "XDG_CACHE_HOME": str(tmp_path / "cache")}
-    command = [sys.executable, "-c", "import sys; from seqviews.tools.reproduce import main; main(sys.argv[1:])"]
-    command += [str(experiment), "--data", str(few_squares), "--max-clips", "300", "--jobs", "2"]
+    command = [sys.executable, "-c", REPRODUCE, str(experiment), "--data", str(few_squares)]
+    command += ["--max-clips", "1200", "--jobs", "2"]
 
     def start(out: Path) -> "subprocess.Popen[str]":
         options: dict[str, Any] = {"env": environment, "start_new_session": True, "text": True}
@@ -98,13 +156,18 @@ def test_killed_twice_at_random_it_ends_with_the_same_table(few_squares: Path, t
     _, messages = whole.communicate()
     assert whole.returncode == 0, messages
     took, rng = time.monotonic() - started, random.Random(0)
-    for _ in range(2):
-        process = start(tmp_path / "parts")
-        try:
-            process.communicate(timeout=took * rng.uniform(0.1, 0.6))
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.communicate()
+    process = start(tmp_path / "parts")
+    while not any(0 < step < 100 for step in steps(tmp_path / "parts")):
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.01)
+    process.kill()  # alone: its trainings end, too, and the next start waits for it
+    process.communicate()
+    process = start(tmp_path / "parts")
+    try:
+        process.communicate(timeout=took * rng.uniform(0.1, 0.6))
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
     last = start(tmp_path / "parts")
     _, messages = last.communicate()
     assert last.returncode == 0, messages

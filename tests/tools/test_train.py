@@ -112,9 +112,13 @@ def test_patience_ends_a_training_that_learns_no_more(
     for name in ("VALIDATE_EVERY", "LOG_EVERY"):
         monkeypatch.setattr(trainer, name, 5)
     config = write_config(tmp_path, learning_rate=0.0)
-    assert run("--config", config, "--data", toy, "--out", tmp_path / "run", "--patience", "2") == 0
+    options = ["--config", config, "--data", toy, "--out", tmp_path / "run", "--patience", "2"]
+    assert run(*options) == 0
     assert "stopped: no lower val_loss in 2 validations" in capsys.readouterr().err
     assert [row["step"] for row in logged(tmp_path / "run") if row["val_loss"]] == ["5", "10", "15"]
+    assert run(*options, "--resume") == 0
+    assert logged(tmp_path / "run")[-1]["step"] == "15"
+    assert Run.load(tmp_path / "run").steps == 15
 
 
 def test_images_are_logged_and_leave_the_training_unchanged(

@@ -111,3 +111,15 @@ def test_what_it_cannot_take_is_an_error() -> None:
         small(rows=2).loss(views)
     with pytest.raises(ValueError, match=r"frames are \[4\], the model was built for \[5\]"):
         small().encode(torch.zeros(1, 3, 4).double())
+
+
+def test_the_variance_of_decoded_mels_has_a_lower_bound() -> None:
+    """Else the likelihood of a mel that is always the same grows without end."""
+    model, x = small(), labelled().anchor
+    with torch.no_grad():
+        for name, parameter in model.decoder_head.named_parameters():
+            if name.endswith("bias"):
+                parameter.fill_(-20)
+        mels = model.p_mels(torch.zeros(len(x), 3).double(), torch.zeros(len(x), LENGTH, 2).double())
+    assert mels.mean.max() < -15
+    assert mels.logvar.exp().min().item() == pytest.approx(math.exp(-6))

@@ -136,6 +136,8 @@ def test_each_player_moves_its_own_part_and_its_own_statistics_only() -> None:
             name.partition(".")[0] for name, value in model.named_buffers() if not torch.equal(value, before[name])
         }
         assert moved == {player} & {"generator"}  # the discriminators have none
+    for player, name in zip(model.players[:2], ("image_penalty", "video_penalty"), strict=True):
+        assert reached(model, model.loss(views, player).terms[name]) == {player}
 
 
 def test_content_and_motion_can_be_held_and_the_generator_decides_draws() -> None:

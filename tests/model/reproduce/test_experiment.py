@@ -75,6 +75,8 @@ def test_moving_digits_are_prepared_at_the_size_of_the_scale_and_made_anew(name:
         ({"columns": [{"title": "Acc", "metrics": [True]}]}, "columns 1: metrics is .*, not list"),
         ({"training": {"out": "elsewhere"}}, "sets out, which is an argument of reproduce"),
         ({"prepare": ["train", "--trust-code"]}, "prepares with 'train', which is not a preparation tool"),
+        ({"columns": [{"title": "Acc", "metrics": []}]}, "names no metrics for the column 'Acc'"),
+        ({"rows": [{"name": "x", "config": {}, "published": {"acc": 1.0}}]}, "a published acc of x, which no column"),
         ({"evaluation": {"judge_step": 3}}, "sets judge_step to 3 in evaluation: it takes positive numbers for seed, "),
         ({"evaluation": {"judge_steps": 0}}, "sets judge_steps to 0 in evaluation"),
         ({"evaluation": {"judge_steps": 1.5}}, "evaluation is .*, not Mapping"),
@@ -91,7 +93,8 @@ def test_a_file_that_is_wrong_is_one_sentence(tmp_path: Path, change: dict[str, 
 
 def test_the_example_in_the_documentation_is_an_experiment(tmp_path: Path) -> None:
     page = (Path(__file__).parents[3] / "docs" / "methods.md").read_text(encoding="utf-8")
-    given = yaml.safe_dump({name: TINY[name] for name in ("title", "columns")})
+    columns = [{"title": "Acc", "metrics": ["swap/way/accuracy"], "published": "accuracy"}]
+    given = yaml.safe_dump({"title": "Mine", "columns": columns})
     (tmp_path / "mine.yaml").write_text(given + "".join(re.findall(r"^```yaml\n(.*?)^```", page, re.M | re.S)))
     experiment = Experiment.read(str(tmp_path / "mine.yaml"))
     assert experiment.preparation("compact", "digits")[-1] == "32"

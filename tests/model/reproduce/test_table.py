@@ -19,7 +19,10 @@ def table() -> Table:
     real = {"real/accuracy": 1.0, "held/accuracy": 0.125}
     seeds = [{"drawn/accuracy": 0.5, "drawn/is": 2.0, **real}, {"drawn/accuracy": 0.7, "drawn/is": 4.0}]
     paired = {f"baseline_difference/drawn/is{end}": x for end, x in (("", -1.0), ("_low", -2.0), ("_high", 0.5))}
-    measured = {"A|B": Measured(seeds, 1234, 10), "Generator": Measured([{"redrawn/accuracy": 0.25, **paired}], 5, 20)}
+    measured = {
+        "A|B": Measured(seeds, 1234, [10] * len(seeds)),
+        "Generator": Measured([{"redrawn/accuracy": 0.25, **paired}], 5, [20]),
+    }
     return Table(experiment, measured, {"scale": "compact"})
 
 
@@ -39,7 +42,7 @@ def test_each_row_has_ours_and_what_was_published() -> None:
 def test_a_ceiling_that_is_not_of_real_clips_has_no_attack() -> None:
     column = Column(title="voice", metrics=["swap/voice"], ceiling="swap/ceiling")
     experiment = Experiment(name="t", title="T", columns=[column], rows=[ROWS[1]])
-    measured = {"Generator": Measured([{"swap/voice": 0.5, "swap/ceiling": 0.9}], 5, 20)}
+    measured = {"Generator": Measured([{"swap/voice": 0.5, "swap/ceiling": 0.9}], 5, [20])}
     assert [line[:2] for line in Table(experiment, measured, {}).lines()] == [
         ["Generator", "50.00%"],
         ["real records (the judge's ceiling)", "90.00%"],
