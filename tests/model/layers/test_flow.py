@@ -60,7 +60,7 @@ def naive_flow(before: NDArray[np.float64], after: NDArray[np.float64]) -> list[
             rows, columns = (slice(i * side // 3, -(-(i + 1) * side // 3)) for i in (row, column))
             slopes = np.stack([right[rows, columns].ravel(), down[rows, columns].ravel()], axis=1)
             ridge = math.sqrt(NOISE * len(slopes)) * np.eye(2)
-            change = np.append((after - before)[rows, columns].ravel(), [0, 0])
+            change = np.append(np.subtract(after, before)[rows, columns].ravel(), [0, 0])
             flows.append(np.linalg.lstsq(np.concatenate([slopes, ridge]), -change)[0].tolist())
     return flows
 
