@@ -53,14 +53,14 @@ def naive_flow(before: NDArray[np.float64], after: NDArray[np.float64]) -> list[
     deviation = max(1.0, side / 32)
     radius = math.ceil(2 * deviation)
     before, after = (gaussian_filter(x, deviation, mode="nearest", radius=radius) for x in (before, after))
-    down, right = np.gradient((before + after) / 2)
+    slopes_down, slopes_right = (np.gradient((before + after) / 2, axis=axis) for axis in (0, 1))
     flows = []
     for row in range(3):
         for column in range(3):
             rows, columns = (slice(i * side // 3, -(-(i + 1) * side // 3)) for i in (row, column))
-            slopes = np.stack([right[rows, columns].ravel(), down[rows, columns].ravel()], axis=1)
+            slopes = np.stack([of[rows, columns].ravel() for of in (slopes_right, slopes_down)], axis=1)
             ridge = math.sqrt(NOISE * len(slopes)) * np.eye(2)
-            change = np.append(np.subtract(after, before)[rows, columns].ravel(), [0, 0])
+            change = np.append((after - before)[rows, columns].ravel(), [0, 0])
             flows.append(np.linalg.lstsq(np.concatenate([slopes, ridge]), -change)[0].tolist())
     return flows
 
