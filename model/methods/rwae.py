@@ -34,7 +34,8 @@ class RWAE(SequentialVAE):
     step does not move the encoder, and the encoder's step does not move it.
 
     Doubtful: the weights, and the kernel and its widths, of which the paper says little; here it is the kernel of
-    Wasserstein autoencoders, and the weights have not been searched. Posteriors are Gaussian. The paper's weakly
+    Wasserstein autoencoders, and a search of the weights on sprites found none that keeps both factors
+    (docs/methods.md). Posteriors are Gaussian. The paper's weakly
     supervised categorical latent is left out.
 
     Args:
