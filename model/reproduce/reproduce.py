@@ -200,7 +200,7 @@ def _train(trainings: Sequence[Training], config: ReproduceConfig, progress: Pro
         nonlocal before, started
         done = sum(training.records() for training in trainings)
         progress("training", done, total)
-        if done < before:  # a training goes on from its checkpoint, which is behind its log
+        if done < before:  # a training resumed from its checkpoint, which is older than its log
             before, started = done, time.monotonic()
         if done > before:
             hours = (total - done) / (done - before) * (time.monotonic() - started) / 3600

@@ -112,9 +112,8 @@ class Validate(Callback):
         loss: float = module.validate(self.batches)  # type: ignore[operator]  # nn.Module types attributes as tensors
         self._since = 0 if loss < self._lowest else self._since + 1
         self._lowest = min(self._lowest, loss)
-        if trainer.strategy.reduce_boolean_decision(
-            self._is_over, all=False
-        ):  # on all ranks, or one would wait for ever
+        # On all ranks, or one would wait forever.
+        if trainer.strategy.reduce_boolean_decision(self._is_over, all=False):
             logger.info("stopped: no lower val_loss in %d validations", self._since)
             trainer.should_stop = True
 

@@ -31,6 +31,7 @@ from seqviews.pipeline.manifest import load_manifest
 from seqviews.pipeline.storage.folder import Cache
 from seqviews.pipeline.storage.urls import open_folder
 from seqviews.pipeline.stream.recordset import RecordSet
+from seqviews.pipeline.stream.stream import SequenceStream
 
 LOG_EVERY = 25
 CHECKPOINT_EVERY = 250
@@ -137,8 +138,9 @@ def assemble(
     options["excerpt"] = config.excerpt_at()
     data = TrainingData(folder, **options, factors=sorted(method.needs - {"motion", "content", "source"}))
     _check_lengths(data.stream.info.features, config, method)
-    if config.patience is not None:
-        _check_patience(data, method)
+    if config.patience is not None and _validation(data, method) is None:
+        reason = "has no val split" if data.validation() is None else "has other sources in its val split"
+        raise ValueError(f"{folder} {reason}, so there is no validation loss for --patience")
     motion, content, anchor = (
         None if spec is None else build(spec, VIEWS, trust_code=trust_code)
         for spec in (config.motion, config.content, config.anchor)
@@ -166,12 +168,9 @@ def _check_lengths(features: Features, config: TrainConfig, method: Method) -> N
         raise ValueError(f"{found}, and {who} on records of one length only: {advice}")
 
 
-def _check_patience(data: TrainingData, method: Method) -> None:
-    """Reject patience where there is no validation loss."""
-    validation = data.validation()
-    if validation is None or "source" in method.needs:
-        reason = "has no val split" if validation is None else "has other sources in its val split"
-        raise ValueError(f"{data.folder} {reason}, so there is no validation loss for --patience")
+def _validation(data: TrainingData, method: Method) -> SequenceStream | None:
+    """The validation split; None if there is none, or if its sources are not those of the training split."""
+    return None if "source" in method.needs else data.validation()
 
 
 def _with_views(config: TrainConfig, features: Features, method: Method, trust_code: bool) -> TrainConfig:
@@ -232,8 +231,8 @@ def _best_precision() -> Literal["32-true", "bf16-mixed"]:
 
 def _validation_callbacks(data: TrainingData, method: Method, patience: int | None) -> list[Callback]:
     """What uses the validation split: its loss, and, of clips, images. Nothing if there is no such split."""
-    validation = data.validation()
-    if validation is None or "source" in method.needs:
+    validation = _validation(data, method)
+    if validation is None:
         return []
     callbacks: list[Callback] = [own.Validate(VALIDATE_EVERY, validation, patience)]
     features = validation.info.features

@@ -81,6 +81,9 @@ def test_what_cannot_be_reproduced_is_one_sentence_before_anything_is_trained(
     experiment = write_experiment(tmp_path, rows=[ours])
     line = failure(main, experiment, "--data", toy, "--out", out)
     assert "toy has clips with the factors shade, path: the column 'Acc' of tiny is of others" in line
+    unknown = [{"title": "Acc", "metrics": ["static_drown/shade/accuracy"]}]
+    experiment = write_experiment(tmp_path, rows=[ours], columns=unknown)
+    assert "the column 'Acc' of tiny is of others" in failure(main, experiment, "--data", toy, "--out", out)
     assert [path.name for path in out.iterdir()] == [".lock"]
 
 
