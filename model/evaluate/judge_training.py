@@ -7,12 +7,14 @@ import hashlib
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from filelock import FileLock, Timeout
 
 from seqviews.model.evaluate import judge as network
 from seqviews.model.evaluate import metrics, pairs
@@ -125,9 +127,9 @@ def cached_judge(
 ) -> Judge:
     """The judge of a data set, trained on the first call and read from `folder` afterwards; arguments of `train_judge`.
 
-    Before the training, a folder that cannot be written to is reported by a warning, not by an error. The file
-    name is a hash of both splits' manifests and excerpts, the code here, in `metrics` and in `pairs`, the seed and the
-    steps.
+    Processes that need the same judge wait for the one that trains it. Before the training, a folder that cannot be
+    written to is reported by a warning, not by an error. The file name is a hash of both splits' manifests and
+    excerpts, the code here, in `metrics` and in `pairs`, the seed and the steps.
 
     Raises:
         ValueError: If the data set has no factors, or the file is damaged.
@@ -137,24 +139,41 @@ def cached_judge(
     identity = f"{version} {train.manifest.digest} {val.manifest.digest} {seed} {steps} {train.excerpt} {val.excerpt}"
     path = folder / f"judge-{hashlib.sha256(identity.encode()).hexdigest()[:16]}.pt"
     judge = _new_judge(train, seed).to(device)
+    trained = partial(train_judge, train, val, seed=seed, device=device, steps=steps, progress=progress)
     try:
         make_cache(folder, written=not path.exists())
+        lock = nullcontext() if path.exists() else _lock(path)
     except OSError as error:
         logger.warning("the judge is trained, but not kept for the next evaluation: %s", error)
-        return train_judge(train, val, seed=seed, device=device, steps=steps, progress=progress)
-    if not path.exists():
-        judge = train_judge(train, val, seed=seed, device=device, steps=steps, progress=progress)
-        try:
-            with open_atomically(path) as file:
-                torch.save(judge.state_dict(), file)
-        except (OSError, RuntimeError) as error:  # torch's own for a full disk
-            logger.warning("the judge is not kept for the next evaluation: %s", error)
-        return judge
+        return trained()
+    with lock:
+        if not path.exists():
+            judge = trained()
+            _keep(judge, path)
+            return judge
     try:
         judge.load_state_dict(torch.load(path, map_location=device, weights_only=True))
     except Exception as error:  # pickle, zip and torch each raise classes of their own
         raise ValueError(f"the judge in {path} cannot be read; delete it to train it again: {error}") from error
     return judge.eval()
+
+
+def _lock(path: Path) -> AbstractContextManager[object]:
+    """Wait until no other process trains the judge of a file, and hold a lock on it."""
+    lock = FileLock(path.with_suffix(".lock"), fallback_to_soft=False)
+    try:
+        return lock.acquire(blocking=False)
+    except Timeout:
+        logger.info("another evaluation is training the same judge: waiting until it ends")
+        return lock.acquire()
+
+
+def _keep(judge: Judge, path: Path) -> None:
+    try:
+        with open_atomically(path) as file:
+            torch.save(judge.state_dict(), file)
+    except (OSError, RuntimeError) as error:  # torch's own for a full disk
+        logger.warning("the judge is not kept for the next evaluation: %s", error)
 
 
 def _new_judge(clips: SequenceStream, seed: int) -> Judge:

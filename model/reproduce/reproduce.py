@@ -216,12 +216,11 @@ def _train(trainings: Sequence[Training], config: ReproduceConfig, progress: Pro
 
 
 def _evaluate(experiment: Experiment, trainings: Sequence[Training], config: ReproduceConfig) -> None:
-    """Evaluate what is not yet; the first alone, which trains the judge, then the others side by side."""
+    """Evaluate what is not yet; the first trains the judge, which the others wait for."""
     baselines = {t.config.seed: t for t in trainings if t.row.name == experiment.baseline}
     options = [part for name, value in experiment.evaluation.items() for part in (f"--{name.replace('_', '-')}", value)]
-    first: list[Job] = []
-    others: list[Job] = []
-    for training in sorted(trainings, key=lambda t: t.row.name != experiment.baseline):
+    jobs = []
+    for training in trainings:
         if training.evaluated:
             continue
         arguments = ["evaluate", "--run", str(training.folder), "--data", training.config.data]
@@ -229,10 +228,8 @@ def _evaluate(experiment: Experiment, trainings: Sequence[Training], config: Rep
         baseline = baselines.get(training.config.seed, training)
         if baseline is not training:
             arguments += ["--baseline", str(baseline.folder)]
-        job = _job(config, f"the evaluation of {training.folder.name}", arguments)
-        (others if first else first).append(job)
-    _run(first, 1, _threads(trainings, config))
-    _run(others, config.jobs, _threads(trainings, config))
+        jobs.append(_job(config, f"the evaluation of {training.folder.name}", arguments))
+    _run(jobs, config.jobs, _threads(trainings, config))
 
 
 def _threads(trainings: Sequence[Training], config: ReproduceConfig) -> int:

@@ -1,5 +1,8 @@
+import logging
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
@@ -61,10 +64,40 @@ def test_a_cached_judge_is_read_again_and_its_seed_determines_the_weights(square
     assert all(torch.equal(first[name], again[name]) and torch.equal(first[name], elsewhere[name]) for name in first)
     assert not torch.equal(first["classes.way.weight"], get("judges", 1)["classes.way.weight"])
     assert len(steps) == 3 * trained
-    (path,) = (tmp_path / "elsewhere").iterdir()
+    (path,) = (tmp_path / "elsewhere").glob("*.pt")
     path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(ValueError, match="cannot be read; delete it"):
         get("elsewhere", 0)
+
+
+def test_a_second_evaluation_waits_for_the_judge_that_the_first_trains(
+    few_squares: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    trained: list[float] = []
+    waits = Event()
+    caplog.set_level("INFO")
+
+    class Handler(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if "is training the same judge" in record.getMessage():
+                waits.set()
+
+    def progress(what: str, done: float, total: float) -> None:
+        trained.append(done)
+        assert waits.wait(60)
+
+    def get() -> dict[str, torch.Tensor]:
+        return cached_judge(tmp_path, *streams(few_squares), steps=1, progress=progress).state_dict()
+
+    logger = logging.getLogger("seqviews")
+    logger.addHandler(handler := Handler())
+    try:
+        with ThreadPoolExecutor(2) as pool:
+            first, second = (future.result() for future in [pool.submit(get) for _ in range(2)])
+    finally:
+        logger.removeHandler(handler)
+    assert trained == [1]
+    assert all(torch.equal(value, second[name]) for name, value in first.items())
 
 
 def test_a_factor_that_is_no_trajectory_is_an_error(toy: Path) -> None:
