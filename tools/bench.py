@@ -21,15 +21,15 @@ import torch
 from seqviews.model.train.config import TrainConfig
 from seqviews.model.train.trainer import train
 from seqviews.pipeline.storage.folder import Folder
-from seqviews.tools.bench_clock import Clock
-from seqviews.tools.bench_excerpts import bench_excerpts
-from seqviews.tools.bench_gpu import PARTS, GpuBench
-from seqviews.tools.bench_made import bench_made
-from seqviews.tools.bench_methods import method_steps
-from seqviews.tools.bench_speech import bench_speech
-from seqviews.tools.bench_step import SIDES, Side
-from seqviews.tools.bench_stream import bench_bucket_stream, bench_stream
-from seqviews.tools.bench_views import SHAPES, bench_views
+from seqviews.tools.benchmarks.clock import Clock
+from seqviews.tools.benchmarks.excerpts import bench_excerpts
+from seqviews.tools.benchmarks.gpu import PARTS, GpuBench
+from seqviews.tools.benchmarks.made import bench_made
+from seqviews.tools.benchmarks.methods import method_steps
+from seqviews.tools.benchmarks.speech import bench_speech
+from seqviews.tools.benchmarks.step import SIDES, Side
+from seqviews.tools.benchmarks.stream import bench_bucket_stream, bench_stream
+from seqviews.tools.benchmarks.views import SHAPES, bench_views
 from seqviews.tools.preparing import data_folder
 from seqviews.tools.run import run_tool, tool_parser
 

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from seqviews.model.evaluate import clip_panels, clips
+from seqviews.model.evaluate.clips import panels as clip_panels
+from seqviews.model.evaluate.clips import protocol as clips
+from seqviews.model.evaluate.clips.factor_probe import FITTED, PROBED, probe_factors
+from seqviews.model.evaluate.clips.identity import unseen_factors
+from seqviews.model.evaluate.clips.judge_training import cached_judge
+from seqviews.model.evaluate.clips.order import ORDER_STEPS, train_order, with_order
 from seqviews.model.evaluate.encode import Encoded, encode, no_progress, samples
-from seqviews.model.evaluate.factor_probe import FITTED, PROBED, probe_factors
-from seqviews.model.evaluate.identity import unseen_factors
-from seqviews.model.evaluate.judge_training import cached_judge
-from seqviews.model.evaluate.order import ORDER_STEPS, train_order, with_order
 from seqviews.model.evaluate.speech.protocol import check_speech, evaluate_speech
 from seqviews.model.evaluate.task import EvaluateConfig, Evaluation, Task
 from seqviews.model.evaluate.use import ignored_latents, latent_use

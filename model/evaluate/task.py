@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from seqviews.model.evaluate.clips import DRAWS
+from seqviews.model.evaluate.clips.protocol import DRAWS
 from seqviews.model.evaluate.encode import check_records, default_device
 from seqviews.model.protocol import missing_capabilities
 from seqviews.model.report.curves import SATURATED, information_figure, read_log, terms_figure

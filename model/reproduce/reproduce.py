@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from seqviews.model.evaluate.clips import SETTINGS
+from seqviews.model.evaluate.clips.protocol import SETTINGS
 from seqviews.model.evaluate.encode import no_progress
 from seqviews.model.evaluate.speech.attacks import GROUPS
 from seqviews.model.reproduce.experiment import Experiment, Scale

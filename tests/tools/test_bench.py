@@ -8,7 +8,7 @@ import pytest
 from seqviews.model.train.config import TrainConfig
 from seqviews.pipeline.storage.local import LocalFolder
 from seqviews.tools.bench import bench_train
-from seqviews.tools.bench_clock import WARM_UP
+from seqviews.tools.benchmarks.clock import WARM_UP
 
 SECONDS = {"waiting for data": 1.0, "views, networks, loss": 2.0, "backward": 4.0, "clipping, optimizer, log": 1.0}
 

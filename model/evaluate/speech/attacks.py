@@ -14,10 +14,10 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from seqviews.model.evaluate.speech import verification
+from seqviews.model.evaluate import verification
 from seqviews.model.evaluate.speech.intervals import Estimate
 from seqviews.model.evaluate.speech.recordings import LEVELS, Recordings
-from seqviews.model.evaluate.speech.verification import MAX_TRIALS, equal_error_rate
+from seqviews.model.evaluate.verification import MAX_TRIALS, equal_error_rate
 
 MANY = 10  # utterances of a speaker in the group "many"
 RESAMPLES = 200

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from untrained import save_run
 
-from seqviews.model.evaluate.clips import PSNR
+from seqviews.model.evaluate.clips.protocol import PSNR
 from seqviews.model.evaluate.evaluation import EvaluateConfig, evaluate
 from seqviews.model.protocol import Autoencoder
 from seqviews.model.train.runs import Run

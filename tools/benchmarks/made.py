@@ -13,7 +13,7 @@ from seqviews.pipeline.datasets.digits import read_digits
 from seqviews.pipeline.datasets.smmnist import MovingDigits
 from seqviews.pipeline.prepare.write import prepare
 from seqviews.pipeline.stream.made import MadeStream
-from seqviews.tools.bench_clock import Clock
+from seqviews.tools.benchmarks.clock import Clock
 
 PRESET, SIZE, CLIPS = "smmnist-compact", 32, 4096
 

@@ -7,9 +7,17 @@ import torch
 from moving_squares import LENGTH
 from torch import Tensor
 
-from seqviews.model.evaluate.judge import Judge
-from seqviews.model.evaluate.judge_training import train_judge
-from seqviews.model.evaluate.order import IN_ORDER, OrderJudge, held, order_scores, shuffled, train_order, with_order
+from seqviews.model.evaluate.clips.judge import Judge
+from seqviews.model.evaluate.clips.judge_training import train_judge
+from seqviews.model.evaluate.clips.order import (
+    IN_ORDER,
+    OrderJudge,
+    held,
+    order_scores,
+    shuffled,
+    train_order,
+    with_order,
+)
 from seqviews.pipeline.stream.stream import SequenceStream
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from timit_trees import PEOPLE, SENTENCES, samples_of, write_tree
 
-from seqviews.tools.bench_speech import RATE, WORKERS, bench_speech
+from seqviews.tools.benchmarks.speech import RATE, WORKERS, bench_speech
 
 
 def test_the_ratio_is_of_what_was_prepared(tmp_path: Path) -> None:

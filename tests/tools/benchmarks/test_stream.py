@@ -13,7 +13,7 @@ from toy_clips import ToyClips
 from seqviews.pipeline import SequenceStream
 from seqviews.pipeline.prepare.write import prepare
 from seqviews.pipeline.storage.local import LocalFolder
-from seqviews.tools.bench_stream import DECODERS, bench_stream, processor_seconds, webdataset_loader
+from seqviews.tools.benchmarks.stream import DECODERS, bench_stream, processor_seconds, webdataset_loader
 
 
 @pytest.fixture(scope="module")

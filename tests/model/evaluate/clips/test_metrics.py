@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch.distributions import Categorical, kl_divergence
 
-from seqviews.model.evaluate.metrics import (
+from seqviews.model.evaluate.clips.metrics import (
     MAX_PSNR,
     accuracy,
     factor_scores,

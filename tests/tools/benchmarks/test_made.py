@@ -3,8 +3,8 @@ from typing import Any
 import pytest
 
 from seqviews.model.train.config import TrainConfig
-from seqviews.tools import bench_made
-from seqviews.tools.bench_clock import WARM_UP
+from seqviews.tools.benchmarks import made as bench_made
+from seqviews.tools.benchmarks.clock import WARM_UP
 
 
 def test_made_clips_are_compared_with_a_training_on_them(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from seqviews.model.evaluate.metrics import trajectory_distance
-from seqviews.model.evaluate.pairs import PairHead
+from seqviews.model.evaluate.clips.metrics import trajectory_distance
+from seqviews.model.evaluate.clips.pairs import PairHead
 from seqviews.pipeline.records import Batch
 
 FEATURES = 96

@@ -3,8 +3,8 @@ import torch
 from sklearn.metrics import roc_curve
 from torch import Tensor
 
-from seqviews.model.evaluate.identity import colour_error, identity_error, unseen_factors
-from seqviews.model.evaluate.judge import Judge
+from seqviews.model.evaluate.clips.identity import colour_error, identity_error, unseen_factors
+from seqviews.model.evaluate.clips.judge import Judge
 from seqviews.pipeline.features import Features
 from seqviews.pipeline.manifest import DatasetInfo
 

@@ -8,10 +8,18 @@ from moving_squares import SHADES, MovingSquares
 from square_models import EntangledModel, PerfectModel, SquareGenerator, exact_judge
 from torch import Tensor
 
-from seqviews.model.evaluate.clips import DRAWS, OF_REAL_CLIPS, PSNR, SETTINGS, judge_real_clips, partners, score
+from seqviews.model.evaluate.clips.metrics import MAX_PSNR, foreground_psnr
+from seqviews.model.evaluate.clips.order import IN_ORDER
+from seqviews.model.evaluate.clips.protocol import (
+    DRAWS,
+    OF_REAL_CLIPS,
+    PSNR,
+    SETTINGS,
+    judge_real_clips,
+    partners,
+    score,
+)
 from seqviews.model.evaluate.encode import Encoded
-from seqviews.model.evaluate.metrics import MAX_PSNR, foreground_psnr
-from seqviews.model.evaluate.order import IN_ORDER
 from seqviews.model.protocol import Method
 from seqviews.model.scaling import PixelScale
 from seqviews.pipeline.stream.stream import SequenceStream

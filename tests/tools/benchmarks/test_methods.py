@@ -2,7 +2,7 @@
 
 import pytest
 
-from seqviews.tools import bench_methods
+from seqviews.tools.benchmarks import methods as bench_methods
 
 
 def test_every_method_has_a_cost(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ from types import MappingProxyType
 import torch
 from torch import Tensor
 
-from seqviews.model.evaluate.pairs import parts_of, top_two_accuracy
+from seqviews.model.evaluate.clips.pairs import parts_of, top_two_accuracy
 
 MAX_PSNR = 100.0  # dB, in place of the infinite PSNR of an error of 0
 

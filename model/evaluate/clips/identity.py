@@ -7,8 +7,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from seqviews.model.evaluate.judge import Judge
-from seqviews.model.evaluate.speech.verification import equal_error_rate
+from seqviews.model.evaluate.clips.judge import Judge
+from seqviews.model.evaluate.verification import equal_error_rate
 from seqviews.pipeline.manifest import DatasetInfo
 
 TINY = 1e-12

@@ -15,7 +15,7 @@ from torch import Tensor
 from seqviews.pipeline.storage.folder import Folder
 from seqviews.pipeline.stream.excerpt import Excerpt
 from seqviews.pipeline.stream.stream import SequenceStream
-from seqviews.tools.bench_stream import measure_epochs, shard_paths
+from seqviews.tools.benchmarks.stream import measure_epochs, shard_paths
 
 BATCH, FRAMES, WORKERS = 16, 15, 2
 PEERS = {"webdataset_all_pages": False, "webdataset_touched_pages": True}

@@ -7,7 +7,7 @@ from torch.testing import assert_close
 
 from seqviews.model.gaussian import Gaussian
 from seqviews.model.methods.cdsvae_released import ReleasedCDSVAE
-from seqviews.tools.bench_step import ALPHA, BETA, GAMMA, SHAPE, Side, ThreePasses, random_views
+from seqviews.tools.benchmarks.step import ALPHA, BETA, GAMMA, SHAPE, Side, ThreePasses, random_views
 
 
 def small() -> ReleasedCDSVAE:

@@ -1,7 +1,7 @@
 import torch
 from torch.nn import functional
 
-from seqviews.model.evaluate.judge import Judge, jitter
+from seqviews.model.evaluate.clips.judge import Judge, jitter
 from seqviews.pipeline.records import Batch
 
 

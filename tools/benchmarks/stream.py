@@ -97,7 +97,7 @@ def compare(measured: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
 
 def bench_bucket_stream(data: Folder, rounds: int) -> dict[str, Any]:
     """The stream from a bucket; see `bench_bucket`. The peer has our decoder and two workers."""
-    from seqviews.tools.bench_bucket import bench_bucket  # obstore is an extra
+    from seqviews.tools.benchmarks.bucket import bench_bucket  # obstore is an extra
 
     def peer(urls: list[str], stream: SequenceStream) -> float:
         return measure_epoch(webdataset_loader(urls, stream, "imagecodecs", 2))["clips_per_second"]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from seqviews.model.evaluate.speech.verification import bootstrap_rates, cosine_scores, equal_error_rate, make_trials
+from seqviews.model.evaluate.verification import bootstrap_rates, cosine_scores, equal_error_rate, make_trials
 
 
 def sweep(scores: NDArray[np.float32], same: NDArray[np.bool_]) -> float:

@@ -13,8 +13,8 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
+from seqviews.model.evaluate.clips.metrics import trajectory_error
 from seqviews.model.evaluate.encode import Encoded
-from seqviews.model.evaluate.metrics import trajectory_error
 
 FITTED = 4096  # clips that the probes are fitted to
 COMPONENTS = 256  # principal components that a probe gets

@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 from filelock import FileLock, Timeout
 
-from seqviews.model.evaluate import judge as network
-from seqviews.model.evaluate import metrics, pairs
+from seqviews.model.evaluate.clips import judge as network
+from seqviews.model.evaluate.clips import metrics, pairs
+from seqviews.model.evaluate.clips.judge import Judge, jitter
+from seqviews.model.evaluate.clips.metrics import accuracy
+from seqviews.model.evaluate.clips.pairs import parts_of
 from seqviews.model.evaluate.encode import no_progress
-from seqviews.model.evaluate.judge import Judge, jitter
-from seqviews.model.evaluate.metrics import accuracy
-from seqviews.model.evaluate.pairs import parts_of
 from seqviews.model.train.muon import Muon
 from seqviews.pipeline.files import make_cache, open_atomically
 from seqviews.pipeline.records import Batch, Progress, endless

@@ -7,7 +7,7 @@ import pytest
 from tool_calls import call
 
 from seqviews.tools import bench
-from seqviews.tools.bench_gpu import PARTS
+from seqviews.tools.benchmarks.gpu import PARTS
 
 
 def test_the_dry_run_measures_every_part(tmp_path: Path) -> None:

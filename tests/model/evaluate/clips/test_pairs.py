@@ -5,9 +5,9 @@ import pytest
 import torch
 from untrained import save_run
 
+from seqviews.model.evaluate.clips.metrics import accuracy, factor_scores
+from seqviews.model.evaluate.clips.pairs import PairHead, part_probabilities, parts_of, top_two_accuracy
 from seqviews.model.evaluate.evaluation import EvaluateConfig, evaluate
-from seqviews.model.evaluate.metrics import accuracy, factor_scores
-from seqviews.model.evaluate.pairs import PairHead, part_probabilities, parts_of, top_two_accuracy
 from seqviews.model.train.runs import Run
 
 PAIRS = list(itertools.combinations_with_replacement(range(10), 2))

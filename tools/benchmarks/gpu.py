@@ -32,9 +32,9 @@ from seqviews.pipeline.datasets.smmnist import MovingDigits
 from seqviews.pipeline.datasets.sprites import Sprites
 from seqviews.pipeline.files import write_atomically
 from seqviews.pipeline.prepare.write import prepare
-from seqviews.tools.bench_clock import Clock
-from seqviews.tools.bench_step import Side
-from seqviews.tools.bench_views import view_sides
+from seqviews.tools.benchmarks.clock import Clock
+from seqviews.tools.benchmarks.step import Side
+from seqviews.tools.benchmarks.views import view_sides
 
 SHARES = {"tests": 0.05, "views": 0.06, "step": 0.1, "sprites": 0.09}
 PARTS = (*SHARES, "smmnist")  # the last has the time that is left
@@ -107,7 +107,7 @@ class GpuBench:
 
     def _tests(self, seconds: float) -> dict[str, Any]:
         """The tests marked `gpu` of a checkout; an installed package has none."""
-        tests = Path(__file__).parents[1] / "tests"
+        tests = Path(__file__).parents[2] / "tests"
         if not tests.is_dir():
             return {"skipped": "an installed package has no tests: run this from a checkout"}
         command = [

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 import torch
 
-import seqviews.model.evaluate.judge_training
-from seqviews.model.evaluate.judge import Judge
-from seqviews.model.evaluate.judge_training import cached_judge, train_judge
-from seqviews.model.evaluate.metrics import factor_scores
+import seqviews.model.evaluate.clips.judge_training
+from seqviews.model.evaluate.clips.judge import Judge
+from seqviews.model.evaluate.clips.judge_training import cached_judge, train_judge
+from seqviews.model.evaluate.clips.metrics import factor_scores
 from seqviews.pipeline.stream.stream import SequenceStream
 
 
@@ -43,7 +43,7 @@ def test_keeps_the_weights_with_the_lowest_validation_loss(squares: Path, monkey
         seen.append(judge.state_dict()[weight].clone())
         return next(losses)
 
-    monkeypatch.setattr(seqviews.model.evaluate.judge_training, "_mean_loss", pretended_loss)
+    monkeypatch.setattr(seqviews.model.evaluate.clips.judge_training, "_mean_loss", pretended_loss)
     judge = train_judge(*streams(squares), steps=8)
     assert [torch.equal(judge.state_dict()[weight], then) for then in seen] == [i == 1 for i in range(8)]
 
@@ -138,8 +138,8 @@ def test_a_judge_of_pairs_is_trained_until_it_is_right(
     few_digits: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, accuracies: list[float]
 ) -> None:
     found, steps = iter(accuracies), dict[str, float]()
-    monkeypatch.setattr(seqviews.model.evaluate.judge_training, "STEPS", 2)
-    monkeypatch.setattr(seqviews.model.evaluate.judge_training, "_accuracies", lambda *_: {"digits": next(found)})
+    monkeypatch.setattr(seqviews.model.evaluate.clips.judge_training, "STEPS", 2)
+    monkeypatch.setattr(seqviews.model.evaluate.clips.judge_training, "_accuracies", lambda *_: {"digits": next(found)})
     caplog.set_level("INFO")
     train_judge(*digit_streams(few_digits), progress=lambda task, done, total: steps.update({task: done}))
     rounds = ["judge", *(f"judge, round {number}" for number in (2, 3, 4))][: len(accuracies)]
@@ -156,7 +156,7 @@ def test_steps_that_are_given_and_other_factors_are_one_round(
     few_digits: Path, few_squares: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[float] = []
-    monkeypatch.setattr(seqviews.model.evaluate.judge_training, "STEPS", 4)
+    monkeypatch.setattr(seqviews.model.evaluate.clips.judge_training, "STEPS", 4)
     for streamed, steps in ((digit_streams(few_digits), 3), (streams(few_squares), None)):
         train_judge(*streamed, steps=steps, progress=lambda task, done, total: seen.append(total))
     assert seen == [3] * 3 + [4] * 4

@@ -11,7 +11,7 @@ from seqviews.pipeline import SequenceStream
 from seqviews.pipeline.features import Features
 from seqviews.pipeline.prepare.write import write_shards
 from seqviews.pipeline.storage.local import LocalFolder
-from seqviews.tools.bench_excerpts import FRAMES, PEERS, bench_excerpts, excerpts_by_webdataset
+from seqviews.tools.benchmarks.excerpts import FRAMES, PEERS, bench_excerpts, excerpts_by_webdataset
 
 LENGTHS = (15, 16, 23, 30)
 

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from seqviews.model.evaluate.clips.judge import Judge
 from seqviews.model.evaluate.encode import collect, no_progress
-from seqviews.model.evaluate.judge import Judge
 from seqviews.pipeline.records import Batch, Progress
 
 if TYPE_CHECKING:

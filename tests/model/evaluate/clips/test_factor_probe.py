@@ -3,8 +3,8 @@ import math
 import pytest
 import torch
 
+from seqviews.model.evaluate.clips.factor_probe import PROBED, probe_factors
 from seqviews.model.evaluate.encode import Encoded
-from seqviews.model.evaluate.factor_probe import PROBED, probe_factors
 
 
 def clips(count: int, seed: int) -> Encoded:

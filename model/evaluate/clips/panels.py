@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from seqviews.model.evaluate.clips import PSNR
+from seqviews.model.evaluate.clips.protocol import PSNR
 from seqviews.model.evaluate.encode import Encoded
 from seqviews.model.protocol import missing_capabilities
 from seqviews.model.report.grids import (

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, TypeAlias, cast
 import torch
 from torch import Tensor
 
+from seqviews.model.evaluate.clips.identity import colour_error, identity_error
+from seqviews.model.evaluate.clips.metrics import factor_scores, foreground_psnr
+from seqviews.model.evaluate.clips.order import IN_ORDER, held, order_scores, shuffled
 from seqviews.model.evaluate.encode import REPORT_EVERY, Encoded, collect, encode, no_progress, samples
-from seqviews.model.evaluate.identity import colour_error, identity_error
-from seqviews.model.evaluate.metrics import factor_scores, foreground_psnr
-from seqviews.model.evaluate.order import IN_ORDER, held, order_scores, shuffled
 from seqviews.model.protocol import Autoencoder, Method, Posterior, Sampler, missing_capabilities, require
 from seqviews.model.scaling import Scale
 from seqviews.pipeline.manifest import DatasetInfo

@@ -1,0 +1,1 @@
+"""What `seqviews bench` measures, each against its peers in the same run."""
