@@ -5,7 +5,8 @@ import sys
 from pathlib import Path
 from typing import Any, get_args
 
-from seqviews.pipeline.datasets.mug import Face, TakeReader, assign_people, find_takes, survey_mug
+from seqviews.pipeline.datasets.mug import assign_people, survey_mug
+from seqviews.pipeline.datasets.mug_takes import Face, TakeReader, find_takes
 from seqviews.tools.preparing import add_codec, add_options, prepare_with
 from seqviews.tools.run import positive, progress_bar, run_tool, tool_parser
 

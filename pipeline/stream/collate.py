@@ -1,10 +1,11 @@
 """Stored records to a batch."""
 
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from seqviews.pipeline.features import Features
 from seqviews.pipeline.records import Batch, Factor
@@ -40,14 +41,7 @@ def collate(
         ShardError: If a record contradicts the features or the classes.
         ValueError: If a record is shorter than the excerpt, or the batch does not fit the memory.
     """
-    greatest = features.shape[0] if excerpt is None else excerpt.frames
-    voices = features.converted_shape
-    try:  # what is not written to takes no memory, so the greatest number of frames costs nothing
-        x = np.empty((size, greatest, *features.shape[1:]), features.dtype)
-        converted = None if voices is None else np.empty((size, voices[0], greatest, *voices[2:]), np.float16)
-    except MemoryError:
-        found = f"{size} records of {greatest} frames of {list(features.shape[1:])}"
-        raise ValueError(f"a batch of {found} does not fit the memory: take fewer, or a shorter excerpt") from None
+    x, converted = _reserve(size, features.shape[0] if excerpt is None else excerpt.frames, features)
     keys, names, indices = [""] * size, [""] * size, [0] * size
     chosen = [(0, range(0))] * size
     factors: list[Mapping[str, Factor]] = [{}] * size
@@ -88,3 +82,18 @@ def collate(
         lengths=None if lengths is None else torch.tensor(lengths, dtype=torch.int64),
         starts=None if excerpt is None else torch.tensor([frames.start for _, frames in chosen], dtype=torch.int64),
     )
+
+
+def _reserve(size: int, frames: int, features: Features) -> tuple[NDArray[Any], NDArray[np.float16] | None]:
+    """Arrays for records and their converted voices. What is not written to takes no memory, so `frames` may be large.
+
+    Raises:
+        ValueError: If they do not fit the memory.
+    """
+    voices = features.converted_shape
+    try:
+        x = np.empty((size, frames, *features.shape[1:]), features.dtype)
+        return x, None if voices is None else np.empty((size, voices[0], frames, *voices[2:]), np.float16)
+    except MemoryError:
+        found = f"{size} records of {frames} frames of {list(features.shape[1:])}"
+        raise ValueError(f"a batch of {found} does not fit the memory: take fewer, or a shorter excerpt") from None

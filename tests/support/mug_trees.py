@@ -7,7 +7,7 @@ import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 
-from seqviews.pipeline.datasets.mug import EXPRESSIONS
+from seqviews.pipeline.datasets.mug_takes import EXPRESSIONS
 
 
 def picture(rng: np.random.Generator, height: int = 24, width: int = 32) -> NDArray[np.uint8]:

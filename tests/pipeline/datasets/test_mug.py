@@ -1,4 +1,4 @@
-"""MUG: what is found in a tree, who is in which split, and takes that cannot be used."""
+"""MUG: who is in which split, the records, and takes that cannot be used."""
 
 import os
 import re
@@ -10,13 +10,14 @@ from pathlib import Path
 import imagecodecs
 import numpy as np
 import pytest
-from mug_trees import picture, write_take, write_tree
+from mug_trees import picture, write_tree
 from numpy.typing import NDArray
 from PIL import Image
 from toy_clips import digests
 
-from seqviews.pipeline.datasets import mug as mug_module
-from seqviews.pipeline.datasets.mug import EXPRESSIONS, Mug, TakeReader, assign_people, find_takes, survey_mug
+from seqviews.pipeline.datasets import mug_takes
+from seqviews.pipeline.datasets.mug import Mug, assign_people, survey_mug
+from seqviews.pipeline.datasets.mug_takes import EXPRESSIONS, TakeReader, find_takes
 from seqviews.pipeline.prepare.failures import Failure
 from seqviews.pipeline.prepare.write import prepare
 from seqviews.pipeline.shards.check import check_dataset
@@ -36,24 +37,6 @@ def survey(folder: Path, reader: TakeReader = CENTRE, *, strict: bool = False, s
     return survey_mug(
         found, assign_people(sorted({t.subject for t in found.takes}), seed), reader, size=16, strict=strict
     )
-
-
-def test_takes_are_found_with_and_without_the_outer_folder_and_the_others_counted(tree: Path) -> None:
-    for name in ("001/anger/take1", "001/anger/take\uff10\uff10\uff10", "002/boredom/take000"):
-        write_take(tree / "subjects3" / name, [])
-    (tree / "subjects3" / "readme.txt").write_text("")
-    (tree / "subjects3" / "series").mkdir()
-    for folder in (tree, tree / "subjects3"):
-        found = find_takes(folder)
-        assert [take.name for take in found.takes][:2] == ["001/anger/take000", "001/disgust/take000"]
-        assert len(found.takes) == 4 * 6
-        assert found.left_out == {"neutral": 4, "other_expressions": 1, "other_names": 2}
-    assert len(find_takes(tree, keep_neutral=True).takes) == 4 * 7
-    (tree / "again").symlink_to(tree / "subjects3")
-    with pytest.raises(ValueError, match=r"person 001 is in .*again/001 and in .*subjects3/001"):
-        find_takes(tree)
-    with pytest.raises(ValueError, match="has no takes: --mug is the folder with"):
-        find_takes(tree / "subjects3" / "001")
 
 
 @pytest.mark.parametrize("seed", [0, 1])
@@ -214,7 +197,7 @@ def test_without_a_face_a_take_is_cut_as_the_others_of_its_person(tree: Path, mo
         (tree / "subjects3" / "002" / "disgust" / "take000", Box(0, 0, 8)),
         (tree / "subjects3" / "002" / "fear" / "take000", Box(4, 8, 12)),
     )}  # fmt: skip
-    monkeypatch.setattr(mug_module, "find_face", lambda pictures: known.get(pictures[0].tobytes()))
+    monkeypatch.setattr(mug_takes, "find_face", lambda pictures: known.get(pictures[0].tobytes()))
     mug, centred = survey(tree, TakeReader("cascade", min_frames=5)), survey(tree)
     assert mug.left_out["no_face_found"] == len(mug.faceless) == 22
 

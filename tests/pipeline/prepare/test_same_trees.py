@@ -12,7 +12,8 @@ from ray_clusters import ray_cluster
 from toy_clips import digests
 
 from seqviews.augment.world import VoiceConverter
-from seqviews.pipeline.datasets.mug import TakeReader, assign_people, find_takes, survey_mug
+from seqviews.pipeline.datasets.mug import assign_people, survey_mug
+from seqviews.pipeline.datasets.mug_takes import TakeReader, find_takes
 from seqviews.pipeline.datasets.sprites import Sprites
 from seqviews.pipeline.datasets.timit.segments import UtteranceCutter, survey_timit
 from seqviews.pipeline.datasets.timit.tree import assign_splits, find_utterances

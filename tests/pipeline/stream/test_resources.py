@@ -4,6 +4,7 @@ import multiprocessing
 import time
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+from statistics import fmean
 
 import pytest
 import streaming_memory
@@ -43,13 +44,16 @@ def test_memory_is_flat_and_independent_of_the_size(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("excerpt", [None, Excerpt(15, step=2)])
 def test_memory_is_flat_with_records_of_different_lengths(tmp_path: Path, excerpt: Excerpt | None) -> None:
-    """240 clips of 50 to 160 frames, 280 MiB decoded, padded or in excerpts."""
+    """240 clips of 50 to 160 frames, 280 MiB decoded, padded or in excerpts.
+
+    An epoch holds some batches of 31 MiB more or less, as the reader is ahead; one that is kept an epoch adds 300.
+    """
     lengths = (50, 61, 83, 97, 128, 160)
     toy = ToyLengths(Features((160, 64, 64, 3), rate=19.0, min_frames=50).stored("jpeg"), lengths)
     sources = [f"s{number}" for number in range(40)]
     write_shards({"train": sources}, tmp_path, toy.records, toy.info, shard_sources=2, workers=2)
     used = in_new_process(tmp_path / "train", 20, excerpt=excerpt)
-    assert max(used[1:]) - min(used[1:]) < 60
+    assert fmean(used[10:]) - fmean(used[1:10]) < 60
 
 
 @pytest.mark.slow
