@@ -20,7 +20,7 @@ from seqviews.model.evaluate.speech.attacks import GROUPS
 from seqviews.model.reproduce.experiment import Experiment, Scale
 from seqviews.model.reproduce.jobs import Job, run_jobs
 from seqviews.model.reproduce.table import Measured, Table
-from seqviews.model.reproduce.training import Training
+from seqviews.model.reproduce.training import REPORT, Training
 from seqviews.model.train.runs import Run
 from seqviews.pipeline.files import make_folder, write_atomically
 from seqviews.pipeline.manifest import SPLITS, DatasetInfo, load_manifest
@@ -254,7 +254,9 @@ def _table(experiment: Experiment, trainings: Sequence[Training], config: Reprod
         metrics = [json.loads((t.evaluation / "metrics.json").read_text()) for t in of_row]
         runs = [Run.load(training.folder) for training in of_row]
         parameters = sum(parameter.numel() for parameter in runs[0].method.parameters())
-        measured[row.name] = Measured(metrics, parameters, [run.records for run in runs])
+        records = [run.records for run in runs]
+        reports = [f"evaluations/{t.evaluation.name}/{REPORT}" for t in of_row]
+        measured[row.name] = Measured(metrics, parameters, records, reports, of_row[0].panel())
     first = trainings[0].config
     manifest = load_manifest(open_folder(first.data) / "test")
     about = {

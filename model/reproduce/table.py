@@ -10,7 +10,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from seqviews.model.report.html import MISSING, render
+from seqviews.model.report.html import MISSING, Panel, render
 from seqviews.model.reproduce.experiment import Column, Experiment, Row
 from seqviews.pipeline.files import write_atomically
 
@@ -30,11 +30,15 @@ class Measured:
         metrics: Of the evaluation of each seed.
         parameters: Of the method.
         records: Records that each was trained on.
+        reports: The reports of the evaluations, relative to the table.
+        panel: Of the first evaluation, the image that shows most.
     """
 
     metrics: Sequence[Mapping[str, float]]
     parameters: int
     records: Sequence[int]
+    reports: Sequence[str] = ()
+    panel: Panel | None = None
 
     def values(self, column: Column, prefix: str = "") -> list[float]:
         """The column's metric of each seed; empty if the row has none of its names."""

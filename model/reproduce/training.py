@@ -6,14 +6,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from seqviews.model.evaluate.clips.panels import TEXTS
 from seqviews.model.evaluate.evaluation import EvaluateConfig, check_evaluation
+from seqviews.model.evaluate.speech.panels import CROSS
 from seqviews.model.report.curves import read_log
+from seqviews.model.report.html import Panel
 from seqviews.model.reproduce.experiment import Experiment, Row
 from seqviews.model.train import trainer
 from seqviews.model.train.config import TrainConfig
 from seqviews.model.train.runs import LOG, Run
 
 REPORT = "report.html"  # what an evaluation writes last
+SHOWN = {**{name: TEXTS[name] for name in ("swap_grid", "sampled")}, "cross_generation": ("Cross generation", CROSS)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +51,15 @@ class Training:
             logged = read_log(self.folder / LOG)
             steps = int(logged["step"].max()) if len(logged.get("step", ())) else 0
         return self.config.max_clips if self.evaluated else min(self.config.max_clips, steps * self.config.batch_size)
+
+    def panel(self) -> Panel | None:
+        """The swaps of the evaluation, or what a method without an encoder samples; None if it has neither."""
+        for name, (heading, caption) in SHOWN.items():
+            still, moving = (self.evaluation / f"{name}{end}" for end in (".png", "-moving.webp"))
+            if still.is_file():
+                films = moving.read_bytes() if moving.is_file() else None
+                return Panel(name, heading, caption, still.read_bytes(), films)
+        return None
 
     def check_classes(self) -> None:
         """Check method, views and their arguments, for which no data is needed.

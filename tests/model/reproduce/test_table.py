@@ -1,8 +1,10 @@
 """The table: means and ranges over seeds, published rows, the ceiling, differences and notes."""
 
+import base64
 import json
 from pathlib import Path
 
+from seqviews.model.report.html import Panel
 from seqviews.model.reproduce.experiment import Column, Experiment, Row
 from seqviews.model.reproduce.table import Measured, Table
 
@@ -60,3 +62,16 @@ def test_it_is_written_as_markdown_json_and_a_page(tmp_path: Path) -> None:
     page = (tmp_path / "report.html").read_text()
     assert "<td>8.000*</td>" in page
     assert "<li>The judge.</li>" in page
+    assert "<img" not in page
+
+
+def test_the_page_shows_the_image_of_a_row_and_leads_to_its_reports(tmp_path: Path) -> None:
+    panel = Panel("swap_grid", "Swaps", "Who < what.", b"still", b"moving")
+    experiment = Experiment(name="t", title="T", columns=COLUMNS, rows=[ROWS[1]])
+    measured = {"Generator": Measured([{}], 5, [20], ["evaluations/generator-0/report.html"], panel)}
+    Table(experiment, measured, {}).write(tmp_path)
+    page = (tmp_path / "report.html").read_text()
+    assert '<a href="evaluations/generator-0/report.html">' in page
+    assert f'srcset="data:image/webp;base64,{base64.b64encode(b"moving").decode()}"' in page
+    assert f'<img src="data:image/png;base64,{base64.b64encode(b"still").decode()}" alt="Generator: Swaps"' in page
+    assert "<figcaption>Who &lt; what.</figcaption>" in page
