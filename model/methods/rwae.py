@@ -34,9 +34,9 @@ class RWAE(SequentialVAE):
     step does not move the encoder, and the encoder's step does not move it.
 
     Doubtful: the weights, and the kernel and its widths, of which the paper says little; here it is the kernel of
-    Wasserstein autoencoders, and a search of the weights on sprites found none that keeps both factors
-    (docs/methods.md). Posteriors are Gaussian. The paper's weakly
-    supervised categorical latent is left out.
+    Wasserstein autoencoders. On sprites what s and z hold depends on the two weights and sizes, and much weight on the
+    prior of z moves the motion to s (docs/methods.md). Posteriors are Gaussian. The paper's weakly supervised
+    categorical latent is left out.
 
     Args:
         frame_shape: (C, H, W) of a clip; H = W is 16, 32, 64 or 128. (n_mels,) of a segment.
