@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from seqviews.model.evaluate.clips import panels as clip_panels
-from seqviews.model.evaluate.clips import protocol as clips
+from seqviews.model.evaluate.clips import panels, protocol
 from seqviews.model.evaluate.clips.factor_probe import FITTED, PROBED, probe_factors
 from seqviews.model.evaluate.clips.identity import unseen_factors
 from seqviews.model.evaluate.clips.judge_training import cached_judge
@@ -67,7 +66,7 @@ def check_evaluation(
         return task
     if task.config.baseline is not None:
         raise ValueError("a baseline can be given for speech only")
-    clips.possible_settings(task.method)
+    protocol.possible_settings(task.method)
     if not task.stream.factors:
         raise ValueError(f"{task.info.name} has no factors, which a judge is trained on")
     sets = [stream.sets[0] for stream in (task.stream, task.open("train"), task.open("val"))]
@@ -77,7 +76,7 @@ def check_evaluation(
 
 def _evaluate_clips(task: Task) -> Evaluation:
     config, info, method, scale, device = task.config, task.info, task.method, task.scale, task.device
-    settings = clips.possible_settings(method)
+    settings = protocol.possible_settings(method)
     train, val = task.open("train", "random"), task.open("val")
     progress, seed, size = task.progress, config.seed, config.batch_size
     steps, maximum = config.judge_steps, config.max_clips
@@ -85,25 +84,25 @@ def _evaluate_clips(task: Task) -> Evaluation:
     judge = cached_judge(config.judges, train, val, steps=steps, **options)
     order = train_order(judge, task.open("train", "random"), steps=min(ORDER_STEPS, steps or ORDER_STEPS), **options)
     predict = with_order(judge, order)
-    real = clips.judge_real_clips(method, predict, task.stream, scale, maximum=maximum, **options)
+    real = protocol.judge_real_clips(method, predict, task.stream, scale, maximum=maximum, **options)
     options |= {"batch_size": size, "identities": unseen_factors(judge, info, real.factors)}
-    metrics = clips.score(method, predict, real, info, **options)
-    panels = []
+    metrics = protocol.score(method, predict, real, info, **options)
+    shown = []
     if "reconstruction" in settings:
         metrics |= latent_use(method, real, device, seed)
         metrics |= probe_factors(_encode(task, task.open("train")), real)
-        panels = clip_panels.clip_panels(method, real, task.stream, scale, device, seed)
+        shown = panels.clip_panels(method, real, task.stream, scale, device, seed)
     if "sampled" in settings:
-        panels.append(clip_panels.sampled_panel(method, info, device, seed))
+        shown.append(panels.sampled_panel(method, info, device, seed))
     return task.finish(
         f"{len(real)} of {len(task.stream.manifest)} clips",
         metrics,
-        panels,
-        clips.PURPOSES,
+        shown,
+        protocol.PURPOSES,
         [*ignored_latents(metrics), *_weak_factors(metrics, task.stream.factors)],
         probed=PROBED if "reconstruction" in settings else {},
-        settings={name: text for name, text in clips.SETTINGS.items() if name in {*clips.OF_REAL_CLIPS, *settings}},
-        published=[row for row in clip_panels.PUBLISHED.get(info.name, []) if row[0] in settings],
+        settings={name: protocol.SETTINGS[name] for name in (*protocol.OF_REAL_CLIPS, *settings)},
+        published=[row for row in panels.PUBLISHED.get(info.name, []) if row[0] in settings],
     )
 
 

@@ -255,7 +255,7 @@ def _table(experiment: Experiment, trainings: Sequence[Training], config: Reprod
         runs = [Run.load(training.folder) for training in of_row]
         parameters = sum(parameter.numel() for parameter in runs[0].method.parameters())
         records = [run.records for run in runs]
-        reports = [f"evaluations/{t.evaluation.name}/{REPORT}" for t in of_row]
+        reports = [(t.evaluation / REPORT).relative_to(config.out).as_posix() for t in of_row]
         measured[row.name] = Measured(metrics, parameters, records, reports, of_row[0].panel())
     first = trainings[0].config
     manifest = load_manifest(open_folder(first.data) / "test")

@@ -57,8 +57,8 @@ class Training:
         for name, (heading, caption) in SHOWN.items():
             still, moving = (self.evaluation / f"{name}{end}" for end in (".png", "-moving.webp"))
             if still.is_file():
-                films = moving.read_bytes() if moving.is_file() else None
-                return Panel(name, heading, caption, still.read_bytes(), films)
+                film = moving.read_bytes() if moving.is_file() else None
+                return Panel(name, heading, caption, still.read_bytes(), film)
         return None
 
     def check_classes(self) -> None:

@@ -177,3 +177,8 @@ def test_killed_twice_at_random_it_ends_with_the_same_table(few_squares: Path, t
     for name in ("table.md", "table.json"):
         assert (tmp_path / "parts" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
     assert "| plugin |" in (tmp_path / "whole" / "table.md").read_text()
+    page = (tmp_path / "whole" / "report.html").read_text()
+    reports = re.findall('<a href="([^"]+)"', page)
+    assert len(reports) == len(list((tmp_path / "whole").glob("evaluations/*"))) > 1
+    assert all((tmp_path / "whole" / report).is_file() for report in reports)
+    assert 'srcset="data:image/webp;base64,' in page

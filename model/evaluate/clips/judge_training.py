@@ -160,7 +160,7 @@ def cached_judge(
 
 def _lock(path: Path) -> AbstractContextManager[object]:
     """Wait until no other process trains the judge of a file, and hold a lock on it."""
-    lock = FileLock(path.with_suffix(".lock"), fallback_to_soft=False)
+    lock = FileLock(path.with_suffix(".lock"))
     try:
         return lock.acquire(blocking=False)
     except Timeout:

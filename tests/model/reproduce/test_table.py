@@ -65,7 +65,7 @@ def test_it_is_written_as_markdown_json_and_a_page(tmp_path: Path) -> None:
     assert "<img" not in page
 
 
-def test_the_page_shows_the_image_of_a_row_and_leads_to_its_reports(tmp_path: Path) -> None:
+def test_the_page_shows_the_image_of_a_row_and_links_to_its_reports(tmp_path: Path) -> None:
     panel = Panel("swap_grid", "Swaps", "Who < what.", b"still", b"moving")
     experiment = Experiment(name="t", title="T", columns=COLUMNS, rows=[ROWS[1]])
     measured = {"Generator": Measured([{}], 5, [20], ["evaluations/generator-0/report.html"], panel)}
